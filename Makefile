@@ -1,0 +1,46 @@
+# Every target sets up .venv from nothing first. Needed: GNU Make, Python 3.10 or newer with its venv module, and a
+# package index. Another interpreter: `make test PYTHON=python3.12`. To start afresh, remove .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+# Only here: what a user of the package sees of TensorFlow's log is the user's to decide.
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: help demo test check bench clean
+
+help:
+	@echo "make demo    ten digits, each what the demo network responds to most, in out/demo"
+	@echo "make test    all tests (PYTEST_ARGS='-m \"not slow\"' for fewer)"
+	@echo "make check   lint, format, types, architecture"
+	@echo "make bench   the benchmarks (BENCH_ARGS=... are passed on)"
+	@echo "make clean   remove what the others wrote, except .venv"
+
+demo: $(INSTALLED)
+	$(BIN)/actmax demo mnist --out out/demo
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_architecture.py
+
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis out/demo
+	find actmax regularizers tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+# The stamp is written last, so an interrupted installation is taken up again.
+$(INSTALLED): pyproject.toml actmax/_version.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "Expected Python 3.10 or newer. Received $$($(PYTHON) --version 2>&1) as $(PYTHON)." \
+	       "Do name another one: make PYTHON=python3.12"; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@

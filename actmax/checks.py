@@ -1,0 +1,86 @@
+"""Checks of arguments, and the one form of their messages: Expected ... Received ... Do ..."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+def message(expected: str, received: Any, do: str = "") -> str:
+    """`Expected {expected}. Received: {received}. {do}`."""
+    text = f"Expected {expected}. Received: {received}."
+    return f"{text} {do}" if do else text
+
+
+def number(value: Any, name: str, *, low: float = -math.inf, high: float = math.inf) -> float:
+    """A finite number in `[low, high]`, as a float.
+
+    Raises:
+        TypeError: if it is not a number.
+        ValueError: if it is not finite or outside.
+    """
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise TypeError(message(f"{name} to be a number", f"{value!r} ({type(value).__name__})"))
+    if not math.isfinite(value) or not low <= value <= high:
+        bounds = "" if low == -math.inf and high == math.inf else f" in [{low:g}, {high:g}]"
+        raise ValueError(message(f"{name} to be a finite number{bounds}", repr(value)))
+    return float(value)
+
+
+def integer(value: Any, name: str, *, low: int = 0, high: int | None = None) -> int:
+    """An integer in `[low, high]`; NumPy integers count, booleans do not.
+
+    Raises:
+        TypeError: if it is not an integer.
+        ValueError: if it is outside.
+    """
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+        raise TypeError(message(f"{name} to be an integer", f"{value!r} ({type(value).__name__})"))
+    if value < low or (high is not None and value > high):
+        bounds = f"at least {low}" if high is None else f"in [{low}, {high}]"
+        raise ValueError(message(f"{name} to be {bounds}", repr(value)))
+    return int(value)
+
+
+def one_of(value: Any, name: str, choices: Sequence[Any]) -> Any:
+    """A value that is one of `choices`.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if not any(value is choice or value == choice for choice in choices):
+        raise ValueError(message(f"{name} to be one of {list(choices)}", repr(value)))
+    return value
+
+
+def image_shape(value: Any, name: str) -> tuple[int, ...]:
+    """A shape without the batch dimension: a non-empty tuple of positive integers.
+
+    Raises:
+        TypeError: if it is not a sequence of integers.
+        ValueError: if it is empty or a size is not positive.
+    """
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+        raise TypeError(message(f"{name} to be a shape such as (224, 224, 3)", repr(value)))
+    if not value:
+        raise ValueError(message(f"{name} to have at least one dimension", repr(value)))
+    return tuple(integer(size, f"every size in {name}", low=1) for size in value)
+
+
+def finite(array: np.ndarray, name: str) -> np.ndarray:
+    """An array without NaN and infinity.
+
+    Raises:
+        ValueError: naming the first index that is not finite.
+    """
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        index = tuple(int(i) for i in bad[0])
+        raise ValueError(
+            message(f"{name} to be finite", f"{array[index]} at index {index}", "Clean the array first.")
+        )
+    return array

@@ -1,0 +1,124 @@
+"""Gradient functions `[N, ...] -> [N, ...]`: what happens to the gradient before the optimizer.
+
+Each works on every image by itself. A gradient function is a plain function; those with settings are
+made by calling the function here with its settings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import tensorflow as tf
+
+from actmax import checks
+from regularizers.base import image_axes, spatial_axes
+
+
+@dataclasses.dataclass(frozen=True)
+class Normalize:
+    """`g / norm(g)` for every image; a zero gradient stays zero. `[N, ...] -> [N, ...]`.
+
+    Args:
+        norm: "l2" (square root of the sum of squares), "rms" (square root of the mean of squares),
+            or "mean_abs" (mean of absolute values, as DeepDream: Mordvintsev et al., 2015,
+            https://github.com/google/deepdream).
+
+    Example:
+        >>> import tensorflow as tf
+        >>> import actmax
+        >>> actmax.Normalize("l2")(tf.constant([[3.0, 4.0], [0.0, 0.0]])).numpy().round(2).tolist()
+        [[0.6, 0.8], [0.0, 0.0]]
+    """
+
+    norm: Literal["l2", "rms", "mean_abs"] = "rms"
+
+    def __post_init__(self) -> None:
+        checks.one_of(self.norm, "norm", ("l2", "rms", "mean_abs"))
+
+    def __call__(self, gradients: tf.Tensor) -> tf.Tensor:
+        axes = image_axes(gradients)
+        # Scaled by the largest value first, so that squares neither overflow nor vanish.
+        largest = tf.reduce_max(tf.abs(gradients), axes, keepdims=True)
+        unit = tf.math.divide_no_nan(gradients, largest)
+        if self.norm == "mean_abs":
+            size = tf.reduce_mean(tf.abs(unit), axes, keepdims=True)
+        elif self.norm == "rms":
+            size = tf.sqrt(tf.reduce_mean(tf.square(unit), axes, keepdims=True))
+        else:
+            size = tf.sqrt(tf.reduce_sum(tf.square(unit), axes, keepdims=True))
+        return tf.math.divide_no_nan(unit, size)
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipNorm:
+    """Scales the gradient of an image down to L2 norm `limit` where it is longer. `[N, ...] -> [N, ...]`."""
+
+    limit: float
+
+    def __post_init__(self) -> None:
+        checks.number(self.limit, "limit", low=0.0)
+
+    def __call__(self, gradients: tf.Tensor) -> tf.Tensor:
+        axes = image_axes(gradients)
+        size = tf.sqrt(tf.reduce_sum(tf.square(gradients), axes, keepdims=True))
+        limit = tf.cast(self.limit, gradients.dtype)
+        return tf.where(size > limit, gradients * tf.math.divide_no_nan(limit, size), gradients)
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipValue:
+    """Clips every value of the gradient to `[-limit, limit]`. `[N, ...] -> [N, ...]`."""
+
+    limit: float
+
+    def __post_init__(self) -> None:
+        checks.number(self.limit, "limit", low=0.0)
+
+    def __call__(self, gradients: tf.Tensor) -> tf.Tensor:
+        limit = tf.cast(self.limit, gradients.dtype)
+        return tf.clip_by_value(gradients, -limit, limit)
+
+
+@dataclasses.dataclass(frozen=True)
+class BlurGradient:
+    """Gaussian blur of the gradient: ascent in a Sobolev-like metric. `[N, H, W, C] -> [N, H, W, C]`.
+
+    Source: Walker et al., Inception loops, Nature Neuroscience 2019,
+    https://doi.org/10.1038/s41593-019-0517-x, which preconditions the gradient in this way.
+
+    Args:
+        sigma: standard deviation in pixels; 0 leaves the gradient alone.
+    """
+
+    sigma: float
+
+    def __post_init__(self) -> None:
+        checks.number(self.sigma, "sigma", low=0.0)
+
+    def __call__(self, gradients: tf.Tensor) -> tf.Tensor:
+        for axis in spatial_axes(gradients):
+            gradients = blur_axis(gradients, self.sigma, axis)
+        return gradients
+
+
+def blur_matrix(size: int, sigma: float, dtype: tf.DType) -> tf.Tensor:
+    """Matrix that blurs a line of `size` values with a Gaussian; rows sum to 1. `[size, size]`.
+
+    Built from distances, so the border is renormalized, not padded: a constant stays constant.
+    """
+    positions = tf.cast(tf.range(size), tf.float64)
+    distance = positions[:, None] - positions[None, :]
+    weights = tf.exp(-tf.square(distance) / (2.0 * max(sigma, 1e-6) ** 2))
+    return tf.cast(weights / tf.reduce_sum(weights, axis=1, keepdims=True), dtype)
+
+
+def blur_axis(values: tf.Tensor, sigma: float, axis: int) -> tf.Tensor:
+    """Gaussian blur along one spatial axis. `[N, ..., C] -> [N, ..., C]`."""
+    if sigma == 0:
+        return values
+    matrix = blur_matrix(values.shape[axis], sigma, values.dtype)
+    moved = tf.tensordot(values, matrix, axes=[[axis], [1]])
+    order = list(range(values.shape.rank - 1))
+    order.insert(axis, values.shape.rank - 1)
+    return tf.transpose(moved, order)

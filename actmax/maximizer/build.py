@@ -1,0 +1,407 @@
+"""From the arguments of `Maximizer` to a `Problem`: every check that needs no run."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from actmax import checks, constraints, defaults, models
+from actmax.models import InputSpec, Taps
+from actmax.objectives import as_objective
+from actmax.optimizers import KerasOptimizer, Optimizer
+from actmax.parameterizations import Parameterization
+from actmax.problem import Input, Problem
+from actmax.types import IMAGES
+from regularizers.base import Penalty, Regularizer, Transform
+from regularizers.warp import compose
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """The arguments of `Maximizer` that make the problem, as the user gave them."""
+
+    model: Any
+    objective: Any
+    input_range: Any
+    regularizers: Any
+    parameterization: Any
+    optimizer: Any
+    gradients: Any
+    metrics: Any
+    preprocess: Any
+    copies: Any
+    canvas: Any
+    precision: Any
+    input_shape: Any
+    fixed: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """A problem, the arrays that are held fixed, and why things were chosen that nobody gave."""
+
+    problem: Problem
+    fixed: dict[str, np.ndarray]
+    chosen: dict[str, str]
+
+
+def build(arguments: Arguments) -> Built:
+    """Checks the arguments, fills in defaults, and makes the problem."""
+    chosen: dict[str, str] = {}
+    members = _members(arguments.model)
+    specs = _specs(members, arguments.input_shape, arguments.fixed)
+    fixed = _fixed(arguments.fixed, specs)
+    free = [spec for spec in specs if spec.name not in fixed]
+    if not free:
+        raise ValueError(
+            checks.message("at least one input to optimize", f"all of {sorted(fixed)} fixed")
+        )
+    dtype = _dtype(arguments.precision, free)
+    canvases = _by_input(arguments.canvas, free, "canvas")
+    ranges = _ranges(arguments, members[0], free, chosen)
+    shapes = {spec.name: _canvas(canvases.get(spec.name), spec) for spec in free}
+    recipe = defaults.choose(shapes, ranges, arguments, chosen)
+    regularizers = _regularizers(recipe.regularizers, [spec.name for spec in free])
+    wanted = _by_input(recipe.parameterization, free, "parameterization")
+    preprocess = _by_input(arguments.preprocess, free, "preprocess")
+    inputs = tuple(
+        _input(
+            spec,
+            shapes[spec.name],
+            wanted[spec.name],
+            ranges[spec.name],
+            isinstance(_given_range(arguments, spec.name), constraints.Constraint),
+            preprocess.get(spec.name),
+            regularizers,
+        )
+        for spec in free
+    )
+    objective = as_objective(arguments.objective)
+    problem = Problem(
+        models=tuple(Taps(member, objective.layers) for member in members),
+        objective=objective,
+        inputs=inputs,
+        penalties=tuple(_penalties(regularizers)),
+        gradients=_functions(arguments.gradients, "gradients"),
+        metrics=_metrics(arguments.metrics, regularizers),
+        optimizer=_optimizer(recipe.optimizer),
+        copies=checks.integer(recipe.copies, "copies", low=1),
+        dtype=dtype,
+    )
+    return Built(problem, fixed, chosen)
+
+
+def _members(model: Any) -> tuple[Any, ...]:
+    members = tuple(model) if isinstance(model, (list, tuple)) else (model,)
+    if not members:
+        raise ValueError(checks.message("at least one model", "an empty list"))
+    for member in members:
+        if not callable(member) or isinstance(member, type):
+            hint = ""
+            if isinstance(member, str):
+                hint = "Load it first: keras.models.load_model(path)."
+            raise TypeError(
+                checks.message(
+                    "a Keras model or a callable images -> outputs",
+                    f"{member!r} ({type(member).__name__})",
+                    hint,
+                )
+            )
+    return members
+
+
+def _specs(members: Sequence[Any], input_shape: Any, fixed: Any) -> tuple[InputSpec, ...]:
+    """Inputs of the models, which must agree, completed by `input_shape`."""
+    specs = models.input_specs(members[0])
+    for member in members[1:]:
+        other = models.input_specs(member)
+        if specs is not None and other is not None and _signature(specs) != _signature(other):
+            raise ValueError(
+                checks.message("models that take the same inputs", f"{specs} and {other}")
+            )
+    if specs is None:
+        if input_shape is None:
+            raise ValueError(
+                checks.message(
+                    "a model that knows its input shape",
+                    f"{getattr(members[0], 'name', type(members[0]).__name__)}, which does not",
+                    "Give input_shape=(height, width, channels), or initial_images.",
+                )
+            )
+        named = input_shape if isinstance(input_shape, Mapping) else {IMAGES: input_shape}
+        policy = getattr(members[0], "dtype", None) or "float32"
+        dtype = policy if policy == "float64" else "float32"
+        specs = tuple(
+            InputSpec(name, checks.image_shape(shape, "input_shape"), dtype)
+            for name, shape in named.items()
+        )
+    elif input_shape is not None:
+        shapes = _by_name(input_shape, [spec.name for spec in specs], "input_shape")
+        specs = tuple(_fill_shape(spec, shapes.get(spec.name)) for spec in specs)
+    for spec in specs:
+        held = isinstance(fixed, Mapping) and spec.name in fixed
+        if not held and not spec.dtype.startswith(("float", "bfloat")):
+            raise ValueError(
+                checks.message(
+                    f"a floating-point input {spec.name!r}, which a gradient can reach",
+                    f"dtype {spec.dtype}",
+                    "Give the model behind the cast or the embedding, or hold this input with fixed=.",
+                )
+            )
+    return specs
+
+
+def _signature(specs: tuple[InputSpec, ...]) -> list[Any]:
+    return [(spec.name, spec.shape) for spec in specs]
+
+
+def _fill_shape(spec: InputSpec, given: Any) -> InputSpec:
+    if given is None:
+        return spec
+    shape = checks.image_shape(given, "input_shape")
+    known = spec.shape or ()
+    if len(shape) != len(known) or any(k not in (None, s) for k, s in zip(known, shape, strict=True)):
+        raise ValueError(
+            checks.message(
+                f"an input_shape that fits the model's {known}",
+                shape,
+                "For images of another size than the model's, give canvas=.",
+            )
+        )
+    return dataclasses.replace(spec, shape=shape)
+
+
+def _fixed(fixed: Any, specs: Sequence[InputSpec]) -> dict[str, np.ndarray]:
+    if fixed is None:
+        return {}
+    if not isinstance(fixed, Mapping):
+        raise TypeError(checks.message("fixed to be a dict by input name", type(fixed).__name__))
+    known = {spec.name: spec for spec in specs}
+    for name in fixed:
+        if name not in known:
+            raise ValueError(checks.message(f"names of inputs {sorted(known)} in fixed", repr(name)))
+    arrays = {}
+    for name, value in fixed.items():
+        array = np.asarray(value, known[name].dtype)
+        shape = known[name].shape or ()
+        if array.ndim != len(shape) + 1:
+            raise ValueError(
+                checks.message(f"fixed[{name!r}] of shape [1 or N, *{shape}]", f"shape {array.shape}")
+            )
+        arrays[name] = array
+    return arrays
+
+
+def _dtype(precision: Any, specs: Sequence[InputSpec]) -> tf.DType:
+    checks.one_of(precision, "precision", (None, "float32", "float64"))
+    if precision is not None:
+        return tf.as_dtype(precision)
+    return tf.float64 if all(spec.dtype == "float64" for spec in specs) else tf.float32
+
+
+def _by_name(value: Any, names: Sequence[str], argument: str) -> dict[str, Any]:
+    """A value for the only input, or a dict by input name."""
+    if isinstance(value, Mapping):
+        unknown = sorted(set(value) - set(names))
+        if unknown:
+            raise ValueError(
+                checks.message(f"names of inputs {list(names)} in {argument}", f"{unknown}")
+            )
+        return dict(value)
+    if value is None:
+        return {}
+    if len(names) > 1:
+        raise TypeError(
+            checks.message(
+                f"{argument} as a dict by input name, one of {list(names)}", f"{value!r}"
+            )
+        )
+    return {names[0]: value}
+
+
+def _by_input(value: Any, specs: Sequence[InputSpec], argument: str) -> dict[str, Any]:
+    return _by_name(value, [spec.name for spec in specs], argument)
+
+
+def _given_range(arguments: Arguments, name: str) -> Any:
+    given = arguments.input_range
+    return given.get(name) if isinstance(given, Mapping) else given
+
+
+def _ranges(
+    arguments: Arguments, model: Any, specs: Sequence[InputSpec], chosen: dict[str, str]
+) -> dict[str, constraints.Constraint]:
+    given = _by_input(arguments.input_range, specs, "input_range")
+    ranges = {}
+    for spec in specs:
+        if spec.name in given:
+            ranges[spec.name] = constraints.from_range(given[spec.name])
+            continue
+        found = models.detect_range(model) if models.is_keras(model) and len(specs) == 1 else None
+        if found is None:
+            raise ValueError(_range_message(model, spec, arguments.preprocess))
+        (low, high), layer = found
+        ranges[spec.name] = constraints.Box(low, high)
+        chosen["input_range"] = f"({low:g}, {high:g}), read off the layer {layer!r}"
+    return ranges
+
+
+def _range_message(model: Any, spec: InputSpec, preprocess: Any) -> str:
+    module = models.applications_preprocess(model)
+    do = "Give the range of the values that the model was trained on, as input_range=(0, 1)."
+    if module is not None and preprocess is None:
+        do = (
+            f"It looks like keras.applications.{module}: give input_range=(0, 255) and "
+            f"preprocess=keras.applications.{module}.preprocess_input."
+        )
+    return checks.message(f"the input range of {spec.name!r}", "none", do)
+
+
+def _canvas(canvas: Any, spec: InputSpec) -> tuple[int, ...]:
+    shape = spec.shape or ()
+    if canvas is None:
+        if None in shape or not shape:
+            raise ValueError(
+                checks.message(
+                    "an input size",
+                    f"the model's open shape {shape}",
+                    "Give input_shape=(height, width, channels).",
+                )
+            )
+        return tuple(int(size) for size in shape if size is not None)
+    size = checks.image_shape(canvas, "canvas")
+    if len(shape) != 3 or len(size) != 2:
+        raise ValueError(
+            checks.message("canvas=(height, width) for a model of images", f"{canvas!r} for {shape}")
+        )
+    return (*size, int(shape[2] or 3))
+
+
+def _regularizers(value: Any, names: Sequence[str]) -> list[tuple[int, str, Regularizer]]:
+    """`(position, input name, regularizer)` of a checked list."""
+    if not isinstance(value, (list, tuple)):
+        raise TypeError(
+            checks.message("regularizers to be a list", f"{type(value).__name__}", "Put it in [...].")
+        )
+    checked = []
+    for position, part in enumerate(value):
+        if not isinstance(part, Regularizer):
+            hint = "Decorate it with @regularizers.penalty or @regularizers.transform."
+            if isinstance(part, type):
+                hint = f"Write the parentheses: {part.__name__}()."
+            elif isinstance(part, tuple):
+                hint = "The weight is the first argument: TotalVariation(0.1)."
+            raise TypeError(
+                checks.message(
+                    f"a penalty or transform at position {position} of regularizers", repr(part), hint
+                )
+            )
+        if part.on is not None and part.on not in names:
+            raise ValueError(
+                checks.message(f"on= to name one of the optimized inputs {list(names)}", repr(part.on))
+            )
+        if part.on is None and len(names) > 1:
+            raise ValueError(
+                checks.message(
+                    f"{part.name} to say which input it is for", "on=None",
+                    f"Give on= one of {list(names)}.",
+                )
+            )
+        checked.append((position, part.on or names[0], part))
+    return checked
+
+
+def _penalties(
+    regularizers: Sequence[tuple[int, str, Regularizer]],
+) -> list[tuple[str, str, Penalty]]:
+    """`(unique name, input, penalty)`: two of one kind both count, the second is suffixed."""
+    counts: collections.Counter[str] = collections.Counter()
+    named = []
+    for _, name, part in regularizers:
+        if isinstance(part, Penalty):
+            counts[part.name] += 1
+            suffix = f"_{counts[part.name]}" if counts[part.name] > 1 else ""
+            named.append((part.name + suffix, name, part))
+    return named
+
+
+def _input(
+    spec: InputSpec,
+    shape: tuple[int, ...],
+    parameterization: Any,
+    constraint: constraints.Constraint,
+    explicit: bool,
+    preprocess: Any,
+    regularizers: Sequence[tuple[int, str, Regularizer]],
+) -> Input:
+    if not isinstance(parameterization, Parameterization):
+        raise TypeError(
+            checks.message(
+                "a parameterization such as actmax.Pixels() or actmax.Fourier()",
+                repr(parameterization),
+            )
+        )
+    if preprocess is not None and not callable(preprocess):
+        raise TypeError(checks.message("preprocess to be a function of images", repr(preprocess)))
+    if not parameterization.are_images and constraint.projects:
+        if explicit:
+            raise ValueError(
+                checks.message(
+                    f"a constraint that maps, for {type(parameterization).__name__}, whose params are "
+                    "no images to project",
+                    f"{constraint!r}",
+                    "Use actmax.Sigmoid(low, high), or actmax.Pixels() with this constraint.",
+                )
+            )
+        constraint = constraints.Sigmoid(constraint.low, constraint.high)
+    transforms = tuple(
+        (position, part)
+        for position, name, part in regularizers
+        if name == spec.name and isinstance(part, Transform)
+    )
+    composed = compose([part for _, part in transforms]) if transforms else None
+    return Input(
+        spec.name, shape, tuple(spec.shape or ()), parameterization, constraint, preprocess,
+        transforms, composed,
+    )  # fmt: skip
+
+
+def _functions(value: Any, name: str) -> tuple[Callable[..., Any], ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, (list, tuple)) or not all(callable(part) for part in value):
+        raise TypeError(checks.message(f"{name} to be a list of functions", repr(value)))
+    return tuple(value)
+
+
+def _metrics(
+    value: Any, regularizers: Sequence[tuple[int, str, Regularizer]]
+) -> tuple[tuple[str, Any], ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, Mapping) or not all(callable(part) for part in value.values()):
+        raise TypeError(checks.message("metrics to be a dict of functions by name", repr(value)))
+    taken = {"score", "objective", *(name for name, _, _ in _penalties(regularizers))}
+    clash = sorted(taken & set(value))
+    if clash:
+        raise ValueError(checks.message("metrics with names of their own", f"{clash}, already taken"))
+    return tuple(value.items())
+
+
+def _optimizer(value: Any) -> Any:
+    if isinstance(value, Optimizer):
+        return value
+    import keras
+
+    if isinstance(value, keras.optimizers.Optimizer):
+        return KerasOptimizer(value)
+    raise TypeError(
+        checks.message(
+            "an optimizer such as actmax.Adam(0.05) or a Keras optimizer instance", repr(value)
+        )
+    )

@@ -1,0 +1,103 @@
+"""How a run ended: a status and a message per image, from what the loop recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from actmax import models
+from actmax.loop import Carry, Cause
+from actmax.problem import Problem
+from actmax.result import Result
+from actmax.types import Status
+
+
+class NonFiniteError(ArithmeticError):
+    """Raised with `on_failure="raise"` when an image ended NON_FINITE or NO_GRADIENT."""
+
+
+def judge(
+    problem: Problem,
+    carry: Carry,
+    history: Mapping[str, np.ndarray],
+    steps: int,
+    interrupted: bool,
+    stopped: bool,
+    members: Sequence[Any],
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Status and message of every image. `-> [N], N texts`."""
+    cause, done = carry.cause.numpy(), carry.done.numpy()
+    live, moved, still = carry.live.numpy(), carry.moved.numpy(), carry.still.numpy()
+    blame = _bad_weights(members) if np.any(cause == Cause.SCORE) else ""
+    status = np.full(len(live), Status.OK, np.int32)
+    messages = []
+    for row in range(len(live)):
+        if cause[row]:
+            status[row] = Status.NON_FINITE
+            text = _failure(problem, Cause(cause[row]), history, int(done[row]), row, blame)
+        elif done[row] > 0 and not moved[row]:
+            status[row] = Status.NO_GRADIENT
+            text = (
+                f"The gradient was zero at all {done[row]} steps, so the image is the start. The unit "
+                "is dead for this start or saturated: try another seed, initial_images, an objective "
+                "in front of the activation, or a larger std of the parameterization."
+            )
+        elif interrupted:
+            status[row] = Status.INTERRUPTED
+            text = f"Interrupted after {done[row]} of {steps} steps; the image is the last one."
+        elif stopped:
+            status[row] = Status.STOPPED
+            text = f"Stopped by a callback after {done[row]} of {steps} steps."
+        elif done[row] > 0 and still[row]:
+            status[row] = Status.CONVERGED
+            text = f"The gradient became zero within {done[row]} steps."
+        else:
+            text = f"All {done[row]} steps done."
+        messages.append(text)
+    return status, tuple(messages)
+
+
+def _bad_weights(members: Sequence[Any]) -> str:
+    for member in members:
+        path = models.bad_weight(member)
+        if path is not None:
+            return f" The model's weight {path!r} has values that are not finite."
+    return ""
+
+
+def _failure(
+    problem: Problem,
+    cause: Cause,
+    history: Mapping[str, np.ndarray],
+    step: int,
+    row: int,
+    blame: str,
+) -> str:
+    where = {
+        Cause.SCORE: "The score was not finite" + (blame and ","),
+        Cause.PENALTY: "A penalty was not finite",
+        Cause.GRADIENT: "The gradient was not finite, though the score was",
+        Cause.GRADIENT_FUNCTION: "A gradient function made the gradient not finite",
+        Cause.UPDATE: "The update was not finite: the learning rate may be too large",
+    }[cause]
+    if cause is Cause.PENALTY:
+        bad = [name for name, _, _ in problem.penalties if not np.isfinite(history[name][step, row])]
+        where = (
+            f"The penalty {bad[0]!r} was not finite"
+            if bad
+            else "A penalty times its weight was not finite"
+        )
+    if cause is Cause.GRADIENT_FUNCTION:
+        names = [getattr(f, "__name__", type(f).__name__) for f in problem.gradients]
+        where += f" (one of {names})"
+    return f"{where.rstrip(',')} at step {step}; the image is the last finite one.{blame}"
+
+
+def raise_failures(result: Result) -> None:
+    """Raises NonFiniteError with the messages of all images that failed."""
+    bad = np.flatnonzero(np.isin(result.status, (Status.NON_FINITE, Status.NO_GRADIENT)))
+    if len(bad):
+        texts = [f"image {row} ({result.names()[row]}): {result.messages[row]}" for row in bad]
+        raise NonFiniteError("\n".join(texts))

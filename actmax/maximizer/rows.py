@@ -1,0 +1,260 @@
+"""From the arguments of a call to rows: targets, labels, seeds, weights, rates, start images."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from actmax import checks, schedules
+from actmax.loop import Arguments
+from actmax.objectives import Kind
+from actmax.problem import Input, Problem
+from regularizers import random
+
+
+def as_targets(
+    targets: Any, kind: Kind, labels: Sequence[str] | None, images: int | None, started: int | None
+) -> tuple[np.ndarray | None, int]:
+    """Checked targets and N.
+
+    Args:
+        targets: as given to the call.
+        kind: what the objective takes.
+        labels: names of classes, for targets given as names.
+        images: number of images, for objectives without targets.
+        started: number of start images, None without them.
+
+    Returns:
+        `(targets, N)`, targets int32 `[N]`, float64 `[N, C]`, or None.
+    """
+    if kind is None:
+        if targets is not None:
+            raise ValueError(
+                checks.message(
+                    "no targets, because the objective takes none", repr(targets),
+                    "Give the number of images as images=.",
+                )
+            )
+        return None, checks.integer(1 if images is None else images, "images", low=1) if (
+            images is not None or started is None
+        ) else started
+    if images is not None:
+        raise ValueError(
+            checks.message("targets alone, one image each", f"images={images} as well", "Drop images=.")
+        )
+    if targets is None:
+        raise ValueError(
+            checks.message(
+                "targets, one image each", "none", "Give targets=range(10), or a single number."
+            )
+        )
+    array = _indices(targets, labels) if kind == "index" else _vectors(targets)
+    if len(array) == 0:
+        raise ValueError(checks.message("at least one target", "none", "Give targets=[0]."))
+    if started not in (None, 1, len(array)):
+        raise ValueError(
+            checks.message(
+                f"one start image, or one for each of the {len(array)} targets", f"{started}"
+            )
+        )
+    return array, len(array)
+
+
+def _indices(targets: Any, labels: Sequence[str] | None) -> np.ndarray:
+    if isinstance(targets, (str, bytes)) or not hasattr(targets, "__len__"):
+        targets = [targets] if not hasattr(targets, "__iter__") or isinstance(targets, str) else list(targets)
+    if getattr(targets, "shape", None) == ():
+        targets = [targets]
+    return np.array([_index(target, labels, i) for i, target in enumerate(targets)], np.int32)
+
+
+def _index(target: Any, labels: Sequence[str] | None, position: int) -> int:
+    if isinstance(target, str):
+        if labels is None:
+            raise ValueError(
+                checks.message("numbers as targets", repr(target), "For names give labels= as well.")
+            )
+        matches = [number for number, label in enumerate(labels) if label == target]
+        if len(matches) != 1:
+            import difflib
+
+            near = difflib.get_close_matches(target, labels, n=3)
+            do = f"Did you mean {', '.join(map(repr, near))}?" if near else "See labels."
+            if matches:
+                do = f"The name stands at {matches}: give the number."
+            raise ValueError(checks.message("a name that labels has once", repr(target), do))
+        return matches[0]
+    if isinstance(target, (bool, np.bool_)) or not isinstance(target, numbers.Integral):
+        value = getattr(target, "numpy", lambda: target)()
+        if isinstance(value, np.integer):
+            return int(value)
+        raise TypeError(
+            checks.message(
+                f"a whole number or a name as target {position}", f"{target!r} ({type(target).__name__})"
+            )
+        )
+    if target < 0 or target > np.iinfo(np.int32).max:
+        raise ValueError(
+            checks.message("targets counted from 0", f"{target} at position {position}")
+        )
+    return int(target)
+
+
+def _vectors(targets: Any) -> np.ndarray:
+    try:
+        array = np.asarray(targets, np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(checks.message("directions, float [N, C]", repr(targets))) from error
+    if array.ndim == 1:
+        array = array[None]
+    if array.ndim != 2:
+        raise ValueError(checks.message("directions of shape [N, C]", f"shape {array.shape}"))
+    return checks.finite(array, "targets")
+
+
+def row_seeds(seed: Any, targets: np.ndarray | None, count: int) -> tf.Tensor:
+    """Seeds of the rows. int32 `[N, 2]`.
+
+    From one integer, row n has `fold_in(seed, k)`, k = number of earlier rows with its target, so
+    that a row is the same whatever stands around it. From one integer per row, row n has
+    `fold_in(seed[n], 0)`: the seed that it has alone.
+    """
+    if isinstance(seed, (Sequence, np.ndarray)) and not isinstance(seed, (str, bytes)):
+        if len(seed) != count:
+            raise ValueError(
+                checks.message(f"one seed, or {count} of them, one per image", f"{len(seed)} seeds")
+            )
+        seeds = [_seed(value) for value in seed]
+        order = [0] * count
+    else:
+        seeds = [_seed(seed)] * count
+        keys = range(count) if targets is None else [row.tobytes() for row in targets]
+        earlier: dict[Any, int] = {}
+        order = []
+        for key in keys if targets is not None else [b""] * count:
+            order.append(earlier.get(key, 0))
+            earlier[key] = order[-1] + 1
+    # 64 bits of seed in two words of 32.
+    words = np.array([[value & 0xFFFFFFFF, value >> 32] for value in seeds], np.uint32)
+    return random.fold_in(tf.constant(words.view(np.int32)), tf.constant(order, tf.int32))
+
+
+def _seed(value: Any) -> int:
+    return checks.integer(value, "seed", low=0, high=2**64 - 1)
+
+
+def tables(
+    problem: Problem, weights: Any, learning_rate: Any, steps: int, count: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Weights `[P, 1 or steps, 1 or N]` and rates `[1 or steps, 1 or N]` of a run."""
+    given = dict(weights or {})
+    names = [name for name, _, _ in problem.penalties]
+    unknown = sorted(set(given) - set(names))
+    if unknown:
+        raise ValueError(
+            checks.message(
+                f"names of penalties {names} in weights", f"{unknown}",
+                "Only penalties of the Maximizer can be weighted; put the penalty into regularizers.",
+            )
+        )
+    rows = [
+        schedules.table(given.get(name, part.weight), steps, count, f"the weight of {name}")
+        for name, _, part in problem.penalties
+    ]
+    if rows:
+        shape = np.broadcast_shapes(*(row.shape for row in rows))
+        stacked = np.stack([np.broadcast_to(row, shape) for row in rows])
+    else:
+        stacked = np.zeros((0, 1, 1))
+    rate = problem.optimizer.learning_rate if learning_rate is None else learning_rate
+    rates = schedules.table(rate, steps, count, "learning_rate")
+    if problem.optimizer.fixed_rows and rates.shape[1] > 1:
+        raise ValueError(
+            checks.message(
+                "one learning rate, because a Keras optimizer has one for all images",
+                f"{rates.shape[1]} rates",
+                "Use actmax.Adam, RMSprop or SGD for a rate per image.",
+            )
+        )
+    if np.any(rates < 0):
+        raise ValueError(
+            checks.message("a learning rate of at least 0", f"{rates.min():g}", "To minimize, negate the objective.")
+        )
+    return tf.constant(stacked, problem.dtype), tf.constant(rates, problem.dtype)
+
+
+def start_images(value: Any, inputs: Sequence[Input]) -> dict[str, np.ndarray]:
+    """Checked start images by input name, `[1 or N, ...]` each."""
+    if value is None:
+        return {}
+    named = value if isinstance(value, Mapping) else {inputs[0].name: value}
+    known = {entry.name: entry for entry in inputs}
+    found = {}
+    for name, images in named.items():
+        if name not in known:
+            raise ValueError(
+                checks.message(f"names of inputs {sorted(known)} in initial_images", repr(name))
+            )
+        found[name] = _start(np.asarray(images), known[name])
+    return found
+
+
+def _start(images: np.ndarray, entry: Input) -> np.ndarray:
+    if images.dtype.kind not in "fiu":
+        raise TypeError(checks.message("initial_images to be numbers", f"dtype {images.dtype}"))
+    if images.ndim != len(entry.shape) + 1 or images.shape[1:] != entry.shape or not len(images):
+        raise ValueError(
+            checks.message(
+                f"initial_images of shape [1 or N, {', '.join(map(str, entry.shape))}], as the "
+                "network takes them",
+                f"shape {images.shape}",
+                "Resize them first, for example with tf.image.resize; one image needs images[None].",
+            )
+        )
+    images = checks.finite(images.astype(np.float64), "initial_images")
+    for bound, beyond, word in (
+        (entry.constraint.low, np.less, "below"),
+        (entry.constraint.high, np.greater, "above"),
+    ):
+        if bound is None:
+            continue
+        slack = 1e-6 * (1.0 + np.abs(np.asarray(bound, float)))
+        outside = beyond(images, np.asarray(bound) - slack if word == "below" else np.asarray(bound) + slack)
+        if np.any(outside):
+            raise ValueError(
+                checks.message(
+                    f"initial_images in the input range {entry.constraint.low} .. {entry.constraint.high}",
+                    f"{images[outside].flat[0]:g}, {word} it",
+                    "Scale them to the range, or correct input_range.",
+                )
+            )
+    return images
+
+
+def arguments(
+    problem: Problem,
+    targets: np.ndarray | None,
+    weights: tf.Tensor,
+    rates: tf.Tensor,
+    seeds: tf.Tensor,
+    fixed: Mapping[str, np.ndarray],
+) -> Arguments:
+    """What stays the same during a run, as tensors."""
+    count = int(seeds.shape[0])
+    if targets is None:
+        given = tf.zeros([count], tf.int32)
+    elif problem.objective.kind == "vector":
+        given = tf.constant(targets, problem.dtype)
+    else:
+        given = tf.constant(targets, tf.int32)
+    for name, value in fixed.items():
+        if len(value) not in (1, count):
+            raise ValueError(
+                checks.message(f"fixed[{name!r}] of 1 or {count} rows", f"{len(value)} rows")
+            )
+    held = {name: tf.constant(value) for name, value in fixed.items()}
+    return Arguments(given, weights, rates, seeds, held)

@@ -1,0 +1,211 @@
+"""The frozen record of the parts of a run, and the pure functions that they make together.
+
+For every image n: `J_n = mean over copies of score_n(model(transforms(x))) - sum_k w_k R_k(x)_n`, with
+`x = constraint.apply(decode(params))`. Images and params are dicts by input name throughout; a model
+with one input has the one entry `"images"`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from actmax import checks
+from actmax.constraints import Constraint
+from actmax.models import Taps
+from actmax.objectives import Objective
+from actmax.parameterizations import Parameterization
+from actmax.types import GradientFunction, Images, Metric, Params
+from regularizers import random
+from regularizers.base import Penalty, Transform
+
+Composed = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """One optimized input.
+
+    Attributes:
+        name: of the model's input.
+        shape: of one image, the canvas.
+        model_shape: what the model takes; equal to `shape` unless the canvas has another size.
+        parameterization: params to raw images.
+        constraint: raw images to images.
+        preprocess: images in the input range to what the model takes; None for the identity.
+        transforms: `(position in the list of regularizers, transform)`.
+        composed: the transforms as one function `(images, seeds [T, N, 2], step) -> images`.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    model_shape: tuple[int | None, ...]
+    parameterization: Parameterization
+    constraint: Constraint
+    preprocess: Callable[[tf.Tensor], tf.Tensor] | None
+    transforms: tuple[tuple[int, Transform], ...]
+    composed: Composed | None
+
+    def start(self, seeds: tf.Tensor, dtype: tf.DType) -> Params:
+        """Params before the first step. `[N, 2] ->`."""
+        params = self.parameterization.init(self.shape, seeds, dtype)
+        return self.constraint.start(params) if self.parameterization.are_images else params
+
+    def encode(self, images: tf.Tensor) -> Params:
+        """Params of given images. `[N, ...] ->`."""
+        return self.parameterization.encode(self.constraint.invert(images))
+
+    def decode(self, params: Params) -> tf.Tensor:
+        """Images of params. `-> [N, ...]`."""
+        return self.constraint.apply(self.parameterization.decode(params, self.shape))
+
+    def project(self, params: Params) -> Params:
+        """Params back in the set, where params are images."""
+        return self.constraint.project(params) if self.parameterization.are_images else params
+
+    def fit(self, images: tf.Tensor) -> tf.Tensor:
+        """Images at the size and in the convention of the model. `[N, ...] -> [N, ...]`."""
+        wanted = tuple(self.model_shape)
+        if None not in wanted and tuple(images.shape[1:]) != wanted:
+            images = resize(images, wanted)
+        return images if self.preprocess is None else self.preprocess(images)
+
+
+def resize(images: tf.Tensor, shape: tuple[Any, ...]) -> tf.Tensor:
+    """Bilinear resize with antialiasing, `[N, H, W, C] -> [N, *shape]`."""
+    if images.shape.rank != 4:
+        raise ValueError(
+            checks.message(
+                f"transformed inputs of the model's shape {shape}",
+                f"{tuple(images.shape[1:])}",
+                "Only images [N, H, W, C] can be resized; take off transforms that change the size.",
+            )
+        )
+    resized = tf.image.resize(images, shape[:2], antialias=True)
+    return tf.cast(resized, images.dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """What is traced: everything about a run but its run-time tensors."""
+
+    models: tuple[Taps, ...]
+    objective: Objective
+    inputs: tuple[Input, ...]
+    penalties: tuple[tuple[str, str, Penalty], ...]  # name, input, penalty
+    gradients: tuple[GradientFunction, ...]
+    metrics: tuple[tuple[str, Metric], ...]
+    optimizer: Any
+    copies: int
+    dtype: tf.DType
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """Names of the rows of `history`."""
+        penalties = tuple(name for name, _, _ in self.penalties)
+        return ("score", "objective", *penalties, *(name for name, _ in self.metrics))
+
+    def start(self, seeds: tf.Tensor, initial: Mapping[str, tf.Tensor]) -> Params:
+        """Params before the first step, from noise or from the images given, inside the set."""
+        params = {}
+        for position, entry in enumerate(self.inputs):
+            if entry.name in initial:
+                first = entry.encode(initial[entry.name])
+            else:
+                first = entry.start(random.fold_in(seeds, position), self.dtype)
+            params[entry.name] = entry.project(first)
+        return params
+
+    def decode(self, params: Params) -> Images:
+        """Images of params: inside the set up to rounding."""
+        return {entry.name: entry.decode(params[entry.name]) for entry in self.inputs}
+
+    def finish(self, params: Params) -> Images:
+        """Images of params, with rounding over the bounds clipped off."""
+        return {
+            entry.name: entry.constraint.clip(entry.decode(params[entry.name]))
+            for entry in self.inputs
+        }
+
+    def project(self, params: Params) -> Params:
+        """Params back in the set after an update."""
+        return {entry.name: entry.project(params[entry.name]) for entry in self.inputs}
+
+    def penalize(self, images: Images) -> list[tf.Tensor]:
+        """Unweighted penalties of clean images, one `[N]` per penalty."""
+        return [
+            _per_image(penalty(images[at]), f"the penalty {name!r}", self.dtype)
+            for name, at, penalty in self.penalties
+        ]
+
+    def measure(self, images: Images) -> list[tf.Tensor]:
+        """Metrics of clean images, one `[N]` per metric."""
+        first = next(iter(images.values())) if len(images) == 1 else images
+        return [_per_image(metric(first), f"the metric {name!r}", self.dtype) for name, metric in self.metrics]
+
+    def copy_seeds(self, seeds: tf.Tensor) -> tf.Tensor:
+        """Seeds of every copy of every image, copy by copy. `[N, 2] -> [K * N, 2]`."""
+        copies = tf.repeat(tf.range(self.copies), tf.shape(seeds)[0])
+        return random.fold_in(tf.tile(seeds, [self.copies, 1]), copies)
+
+    def transform(self, images: Images, seeds: tf.Tensor, step: tf.Tensor) -> Images:
+        """K transformed copies of every image, copy by copy. `[N, ...] -> [K * N, ...]`.
+
+        Args:
+            images: clean images.
+            seeds: `[K * N, 2]`, from `copy_seeds`.
+            step: `[]`.
+        """
+        if any(entry.transforms for entry in self.inputs):
+            seeds = random.fold_in(seeds, step)
+        copies = {}
+        for entry in self.inputs:
+            copied = images[entry.name]
+            if self.copies > 1:
+                copied = tf.tile(copied, [self.copies] + [1] * (copied.shape.rank - 1))
+            if entry.composed is not None:
+                drawn = [random.fold_in(seeds, position) for position, _ in entry.transforms]
+                copied = entry.composed(copied, tf.stack(drawn), step)
+            copies[entry.name] = copied
+        return copies
+
+    def score(self, images: Images, fixed: Images, targets: tf.Tensor) -> tf.Tensor:
+        """Scores of images as they are. `[M, ...] -> [M]`, the mean over the models."""
+        fitted: Images = {entry.name: entry.fit(images[entry.name]) for entry in self.inputs}
+        rows = tf.shape(next(iter(fitted.values())))[0]
+        for name, value in fixed.items():
+            repeats = rows // tf.shape(value)[0]
+            fitted[name] = tf.tile(value, [repeats] + [1] * (value.shape.rank - 1))
+        given = None if self.objective.kind is None else targets
+        scores = [
+            _per_image(self.objective(taps(fitted), given), "the objective", self.dtype)
+            for taps in self.models
+        ]
+        return scores[0] if len(scores) == 1 else tf.add_n(scores) / float(len(scores))
+
+
+def _per_image(values: Any, owner: str, dtype: tf.DType) -> tf.Tensor:
+    """One value per image, `[N]`, checked while tracing.
+
+    Raises:
+        TypeError: if it is no tensor.
+        ValueError: if its rank is not 1.
+    """
+    if not tf.is_tensor(values):
+        raise TypeError(
+            checks.message(f"{owner} to return a tensor, one value per image", type(values).__name__)
+        )
+    if values.shape.rank != 1:
+        shape = tuple(values.shape)
+        do = (
+            "It returns one number for the whole batch: reduce over axis=(1, 2, 3), not over all axes."
+            if values.shape.rank == 0
+            else "Reduce over every axis but the first. A function that returns images is a transform."
+        )
+        raise ValueError(
+            checks.message(f"{owner} to return one value per image, shape [N]", f"shape {shape}", do)
+        )
+    return tf.cast(values, dtype)

@@ -1,0 +1,86 @@
+"""Words that every module shares: statuses, snapshots, and how a part describes itself in JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import tensorflow as tf
+
+# N images, H and W pixels, C channels, K transformed copies, S steps, P penalties.
+Images: TypeAlias = dict[str, tf.Tensor]
+Params: TypeAlias = Any
+GradientFunction: TypeAlias = Callable[[tf.Tensor], tf.Tensor]
+Metric: TypeAlias = Callable[[tf.Tensor], tf.Tensor]
+
+# The name that the only input has when nobody named it.
+IMAGES = "images"
+
+
+class Status(enum.IntEnum):
+    """How the run of one image ended."""
+
+    OK = 0
+    CONVERGED = 1
+    STOPPED = 2
+    NON_FINITE = 3
+    NO_GRADIENT = 4
+    INTERRUPTED = 5
+
+
+class Stop(enum.Enum):
+    """What a callback returns to end the run."""
+
+    STOP = "stop"
+
+
+STOP = Stop.STOP
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """What a callback sees, between two compiled chunks.
+
+    Attributes:
+        step: number of updates done so far.
+        steps: number of updates that the run will do.
+        images: NumPy `[N, ...]`, in the input range (a dict by name for several inputs).
+        history: what `Result.history` holds so far: `[step, N]` each.
+        live: NumPy bool `[N]`: False for images that have stopped.
+        targets: as given, or None.
+        labels: a name per image, or None.
+    """
+
+    step: int
+    steps: int
+    images: Any
+    history: Mapping[str, np.ndarray]
+    live: np.ndarray
+    targets: np.ndarray | None
+    labels: tuple[str, ...] | None
+
+
+def describe(part: Any) -> Any:
+    """A part as plain JSON: a dataclass as `{"class": ..., fields}`, a function by its name."""
+    if part is None or isinstance(part, (bool, int, float, str)):
+        return part
+    if isinstance(part, enum.Enum):
+        return part.name
+    if dataclasses.is_dataclass(part) and not isinstance(part, type):
+        fields = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+        return {
+            "class": type(part).__name__,
+            **{name: describe(value) for name, value in fields.items() if value is not None},
+        }
+    if isinstance(part, Mapping):
+        return {str(key): describe(value) for key, value in part.items()}
+    if isinstance(part, (list, tuple)):
+        return [describe(value) for value in part]
+    if isinstance(part, np.generic):
+        return part.item()
+    if isinstance(part, (np.ndarray, tf.Tensor)):
+        return {"array": list(part.shape), "dtype": str(getattr(part.dtype, "name", part.dtype))}
+    return getattr(part, "__qualname__", None) or type(part).__name__

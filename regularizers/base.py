@@ -1,0 +1,307 @@
+"""The two kinds of regularizer: a penalty `[N, ...] -> [N]` and a transform `[N, ...] -> [N, ...]`."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import inspect
+import math
+import re
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeAlias
+
+import tensorflow as tf
+
+Schedule: TypeAlias = Callable[[Any], Any]
+Weight: TypeAlias = float | tuple[float, ...] | Schedule
+Strength: TypeAlias = float | Schedule
+
+
+@dataclasses.dataclass(frozen=True)
+class ScaledSchedule:
+    """A schedule of the step times a constant: `step -> factor * schedule(step)`."""
+
+    factor: float
+    schedule: Schedule
+
+    def __call__(self, step: Any) -> Any:
+        return self.factor * self.schedule(step)
+
+
+def check_weight(weight: Any, owner: str) -> Weight:
+    """Returns `weight` as a number, a tuple of numbers (one per image) or a schedule of the step.
+
+    Raises:
+        TypeError: if it is none of the three.
+        ValueError: if a number is not finite, or a sequence is empty.
+    """
+    if callable(weight):
+        return weight
+    if isinstance(weight, bool) or isinstance(weight, (str, bytes)):
+        raise TypeError(_weight_message(owner, weight))
+    try:
+        if not hasattr(weight, "__len__") or getattr(weight, "shape", None) == ():
+            values: tuple[float, ...] = (float(weight),)
+            result: Weight = values[0]
+        else:
+            values = tuple(float(value) for value in weight)
+            result = values
+    except (TypeError, ValueError) as error:
+        raise TypeError(_weight_message(owner, weight)) from error
+    if not values or not all(math.isfinite(value) for value in values):
+        raise ValueError(
+            f"Expected the weight of {owner} to be finite. Received: {weight!r}. "
+            "Give a finite number, one finite number per image, or a schedule of the step."
+        )
+    return result
+
+
+def _weight_message(owner: str, weight: Any) -> str:
+    return (
+        f"Expected the weight of {owner} to be a number, a sequence of one number per image, or "
+        f"a schedule (a function of the step). Received: {weight!r} of type {type(weight).__name__}."
+    )
+
+
+def scale_weight(weight: Weight, factor: float) -> Weight:
+    """Multiplies a weight of any of the three forms by a number."""
+    if callable(weight):
+        return ScaledSchedule(factor, weight)
+    if isinstance(weight, tuple):
+        return tuple(factor * value for value in weight)
+    return factor * weight
+
+
+def value_at(strength: Strength, step: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Value of a strength at a step: a number as it is, a schedule evaluated in the graph. `[]`."""
+    return tf.cast(strength(step) if callable(strength) else strength, dtype)
+
+
+def check_number(
+    value: Any, what: str, *, at_least: float | None = None, above: float | None = None
+) -> float:
+    """Returns `value` if it is a finite number in range.
+
+    Raises:
+        TypeError: if it is no number.
+        ValueError: if it is not finite, or out of range.
+    """
+    wanted = "a finite number"
+    if at_least is not None:
+        wanted += f" of at least {at_least:g}"
+    if above is not None:
+        wanted += f" above {above:g}"
+    if isinstance(value, (bool, str, bytes)) or not hasattr(value, "__float__"):
+        raise TypeError(
+            f"Expected the {what} to be {wanted}. Received: {value!r} of type "
+            f"{type(value).__name__}. Give a number."
+        )
+    number = float(value)
+    if (
+        not math.isfinite(number)
+        or (at_least is not None and number < at_least)
+        or (above is not None and number <= above)
+    ):
+        raise ValueError(f"Expected the {what} to be {wanted}. Received: {value!r}.")
+    return number
+
+
+def check_strength(value: Any, what: str, **limits: float) -> Strength:
+    """Returns `value` if it is a schedule, or a finite number in range. Errors of `check_number`."""
+    return value if callable(value) else check_number(value, what, **limits)
+
+
+def image_sizes(images: tf.Tensor, owner: str) -> tuple[int, ...]:
+    """Static sizes of all axes but the first: `[N, H, W, C] -> (H, W, C)`.
+
+    Raises:
+        ValueError: if one of them is unknown.
+    """
+    shape = images.shape
+    if shape.rank is None or shape.rank < 2 or any(size is None for size in shape[1:]):
+        raise ValueError(
+            f"Expected images whose sizes are all known but the first, [N, ..., C], in {owner}. "
+            f"Received shape {shape}. Set the shape, or give the input signature its sizes."
+        )
+    return tuple(int(size) for size in shape[1:])
+
+
+def spatial_axes(images: tf.Tensor) -> tuple[int, ...]:
+    """Axes between the first (images) and the last (channels): `[N, H, W, C] -> (1, 2)`."""
+    return tuple(range(1, images.shape.rank - 1))
+
+
+def image_axes(images: tf.Tensor) -> tuple[int, ...]:
+    """All axes but the first: `[N, H, W, C] -> (1, 2, 3)`."""
+    return tuple(range(1, images.shape.rank))
+
+
+@dataclasses.dataclass(frozen=True)
+class Regularizer(abc.ABC):
+    """What a penalty and a transform have in common.
+
+    Attributes:
+        on: name of the model input that it is for; None for the only one that is optimized.
+    """
+
+    couples_images: ClassVar[bool] = False
+
+    on: str | None = dataclasses.field(default=None, kw_only=True)
+
+    @property
+    def name(self) -> str:
+        """Its name in `history` and `weights=`: the class name in snake case."""
+        return snake_case(type(self).__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Penalty(Regularizer):
+    """A quantity to keep small, one number per image. `[N, ...] -> [N]`.
+
+    The loop subtracts `weight * penalty(images)`. Calling a penalty gives the *unweighted* value, a
+    mean over pixels, so that a weight means the same at every image size.
+
+    Attributes:
+        weight: a number; one number per image, as a tuple; or a schedule, a function of the step.
+    """
+
+    weight: Weight = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weight", check_weight(self.weight, self.name))
+
+    @abc.abstractmethod
+    def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        """Unweighted penalties. `[N, ...] -> [N]`."""
+
+    def __mul__(self, factor: float) -> Penalty:
+        if isinstance(factor, bool) or not isinstance(factor, (int, float)):
+            return NotImplemented
+        return dataclasses.replace(self, weight=scale_weight(self.weight, float(factor)))
+
+    __rmul__ = __mul__
+
+
+@dataclasses.dataclass(frozen=True)
+class Transform(Regularizer):
+    """A random change of the images before the model sees them. `[N, ...], [N, 2], [] -> [N, ...]`.
+
+    It acts on a copy, inside the gradient tape: the gradient flows through it, the image does not
+    move. All randomness comes from `seeds`, one pair of integers per image (`regularizers.random`).
+
+    Attributes:
+        keeps_range: True if values never leave the range of the images given.
+    """
+
+    keeps_range: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def __call__(self, images: tf.Tensor, seeds: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        """Transformed images.
+
+        Args:
+            images: `[N, ...]`.
+            seeds: int32 `[N, 2]`, already folded with the row's seed, the step, the copy and the
+                position of this transform in the list: draw from them and from nothing else.
+            step: int32 `[]`, for strengths that are schedules.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class FunctionPenalty(Penalty):
+    """A penalty made of a plain function by `@penalty`. `[N, ...] -> [N]`."""
+
+    function: Callable[[tf.Tensor], tf.Tensor] = dataclasses.field(kw_only=True)
+
+    @property
+    def name(self) -> str:
+        """The name of the function."""
+        return function_name(self.function)
+
+    def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        return self.function(images)
+
+
+@dataclasses.dataclass(frozen=True)
+class FunctionTransform(Transform):
+    """A transform made of a plain function by `@transform`. `[N, ...], [N, 2], [] -> [N, ...]`."""
+
+    function: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor] = dataclasses.field(
+        kw_only=True
+    )
+
+    @property
+    def name(self) -> str:
+        """The name of the function."""
+        return function_name(self.function)
+
+    def __call__(self, images: tf.Tensor, seeds: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        return self.function(images, seeds, step)
+
+
+def penalty(function: Callable[[tf.Tensor], tf.Tensor]) -> FunctionPenalty:
+    """Makes a penalty of a function `images [N, ...] -> [N]`.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> import regularizers
+        >>> @regularizers.penalty
+        ... def contrast_floor(images):
+        ...     return tf.nn.relu(0.05 - tf.math.reduce_variance(images, axis=(1, 2, 3)))
+        >>> (5.0 * contrast_floor).weight
+        5.0
+
+    Raises:
+        TypeError: if `function` cannot be called with one argument.
+    """
+    _check_parameters(function, ("images",), "penalty")
+    return FunctionPenalty(function=function)
+
+
+def transform(
+    function: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor],
+) -> FunctionTransform:
+    """Makes a transform of a function `(images [N, ...], seeds [N, 2], step []) -> [N, ...]`.
+
+    Example:
+        >>> import regularizers
+        >>> from regularizers import random
+        >>> @regularizers.transform
+        ... def fade(images, seeds, step):
+        ...     return images * random.uniform(seeds, [1, 1, 1], 0.8, 1.0, images.dtype)
+        >>> fade.name
+        'fade'
+
+    Raises:
+        TypeError: if `function` cannot be called with three arguments.
+    """
+    _check_parameters(function, ("images", "seeds", "step"), "transform")
+    return FunctionTransform(function=function)
+
+
+def _check_parameters(function: Any, names: tuple[str, ...], kind: str) -> None:
+    wanted = f"({', '.join(names)})"
+    if not callable(function) or isinstance(function, type):
+        raise TypeError(
+            f"Expected a function {wanted} to make a {kind} of. Received: {function!r}. "
+            f"To write a {kind} with parameters, subclass regularizers.{kind.capitalize()}."
+        )
+    try:
+        inspect.signature(function).bind(*names)
+    except TypeError as error:
+        raise TypeError(
+            f"Expected a function of {wanted} to make a {kind} of. Received: "
+            f"{function_name(function)}{inspect.signature(function)}."
+        ) from error
+
+
+def function_name(function: Any) -> str:
+    """Name of a function or callable object; `lambda` for a lambda."""
+    name = getattr(function, "__name__", None) or snake_case(type(function).__name__)
+    return "lambda" if name == "<lambda>" else name
+
+
+def snake_case(name: str) -> str:
+    """`TotalVariation` -> `total_variation`, `L2` -> `l2`, `LInf` -> `l_inf`."""
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    return re.sub(r"(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

@@ -1,0 +1,128 @@
+"""Stateless random draws, one independent stream per image: `seeds [N, 2] -> [N, ...]`.
+
+Every number is a hash of its row's seed and its own position, so a row's draws depend neither on the
+other rows nor on the batch size; bits, integers and uniform draws are equal bytes in eager mode, in a
+graph and under XLA. (`tf.random.stateless_uniform` takes one seed per call, and gives other numbers inside XLA.)
+
+The hash is two rounds of the 32-bit integer hash with multipliers 0x7feb352d and 0x846ca68b found by
+C. Wellons' hash prospector, 2018, https://nullprogram.com/blog/2018/07/31/. It is computed in int64,
+where products and bit operations have kernels on every device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import tensorflow as tf
+
+Shape: TypeAlias = Sequence[int] | tf.Tensor
+
+_MASK = 0xFFFFFFFF
+# 2^32 divided by the golden ratio: spreads consecutive counters over the whole range (Knuth, TAOCP 3).
+_GOLDEN = 0x9E3779B9
+
+
+def _mix(x: tf.Tensor) -> tf.Tensor:
+    """A bijection of 32-bit integers, held in int64, in which every bit depends on every bit."""
+    shift, xor, both = tf.bitwise.right_shift, tf.bitwise.bitwise_xor, tf.bitwise.bitwise_and
+    x = xor(x, shift(x, tf.constant(16, tf.int64)))
+    x = both(x * 0x7FEB352D, _MASK)
+    x = xor(x, shift(x, tf.constant(15, tf.int64)))
+    x = both(x * 0x846CA68B, _MASK)
+    return xor(x, shift(x, tf.constant(16, tf.int64)))
+
+
+def _words(seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    words = tf.bitwise.bitwise_and(tf.cast(seeds, tf.int64), _MASK)
+    return words[..., 0], words[..., 1]
+
+
+def _hash(first: tf.Tensor, second: tf.Tensor, counter: tf.Tensor) -> tf.Tensor:
+    """32 random bits of a two-word seed and a counter, broadcast against each other. int64."""
+    both, xor = tf.bitwise.bitwise_and, tf.bitwise.bitwise_xor
+    # The +1 keeps the all-zero seed away from zero, which the hash maps to itself.
+    return _mix(both(second + _mix(xor(first, both((counter + 1) * _GOLDEN, _MASK))), _MASK))
+
+
+def fold_in(seeds: tf.Tensor, value: Any) -> tf.Tensor:
+    """New seeds from seeds and an integer. `[N, 2], [] or [N] -> [N, 2]`.
+
+    Args:
+        seeds: int32 `[N, 2]`.
+        value: an integer, one for all rows or one for each.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from regularizers import random
+        >>> seeds = random.fold_in(tf.zeros([3, 2], tf.int32), tf.range(3))
+        >>> seeds.shape
+        TensorShape([3, 2])
+    """
+    first, second = _words(seeds)
+    value = tf.bitwise.bitwise_and(tf.cast(value, tf.int64), _MASK)
+    # The upper half of the counters is for new seeds, the lower half for draws.
+    counter = 0x80000000 + 2 * value
+    words = tf.stack([_hash(first, second, counter), _hash(first, second, counter + 1)], axis=-1)
+    # To the signed range, which is what int32 can hold.
+    return tf.cast(words - 0x80000000, tf.int32)
+
+
+def bits(seeds: tf.Tensor, shape: Shape) -> tf.Tensor:
+    """32 random bits per value, in int64. `[N, 2] -> [N, *shape]`."""
+    shape = tf.convert_to_tensor(shape, tf.int32)
+    first, second = _words(seeds)
+    counter = tf.range(tf.cast(tf.reduce_prod(shape), tf.int64))
+    values = _hash(first[:, None], second[:, None], counter[None])
+    values = tf.reshape(values, tf.concat([tf.shape(seeds)[:1], shape], axis=0))
+    static = tf.get_static_value(shape)
+    if static is not None:
+        values.set_shape([seeds.shape[0], *(int(size) for size in static)])
+    return values
+
+
+def uniform(
+    seeds: tf.Tensor,
+    shape: Shape = (),
+    low: Any = 0.0,
+    high: Any = 1.0,
+    dtype: tf.DType = tf.float32,
+) -> tf.Tensor:
+    """Uniform draws in `[low, high)`, in steps of 2^-24 of the width. `[N, 2] -> [N, *shape]`.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from regularizers import random
+        >>> random.uniform(tf.constant([[0, 1], [0, 2]]), [5, 5]).shape
+        TensorShape([2, 5, 5])
+    """
+    fraction = tf.cast(tf.bitwise.right_shift(bits(seeds, shape), tf.constant(8, tf.int64)), dtype)
+    low, high = tf.cast(low, dtype), tf.cast(high, dtype)
+    return low + (high - low) * (fraction * tf.cast(2.0**-24, dtype))
+
+
+def integers(seeds: tf.Tensor, shape: Shape, low: Any, high: Any) -> tf.Tensor:
+    """Integer draws, uniform on `low, ..., high`, both ends included. int32. `[N, 2] -> [N, *shape]`.
+
+    Every value has probability within 2^-24 of `1 / (high - low + 1)`.
+    """
+    low, high = tf.cast(low, tf.int64), tf.cast(high, tf.int64)
+    draw = tf.bitwise.right_shift(bits(seeds, shape), tf.constant(8, tf.int64))
+    scaled = tf.bitwise.right_shift(draw * (high - low + 1), tf.constant(24, tf.int64))
+    return tf.cast(low + scaled, tf.int32)
+
+
+def normal(
+    seeds: tf.Tensor,
+    shape: Shape = (),
+    mean: Any = 0.0,
+    std: Any = 1.0,
+    dtype: tf.DType = tf.float32,
+) -> tf.Tensor:
+    """Normal draws, by Box and Muller's transform (1958). `[N, 2] -> [N, *shape]`."""
+    radius_seeds, angle_seeds = fold_in(seeds, 0), fold_in(seeds, 1)
+    # 1 - u lies in (0, 1], so the logarithm is finite; the largest draw is 5.77 deviations.
+    radius = tf.sqrt(-2.0 * tf.math.log(1.0 - uniform(radius_seeds, shape, dtype=dtype)))
+    angle = uniform(angle_seeds, shape, high=2.0 * math.pi, dtype=dtype)
+    return tf.cast(mean, dtype) + tf.cast(std, dtype) * radius * tf.cos(angle)
