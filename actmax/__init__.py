@@ -1,7 +1,7 @@
 """actmax: the input that a part of a neural network responds to most, on TensorFlow.
 
-    import actmax
-    result = actmax.maximize(model, targets=range(10), input_range=(0, 1))
+import actmax
+result = actmax.maximize(model, targets=range(10), input_range=(0, 1))
 """
 
 from actmax._version import __version__

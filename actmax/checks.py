@@ -25,10 +25,11 @@ def number(value: Any, name: str, *, low: float = -math.inf, high: float = math.
     """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise TypeError(message(f"{name} to be a number", f"{value!r} ({type(value).__name__})"))
-    if not math.isfinite(value) or not low <= value <= high:
+    given = float(value)
+    if not math.isfinite(given) or not low <= given <= high:
         bounds = "" if low == -math.inf and high == math.inf else f" in [{low:g}, {high:g}]"
         raise ValueError(message(f"{name} to be a finite number{bounds}", repr(value)))
-    return float(value)
+    return given
 
 
 def integer(value: Any, name: str, *, low: int = 0, high: int | None = None) -> int:
@@ -40,10 +41,11 @@ def integer(value: Any, name: str, *, low: int = 0, high: int | None = None) -> 
     """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
         raise TypeError(message(f"{name} to be an integer", f"{value!r} ({type(value).__name__})"))
-    if value < low or (high is not None and value > high):
+    given = int(value)
+    if given < low or (high is not None and given > high):
         bounds = f"at least {low}" if high is None else f"in [{low}, {high}]"
         raise ValueError(message(f"{name} to be {bounds}", repr(value)))
-    return int(value)
+    return given
 
 
 def one_of(value: Any, name: str, choices: Sequence[Any]) -> Any:
@@ -81,6 +83,8 @@ def finite(array: np.ndarray, name: str) -> np.ndarray:
     if len(bad):
         index = tuple(int(i) for i in bad[0])
         raise ValueError(
-            message(f"{name} to be finite", f"{array[index]} at index {index}", "Clean the array first.")
+            message(
+                f"{name} to be finite", f"{array[index]} at index {index}", "Clean the array first."
+            )
         )
     return array

@@ -167,7 +167,9 @@ class Sigmoid(Constraint):
             value = _check_bound(getattr(self, name), name)
             if value is None:
                 raise ValueError(
-                    checks.message(f"{name} of Sigmoid to be finite", None, "Use Box for an open end.")
+                    checks.message(
+                        f"{name} of Sigmoid to be finite", None, "Use Box for an open end."
+                    )
                 )
             object.__setattr__(self, name, value)
         _check_order(self.lower, self.upper)

@@ -138,9 +138,7 @@ class Loop:
     def _score(self, images: Images, arguments: Arguments) -> tf.Tensor:
         return self.problem.score(images, arguments.fixed, arguments.targets)
 
-    def _robust_score(
-        self, images: Images, arguments: Arguments, seeds: tf.Tensor
-    ) -> tf.Tensor:
+    def _robust_score(self, images: Images, arguments: Arguments, seeds: tf.Tensor) -> tf.Tensor:
         copies = self.problem.transform(images, self.problem.copy_seeds(seeds), tf.constant(0))
         return self._copy_scores(copies, arguments)[1]
 
@@ -188,9 +186,7 @@ class Loop:
             weighted = [weights[k] * penalty for k, penalty in enumerate(penalties)]
             burden = tf.add_n(weighted) if weighted else tf.zeros_like(score)
         resistance = penalty_tape.gradient(burden, images)
-        descent = {
-            name: _minus(ascent[name] / problem.copies, resistance[name]) for name in images
-        }
+        descent = {name: _minus(ascent[name] / problem.copies, resistance[name]) for name in images}
         if any(images[entry.name] is not params[entry.name] for entry in problem.inputs):
             descent = decode_tape.gradient(images, params, output_gradients=descent)
         metrics = problem.measure(images)
@@ -266,7 +262,9 @@ def _spec(argument: Any, *, open_rows: bool) -> Any:
     specs = tf.nest.map_structure(spec, argument)
     if isinstance(argument, Arguments):
         tables = {
-            "weights": tf.TensorSpec([argument.weights.shape[0], None, None], argument.weights.dtype),
+            "weights": tf.TensorSpec(
+                [argument.weights.shape[0], None, None], argument.weights.dtype
+            ),
             "rates": tf.TensorSpec([None, None], argument.rates.dtype),
         }
         specs = specs._replace(**tables)

@@ -215,14 +215,18 @@ class KerasOptimizer:
         self.config = optimizer.get_config()
         self._kind = type(optimizer)
         rate = getattr(optimizer, "_learning_rate", None)
-        self.learning_rate: Any = rate if callable(rate) else float(np.array(optimizer.learning_rate))
+        self.learning_rate: Any = (
+            rate if callable(rate) else float(np.array(optimizer.learning_rate))
+        )
         self._scratch: tuple[list[Any], Any] | None = None
         self._check_rows()
 
     def _fresh(self, params: Params) -> tuple[list[Any], Any]:
         copy = self._kind.from_config({**self.config, "learning_rate": 0.0})
         leaves = tf.nest.flatten(params)
-        variables = [tf.Variable(tf.zeros(leaf.shape, leaf.dtype), trainable=True) for leaf in leaves]
+        variables = [
+            tf.Variable(tf.zeros(leaf.shape, leaf.dtype), trainable=True) for leaf in leaves
+        ]
         copy.build(variables)
         return variables, copy
 

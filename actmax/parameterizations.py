@@ -170,7 +170,7 @@ def _image_shape(shape: Shape, owner: Parameterization) -> tuple[int, int, int]:
                 "Use actmax.Pixels() for vectors, series and volumes.",
             )
         )
-    return shape  # type: ignore[return-value]
+    return shape
 
 
 def spectrum_scale(height: int, width: int, decay: float) -> np.ndarray:

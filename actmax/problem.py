@@ -144,7 +144,10 @@ class Problem:
     def measure(self, images: Images) -> list[tf.Tensor]:
         """Metrics of clean images, one `[N]` per metric."""
         first = next(iter(images.values())) if len(images) == 1 else images
-        return [_per_image(metric(first), f"the metric {name!r}", self.dtype) for name, metric in self.metrics]
+        return [
+            _per_image(metric(first), f"the metric {name!r}", self.dtype)
+            for name, metric in self.metrics
+        ]
 
     def copy_seeds(self, seeds: tf.Tensor) -> tf.Tensor:
         """Seeds of every copy of every image, copy by copy. `[N, 2] -> [K * N, 2]`."""
@@ -196,7 +199,9 @@ def _per_image(values: Any, owner: str, dtype: tf.DType) -> tf.Tensor:
     """
     if not tf.is_tensor(values):
         raise TypeError(
-            checks.message(f"{owner} to return a tensor, one value per image", type(values).__name__)
+            checks.message(
+                f"{owner} to return a tensor, one value per image", type(values).__name__
+            )
         )
     if values.shape.rank != 1:
         shape = tuple(values.shape)
@@ -206,6 +211,8 @@ def _per_image(values: Any, owner: str, dtype: tf.DType) -> tf.Tensor:
             else "Reduce over every axis but the first. A function that returns images is a transform."
         )
         raise ValueError(
-            checks.message(f"{owner} to return one value per image, shape [N]", f"shape {shape}", do)
+            checks.message(
+                f"{owner} to return one value per image, shape [N]", f"shape {shape}", do
+            )
         )
     return tf.cast(values, dtype)

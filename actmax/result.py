@@ -62,14 +62,17 @@ class Result:
         scores = " ".join(f"{score:.4g}" for score in self.scores[:8])
         more = " ..." if len(self) > 8 else ""
         names, counts = np.unique(self.status, return_counts=True)
-        ends = ", ".join(f"{count} {Status(name).name}" for name, count in zip(names, counts, strict=True))
+        ends = ", ".join(
+            f"{count} {Status(name).name}" for name, count in zip(names, counts, strict=True)
+        )
         return f"Result({len(self)} images {size}, scores {scores}{more}, {ends})"
 
     def _only(self) -> np.ndarray:
         if isinstance(self.images, Mapping):
             raise ValueError(
                 checks.message(
-                    "a run that optimized one input", f"inputs {sorted(self.images)}",
+                    "a run that optimized one input",
+                    f"inputs {sorted(self.images)}",
                     "Take result.images[name] and actmax.to_uint8(images, low, high).",
                 )
             )
@@ -91,7 +94,8 @@ class Result:
         if low is None or high is None:
             raise ValueError(
                 checks.message(
-                    "a range to map to 0..255", "an input range with an open end",
+                    "a range to map to 0..255",
+                    "an input range with an open end",
                     "Call to_uint8(low, high) with the values that become 0 and 255.",
                 )
             )
@@ -113,7 +117,11 @@ class Result:
 
     def _repr_png_(self) -> bytes | None:
         """The grid, for notebooks; None where the inputs are no images."""
-        if isinstance(self.images, Mapping) or self._only().ndim != 4 or self._only().shape[-1] not in (1, 3):
+        if (
+            isinstance(self.images, Mapping)
+            or self._only().ndim != 4
+            or self._only().shape[-1] not in (1, 3)
+        ):
             return None
         low, high = next(iter(self.low.values())), next(iter(self.high.values()))
         if low is None or high is None:
@@ -142,7 +150,7 @@ class Result:
             arrays["targets"] = self.targets
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)
-        images.write_bytes(folder / "result.npz", buffer.getvalue())
+        images.write_atomic(folder / "result.npz", buffer.getvalue())
         if self._repr_png_() is not None:
             for number, (name, image) in enumerate(zip(self.names(), self.to_uint8(), strict=True)):
                 images.save_png(folder / f"{number:03d}_{images.safe_name(name)}.png", image)
@@ -161,7 +169,7 @@ class Result:
             "config": dict(self.config),
         }
         text = json.dumps(_plain(record), indent=2, allow_nan=False)
-        images.write_bytes(folder / "result.json", text.encode())
+        images.write_atomic(folder / "result.json", text.encode())
         return folder
 
     @classmethod
@@ -199,7 +207,8 @@ class Result:
             # Whatever a damaged file makes JSON, zip and NumPy raise, the caller learns one class.
             raise RecordError(
                 checks.message(
-                    "a folder written by Result.save", f"{folder} ({type(error).__name__}: {error})",
+                    "a folder written by Result.save",
+                    f"{folder} ({type(error).__name__}: {error})",
                     "Save the result again.",
                 )
             ) from error

@@ -1,0 +1,42 @@
+"""Regularizers of activation maximization: penalties and transforms, on TensorFlow alone."""
+
+from regularizers import random, testing
+from regularizers.base import Penalty, Transform, penalty, transform
+from regularizers.penalties import L1, L2, AlphaNorm, Bound, LInf, TotalVariation
+from regularizers.transforms import (
+    Affine,
+    Blur,
+    Flip,
+    Jitter,
+    Noise,
+    Pad,
+    Rotate,
+    Scale,
+    Shift,
+    compose,
+)
+
+__all__ = [
+    "Affine",
+    "AlphaNorm",
+    "Blur",
+    "Bound",
+    "Flip",
+    "Jitter",
+    "L1",
+    "L2",
+    "LInf",
+    "Noise",
+    "Pad",
+    "Penalty",
+    "Rotate",
+    "Scale",
+    "Shift",
+    "TotalVariation",
+    "Transform",
+    "compose",
+    "penalty",
+    "random",
+    "testing",
+    "transform",
+]

@@ -1,4 +1,4 @@
-"""The two kinds of regularizer: a penalty `[N, ...] -> [N]` and a transform `[N, ...] -> [N, ...]`."""
+"""The two kinds of regularizer: penalty, `[N, ...] -> [N]`, and transform, `-> [N, ...]`."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ def check_weight(weight: Any, owner: str) -> Weight:
 def _weight_message(owner: str, weight: Any) -> str:
     return (
         f"Expected the weight of {owner} to be a number, a sequence of one number per image, or "
-        f"a schedule (a function of the step). Received: {weight!r} of type {type(weight).__name__}."
+        f"a schedule (a function of the step). Received: {weight!r} of type "
+        f"{type(weight).__name__}. Give one of the three."
     )
 
 
@@ -74,7 +75,9 @@ def scale_weight(weight: Weight, factor: float) -> Weight:
 
 def value_at(strength: Strength, step: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     """Value of a strength at a step: a number as it is, a schedule evaluated in the graph. `[]`."""
-    return tf.cast(strength(step) if callable(strength) else strength, dtype)
+    value = strength(step) if callable(strength) else strength
+    # `tf.cast` would take a Python number through float32.
+    return tf.cast(value, dtype) if tf.is_tensor(value) else tf.convert_to_tensor(value, dtype)
 
 
 def check_number(
@@ -107,7 +110,7 @@ def check_number(
 
 
 def check_strength(value: Any, what: str, **limits: float) -> Strength:
-    """Returns `value` if it is a schedule, or a finite number in range. Errors of `check_number`."""
+    """Returns `value` if it is a schedule, or a number that `check_number` accepts."""
     return value if callable(value) else check_number(value, what, **limits)
 
 
@@ -137,7 +140,7 @@ def image_axes(images: tf.Tensor) -> tuple[int, ...]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Regularizer(abc.ABC):
+class Regularizer:
     """What a penalty and a transform have in common.
 
     Attributes:
@@ -155,7 +158,7 @@ class Regularizer(abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True)
-class Penalty(Regularizer):
+class Penalty(Regularizer, abc.ABC):
     """A quantity to keep small, one number per image. `[N, ...] -> [N]`.
 
     The loop subtracts `weight * penalty(images)`. Calling a penalty gives the *unweighted* value, a
@@ -183,7 +186,7 @@ class Penalty(Regularizer):
 
 
 @dataclasses.dataclass(frozen=True)
-class Transform(Regularizer):
+class Transform(Regularizer, abc.ABC):
     """A random change of the images before the model sees them. `[N, ...], [N, 2], [] -> [N, ...]`.
 
     It acts on a copy, inside the gradient tape: the gradient flows through it, the image does not
@@ -191,9 +194,11 @@ class Transform(Regularizer):
 
     Attributes:
         keeps_range: True if values never leave the range of the images given.
+        draws: False if it draws nothing, and so does the same at every step.
     """
 
     keeps_range: ClassVar[bool] = False
+    draws: ClassVar[bool] = True
 
     @abc.abstractmethod
     def __call__(self, images: tf.Tensor, seeds: tf.Tensor, step: tf.Tensor) -> tf.Tensor:

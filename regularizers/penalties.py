@@ -1,4 +1,4 @@
-"""Penalties: quantities to keep small, one unweighted mean over pixels per image. `[N, ...] -> [N]`.
+"""Penalties: quantities to keep small, an unweighted mean over pixels. `[N, ...] -> [N]`.
 
 Axes are `[N, spatial..., C]`: one, two or three spatial axes, and none for plain vectors `[N, D]`.
 Being means, and not sums, penalties need no new weight at another image size. Every one is finite
@@ -17,8 +17,9 @@ import tensorflow as tf
 
 from regularizers.base import Penalty, check_number, image_axes, image_sizes
 
-# Below this the squared differences of `TotalVariation(beta)` are rounded off: 1e-6 in units of the
-# images, 4000 times less than one step of 8 bits on (0, 1). It biases a value by at most 1e-6**beta.
+# Squared differences below this are rounded off by `TotalVariation(beta)`. Its root, 1e-6 in units
+# of the images, is 4000 times less than one step of 8 bits on (0, 1), and the bias of a value is at
+# most 1e-6 ** beta.
 EPSILON = 1e-12
 
 

@@ -1,12 +1,13 @@
 """Stateless random draws, one independent stream per image: `seeds [N, 2] -> [N, ...]`.
 
-Every number is a hash of its row's seed and its own position, so a row's draws depend neither on the
-other rows nor on the batch size; bits, integers and uniform draws are equal bytes in eager mode, in a
-graph and under XLA. (`tf.random.stateless_uniform` takes one seed per call, and gives other numbers inside XLA.)
+Every number is a hash of its row's seed and its own position, so a row's draws depend neither on
+the other rows nor on the batch size; bits, integers and uniform draws are equal bytes in eager
+mode, in a graph and under XLA. (`tf.random.stateless_uniform` takes one seed per call, and gives
+other numbers inside XLA.)
 
-The hash is two rounds of the 32-bit integer hash with multipliers 0x7feb352d and 0x846ca68b found by
-C. Wellons' hash prospector, 2018, https://nullprogram.com/blog/2018/07/31/. It is computed in int64,
-where products and bit operations have kernels on every device.
+The hash is two rounds of the 32-bit integer hash with multipliers 0x7feb352d and 0x846ca68b found
+by C. Wellons' hash prospector, 2018, https://nullprogram.com/blog/2018/07/31/. It is computed in
+int64, where products and bit operations have kernels on every device.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import tensorflow as tf
 Shape: TypeAlias = Sequence[int] | tf.Tensor
 
 _MASK = 0xFFFFFFFF
-# 2^32 divided by the golden ratio: spreads consecutive counters over the whole range (Knuth, TAOCP 3).
+# 2^32 over the golden ratio: spreads consecutive counters over the whole range (Knuth, TAOCP 3).
 _GOLDEN = 0x9E3779B9
 
 
@@ -91,19 +92,33 @@ def uniform(
 ) -> tf.Tensor:
     """Uniform draws in `[low, high)`, in steps of 2^-24 of the width. `[N, 2] -> [N, *shape]`.
 
+    float16 and bfloat16 are drawn in float32 and rounded, which may reach `high`.
+
     Example:
         >>> import tensorflow as tf
         >>> from regularizers import random
         >>> random.uniform(tf.constant([[0, 1], [0, 2]]), [5, 5]).shape
         TensorShape([2, 5, 5])
     """
-    fraction = tf.cast(tf.bitwise.right_shift(bits(seeds, shape), tf.constant(8, tf.int64)), dtype)
-    low, high = tf.cast(low, dtype), tf.cast(high, dtype)
-    return low + (high - low) * (fraction * tf.cast(2.0**-24, dtype))
+    wide = _wide(dtype)
+    fraction = tf.cast(tf.bitwise.right_shift(bits(seeds, shape), tf.constant(8, tf.int64)), wide)
+    low, high = _number(low, wide), _number(high, wide)
+    return tf.cast(low + (high - low) * (fraction * tf.cast(2.0**-24, wide)), dtype)
+
+
+def _number(value: Any, dtype: tf.DType) -> tf.Tensor:
+    """A number or tensor in a dtype; `tf.cast` would take a Python number through float32."""
+    return tf.cast(value, dtype) if tf.is_tensor(value) else tf.convert_to_tensor(value, dtype)
+
+
+def _wide(dtype: tf.DType) -> tf.DType:
+    """float32 for half precision, in which the 24 bits of a draw overflow."""
+    dtype = tf.as_dtype(dtype)
+    return tf.float32 if dtype.size < tf.float32.size else dtype
 
 
 def integers(seeds: tf.Tensor, shape: Shape, low: Any, high: Any) -> tf.Tensor:
-    """Integer draws, uniform on `low, ..., high`, both ends included. int32. `[N, 2] -> [N, *shape]`.
+    """Integer draws on `low, ..., high`, both ends included. int32. `[N, 2] -> [N, *shape]`.
 
     Every value has probability within 2^-24 of `1 / (high - low + 1)`.
     """
@@ -120,9 +135,26 @@ def normal(
     std: Any = 1.0,
     dtype: tf.DType = tf.float32,
 ) -> tf.Tensor:
-    """Normal draws, by Box and Muller's transform (1958). `[N, 2] -> [N, *shape]`."""
+    """Normal draws, in pairs by Box and Muller's transform (1958). `[N, 2] -> [N, *shape]`.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from regularizers import random
+        >>> random.normal(tf.constant([[0, 1], [0, 2]]), [5, 5], std=0.1).shape
+        TensorShape([2, 5, 5])
+    """
+    wide = _wide(dtype)
+    static = tf.get_static_value(shape) if tf.is_tensor(shape) else shape
+    shape = tf.convert_to_tensor(shape, tf.int32)
+    count = tf.reduce_prod(shape) if static is None else math.prod(int(size) for size in static)
+    pairs = [(count + 1) // 2]
     radius_seeds, angle_seeds = fold_in(seeds, 0), fold_in(seeds, 1)
     # 1 - u lies in (0, 1], so the logarithm is finite; the largest draw is 5.77 deviations.
-    radius = tf.sqrt(-2.0 * tf.math.log(1.0 - uniform(radius_seeds, shape, dtype=dtype)))
-    angle = uniform(angle_seeds, shape, high=2.0 * math.pi, dtype=dtype)
-    return tf.cast(mean, dtype) + tf.cast(std, dtype) * radius * tf.cos(angle)
+    radius = tf.sqrt(-2.0 * tf.math.log(1.0 - uniform(radius_seeds, pairs, dtype=wide)))
+    angle = uniform(angle_seeds, pairs, high=2.0 * math.pi, dtype=wide)
+    radius *= _number(std, wide)
+    values = tf.concat([radius * tf.cos(angle), radius * tf.sin(angle)], axis=1)[:, :count]
+    values = tf.reshape(values, tf.concat([tf.shape(seeds)[:1], shape], axis=0))
+    if static is not None:
+        values.set_shape([seeds.shape[0], *(int(size) for size in static)])
+    return tf.cast(_number(mean, wide) + values, dtype)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from actmax import checks, constraints, defaults, models
+from actmax.maximizer import parts
 from actmax.models import InputSpec, Taps
 from actmax.objectives import as_objective
-from actmax.optimizers import KerasOptimizer, Optimizer
 from actmax.parameterizations import Parameterization
 from actmax.problem import Input, Problem
 from actmax.types import IMAGES
-from regularizers.base import Penalty, Regularizer, Transform
-from regularizers.warp import compose
+from regularizers.base import Regularizer, Transform
+from regularizers.transforms import compose
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +65,7 @@ def build(arguments: Arguments) -> Built:
     ranges = _ranges(arguments, members[0], free, chosen)
     shapes = {spec.name: _canvas(canvases.get(spec.name), spec) for spec in free}
     recipe = defaults.choose(shapes, ranges, arguments, chosen)
-    regularizers = _regularizers(recipe.regularizers, [spec.name for spec in free])
+    regularizers = parts.regularizers(recipe.regularizers, [spec.name for spec in free])
     wanted = _by_input(recipe.parameterization, free, "parameterization")
     preprocess = _by_input(arguments.preprocess, free, "preprocess")
     inputs = tuple(
@@ -86,10 +85,10 @@ def build(arguments: Arguments) -> Built:
         models=tuple(Taps(member, objective.layers) for member in members),
         objective=objective,
         inputs=inputs,
-        penalties=tuple(_penalties(regularizers)),
-        gradients=_functions(arguments.gradients, "gradients"),
-        metrics=_metrics(arguments.metrics, regularizers),
-        optimizer=_optimizer(recipe.optimizer),
+        penalties=tuple(parts.penalties(regularizers)),
+        gradients=parts.functions(arguments.gradients, "gradients"),
+        metrics=parts.metrics(arguments.metrics, regularizers),
+        optimizer=parts.optimizer(recipe.optimizer),
         copies=checks.integer(recipe.copies, "copies", low=1),
         dtype=dtype,
     )
@@ -165,7 +164,9 @@ def _fill_shape(spec: InputSpec, given: Any) -> InputSpec:
         return spec
     shape = checks.image_shape(given, "input_shape")
     known = spec.shape or ()
-    if len(shape) != len(known) or any(k not in (None, s) for k, s in zip(known, shape, strict=True)):
+    if len(shape) != len(known) or any(
+        k not in (None, s) for k, s in zip(known, shape, strict=True)
+    ):
         raise ValueError(
             checks.message(
                 f"an input_shape that fits the model's {known}",
@@ -184,14 +185,18 @@ def _fixed(fixed: Any, specs: Sequence[InputSpec]) -> dict[str, np.ndarray]:
     known = {spec.name: spec for spec in specs}
     for name in fixed:
         if name not in known:
-            raise ValueError(checks.message(f"names of inputs {sorted(known)} in fixed", repr(name)))
+            raise ValueError(
+                checks.message(f"names of inputs {sorted(known)} in fixed", repr(name))
+            )
     arrays = {}
     for name, value in fixed.items():
         array = np.asarray(value, known[name].dtype)
         shape = known[name].shape or ()
         if array.ndim != len(shape) + 1:
             raise ValueError(
-                checks.message(f"fixed[{name!r}] of shape [1 or N, *{shape}]", f"shape {array.shape}")
+                checks.message(
+                    f"fixed[{name!r}] of shape [1 or N, *{shape}]", f"shape {array.shape}"
+                )
             )
         arrays[name] = array
     return arrays
@@ -277,57 +282,11 @@ def _canvas(canvas: Any, spec: InputSpec) -> tuple[int, ...]:
     size = checks.image_shape(canvas, "canvas")
     if len(shape) != 3 or len(size) != 2:
         raise ValueError(
-            checks.message("canvas=(height, width) for a model of images", f"{canvas!r} for {shape}")
+            checks.message(
+                "canvas=(height, width) for a model of images", f"{canvas!r} for {shape}"
+            )
         )
     return (*size, int(shape[2] or 3))
-
-
-def _regularizers(value: Any, names: Sequence[str]) -> list[tuple[int, str, Regularizer]]:
-    """`(position, input name, regularizer)` of a checked list."""
-    if not isinstance(value, (list, tuple)):
-        raise TypeError(
-            checks.message("regularizers to be a list", f"{type(value).__name__}", "Put it in [...].")
-        )
-    checked = []
-    for position, part in enumerate(value):
-        if not isinstance(part, Regularizer):
-            hint = "Decorate it with @regularizers.penalty or @regularizers.transform."
-            if isinstance(part, type):
-                hint = f"Write the parentheses: {part.__name__}()."
-            elif isinstance(part, tuple):
-                hint = "The weight is the first argument: TotalVariation(0.1)."
-            raise TypeError(
-                checks.message(
-                    f"a penalty or transform at position {position} of regularizers", repr(part), hint
-                )
-            )
-        if part.on is not None and part.on not in names:
-            raise ValueError(
-                checks.message(f"on= to name one of the optimized inputs {list(names)}", repr(part.on))
-            )
-        if part.on is None and len(names) > 1:
-            raise ValueError(
-                checks.message(
-                    f"{part.name} to say which input it is for", "on=None",
-                    f"Give on= one of {list(names)}.",
-                )
-            )
-        checked.append((position, part.on or names[0], part))
-    return checked
-
-
-def _penalties(
-    regularizers: Sequence[tuple[int, str, Regularizer]],
-) -> list[tuple[str, str, Penalty]]:
-    """`(unique name, input, penalty)`: two of one kind both count, the second is suffixed."""
-    counts: collections.Counter[str] = collections.Counter()
-    named = []
-    for _, name, part in regularizers:
-        if isinstance(part, Penalty):
-            counts[part.name] += 1
-            suffix = f"_{counts[part.name]}" if counts[part.name] > 1 else ""
-            named.append((part.name + suffix, name, part))
-    return named
 
 
 def _input(
@@ -369,39 +328,3 @@ def _input(
         spec.name, shape, tuple(spec.shape or ()), parameterization, constraint, preprocess,
         transforms, composed,
     )  # fmt: skip
-
-
-def _functions(value: Any, name: str) -> tuple[Callable[..., Any], ...]:
-    if value is None:
-        return ()
-    if not isinstance(value, (list, tuple)) or not all(callable(part) for part in value):
-        raise TypeError(checks.message(f"{name} to be a list of functions", repr(value)))
-    return tuple(value)
-
-
-def _metrics(
-    value: Any, regularizers: Sequence[tuple[int, str, Regularizer]]
-) -> tuple[tuple[str, Any], ...]:
-    if value is None:
-        return ()
-    if not isinstance(value, Mapping) or not all(callable(part) for part in value.values()):
-        raise TypeError(checks.message("metrics to be a dict of functions by name", repr(value)))
-    taken = {"score", "objective", *(name for name, _, _ in _penalties(regularizers))}
-    clash = sorted(taken & set(value))
-    if clash:
-        raise ValueError(checks.message("metrics with names of their own", f"{clash}, already taken"))
-    return tuple(value.items())
-
-
-def _optimizer(value: Any) -> Any:
-    if isinstance(value, Optimizer):
-        return value
-    import keras
-
-    if isinstance(value, keras.optimizers.Optimizer):
-        return KerasOptimizer(value)
-    raise TypeError(
-        checks.message(
-            "an optimizer such as actmax.Adam(0.05) or a Keras optimizer instance", repr(value)
-        )
-    )

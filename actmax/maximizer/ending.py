@@ -83,7 +83,9 @@ def _failure(
         Cause.UPDATE: "The update was not finite: the learning rate may be too large",
     }[cause]
     if cause is Cause.PENALTY:
-        bad = [name for name, _, _ in problem.penalties if not np.isfinite(history[name][step, row])]
+        bad = [
+            name for name, _, _ in problem.penalties if not np.isfinite(history[name][step, row])
+        ]
         where = (
             f"The penalty {bad[0]!r} was not finite"
             if bad

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import difflib
 import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -35,7 +37,8 @@ def as_targets(
         if targets is not None:
             raise ValueError(
                 checks.message(
-                    "no targets, because the objective takes none", repr(targets),
+                    "no targets, because the objective takes none",
+                    repr(targets),
                     "Give the number of images as images=.",
                 )
             )
@@ -44,7 +47,9 @@ def as_targets(
         ) else started
     if images is not None:
         raise ValueError(
-            checks.message("targets alone, one image each", f"images={images} as well", "Drop images=.")
+            checks.message(
+                "targets alone, one image each", f"images={images} as well", "Drop images=."
+            )
         )
     if targets is None:
         raise ValueError(
@@ -65,43 +70,43 @@ def as_targets(
 
 
 def _indices(targets: Any, labels: Sequence[str] | None) -> np.ndarray:
-    if isinstance(targets, (str, bytes)) or not hasattr(targets, "__len__"):
-        targets = [targets] if not hasattr(targets, "__iter__") or isinstance(targets, str) else list(targets)
-    if getattr(targets, "shape", None) == ():
-        targets = [targets]
-    return np.array([_index(target, labels, i) for i, target in enumerate(targets)], np.int32)
+    scalar = isinstance(targets, str) or not hasattr(targets, "__iter__")
+    # An array or tensor of rank 0 has __iter__ and cannot be iterated.
+    scalar = scalar or getattr(targets, "shape", None) == ()
+    values = [targets] if scalar else targets
+    return np.array([_index(value, labels, i) for i, value in enumerate(values)], np.int32)
 
 
 def _index(target: Any, labels: Sequence[str] | None, position: int) -> int:
     if isinstance(target, str):
         if labels is None:
             raise ValueError(
-                checks.message("numbers as targets", repr(target), "For names give labels= as well.")
+                checks.message(
+                    "numbers as targets", repr(target), "For names give labels= as well."
+                )
             )
         matches = [number for number, label in enumerate(labels) if label == target]
         if len(matches) != 1:
-            import difflib
-
             near = difflib.get_close_matches(target, labels, n=3)
             do = f"Did you mean {', '.join(map(repr, near))}?" if near else "See labels."
             if matches:
                 do = f"The name stands at {matches}: give the number."
             raise ValueError(checks.message("a name that labels has once", repr(target), do))
         return matches[0]
-    if isinstance(target, (bool, np.bool_)) or not isinstance(target, numbers.Integral):
-        value = getattr(target, "numpy", lambda: target)()
-        if isinstance(value, np.integer):
-            return int(value)
+    value = target.numpy() if isinstance(target, tf.Tensor) else target
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
         raise TypeError(
             checks.message(
-                f"a whole number or a name as target {position}", f"{target!r} ({type(target).__name__})"
+                f"a whole number or a name as target {position}",
+                f"{target!r} ({type(target).__name__})",
             )
         )
-    if target < 0 or target > np.iinfo(np.int32).max:
+    index = int(value)
+    if not 0 <= index <= np.iinfo(np.int32).max:
         raise ValueError(
-            checks.message("targets counted from 0", f"{target} at position {position}")
+            checks.message("targets counted from 0", f"{index} at position {position}")
         )
-    return int(target)
+    return index
 
 
 def _vectors(targets: Any) -> np.ndarray:
@@ -132,12 +137,12 @@ def row_seeds(seed: Any, targets: np.ndarray | None, count: int) -> tf.Tensor:
         order = [0] * count
     else:
         seeds = [_seed(seed)] * count
-        keys = range(count) if targets is None else [row.tobytes() for row in targets]
-        earlier: dict[Any, int] = {}
+        keys = [b""] * count if targets is None else [row.tobytes() for row in targets]
+        earlier: dict[bytes, int] = collections.defaultdict(int)
         order = []
-        for key in keys if targets is not None else [b""] * count:
-            order.append(earlier.get(key, 0))
-            earlier[key] = order[-1] + 1
+        for key in keys:
+            order.append(earlier[key])
+            earlier[key] += 1
     # 64 bits of seed in two words of 32.
     words = np.array([[value & 0xFFFFFFFF, value >> 32] for value in seeds], np.uint32)
     return random.fold_in(tf.constant(words.view(np.int32)), tf.constant(order, tf.int32))
@@ -157,7 +162,8 @@ def tables(
     if unknown:
         raise ValueError(
             checks.message(
-                f"names of penalties {names} in weights", f"{unknown}",
+                f"names of penalties {names} in weights",
+                f"{unknown}",
                 "Only penalties of the Maximizer can be weighted; put the penalty into regularizers.",
             )
         )
@@ -182,7 +188,11 @@ def tables(
         )
     if np.any(rates < 0):
         raise ValueError(
-            checks.message("a learning rate of at least 0", f"{rates.min():g}", "To minimize, negate the objective.")
+            checks.message(
+                "a learning rate of at least 0",
+                f"{rates.min():g}",
+                "To minimize, negate the objective.",
+            )
         )
     return tf.constant(stacked, problem.dtype), tf.constant(rates, problem.dtype)
 
@@ -223,7 +233,9 @@ def _start(images: np.ndarray, entry: Input) -> np.ndarray:
         if bound is None:
             continue
         slack = 1e-6 * (1.0 + np.abs(np.asarray(bound, float)))
-        outside = beyond(images, np.asarray(bound) - slack if word == "below" else np.asarray(bound) + slack)
+        outside = beyond(
+            images, np.asarray(bound) - slack if word == "below" else np.asarray(bound) + slack
+        )
         if np.any(outside):
             raise ValueError(
                 checks.message(

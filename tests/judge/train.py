@@ -1,4 +1,4 @@
-"""Train the judge: `python tests/judge/train.py --out tests/judge [--data FILE.npz]`.
+"""Train the judge: `python -m tests.judge.train --out tests/judge [--data FILE.npz]`.
 
 A judge says whether an image made for one model means anything to another. So it shares nothing
 with its subject, the zoo's MNIST model: neither training images (these are the second half, of
@@ -73,7 +73,9 @@ def augmented(data: Data) -> tf.data.Dataset:
 
 def main() -> None:
     """Train the judge and write it to a folder."""
-    parser = argparse.ArgumentParser(description="Train the judge of the tests.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.judge.train", description="Train the judge of the tests."
+    )
     parser.add_argument(
         "--data", type=Path, metavar="FILE.npz", help="default: download by keras.datasets"
     )

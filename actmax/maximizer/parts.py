@@ -1,0 +1,107 @@
+"""Checks of the parts that come in lists and dicts, and of the optimizer."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from actmax import checks
+from actmax.optimizers import KerasOptimizer, Optimizer
+from regularizers.base import Penalty, Regularizer
+
+
+def regularizers(value: Any, names: Sequence[str]) -> list[tuple[int, str, Regularizer]]:
+    """`(position, input name, regularizer)` of a checked list."""
+    if not isinstance(value, (list, tuple)):
+        raise TypeError(
+            checks.message(
+                "regularizers to be a list", f"{type(value).__name__}", "Put it in [...]."
+            )
+        )
+    checked = []
+    for position, part in enumerate(value):
+        if not isinstance(part, Regularizer):
+            hint = "Decorate it with @regularizers.penalty or @regularizers.transform."
+            if isinstance(part, type):
+                hint = f"Write the parentheses: {part.__name__}()."
+            elif isinstance(part, tuple):
+                hint = "The weight is the first argument: TotalVariation(0.1)."
+            raise TypeError(
+                checks.message(
+                    f"a penalty or transform at position {position} of regularizers",
+                    repr(part),
+                    hint,
+                )
+            )
+        if part.on is not None and part.on not in names:
+            raise ValueError(
+                checks.message(
+                    f"on= to name one of the optimized inputs {list(names)}", repr(part.on)
+                )
+            )
+        if part.on is None and len(names) > 1:
+            raise ValueError(
+                checks.message(
+                    f"{part.name} to say which input it is for",
+                    "on=None",
+                    f"Give on= one of {list(names)}.",
+                )
+            )
+        checked.append((position, part.on or names[0], part))
+    return checked
+
+
+def penalties(
+    regularizers: Sequence[tuple[int, str, Regularizer]],
+) -> list[tuple[str, str, Penalty]]:
+    """`(unique name, input, penalty)`: two of one kind both count, the second is suffixed."""
+    counts: collections.Counter[str] = collections.Counter()
+    named = []
+    for _, name, part in regularizers:
+        if isinstance(part, Penalty):
+            counts[part.name] += 1
+            suffix = f"_{counts[part.name]}" if counts[part.name] > 1 else ""
+            named.append((part.name + suffix, name, part))
+    return named
+
+
+def functions(value: Any, name: str) -> tuple[Callable[..., Any], ...]:
+    """A checked list of functions; None for none."""
+    if value is None:
+        return ()
+    if not isinstance(value, (list, tuple)) or not all(callable(part) for part in value):
+        raise TypeError(checks.message(f"{name} to be a list of functions", repr(value)))
+    return tuple(value)
+
+
+def metrics(
+    value: Any, regularizers: Sequence[tuple[int, str, Regularizer]]
+) -> tuple[tuple[str, Any], ...]:
+    """`(name, function)` of a checked dict; None for none."""
+    if value is None:
+        return ()
+    if not isinstance(value, Mapping) or not all(callable(part) for part in value.values()):
+        raise TypeError(checks.message("metrics to be a dict of functions by name", repr(value)))
+    taken = {"score", "objective", *(name for name, _, _ in penalties(regularizers))}
+    clash = sorted(taken & set(value))
+    if clash:
+        raise ValueError(
+            checks.message("metrics with names of their own", f"{clash}, already taken")
+        )
+    return tuple(value.items())
+
+
+def optimizer(value: Any) -> Any:
+    """An optimizer as it is, a Keras optimizer behind the same interface."""
+    if isinstance(value, Optimizer):
+        return value
+    import keras
+
+    if isinstance(value, keras.optimizers.Optimizer):
+        return KerasOptimizer(value)
+    raise TypeError(
+        checks.message(
+            "an optimizer such as actmax.Adam(0.05) or a Keras optimizer instance", repr(value)
+        )
+    )

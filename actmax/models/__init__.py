@@ -1,0 +1,28 @@
+"""Taps: activations of any layer of a Keras model, and its output before the softmax.
+
+Nothing about the model is rebuilt or changed. While our own function is traced, the layers in question
+hand over what they return; the softmax is found by walking the traced graph back from the output.
+"""
+
+from actmax.models.detect import (
+    applications_preprocess,
+    bad_weight,
+    detect_range,
+    look_like_probabilities,
+)
+from actmax.models.structure import InputSpec, input_specs, is_keras, layer_paths, layers
+from actmax.models.taps import Taps, before_head
+
+__all__ = [
+    "InputSpec",
+    "Taps",
+    "applications_preprocess",
+    "bad_weight",
+    "before_head",
+    "detect_range",
+    "input_specs",
+    "is_keras",
+    "layer_paths",
+    "layers",
+    "look_like_probabilities",
+]

@@ -1,0 +1,197 @@
+"""Activations of any layer, and the output before its softmax, of a model that stays as it is."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import tensorflow as tf
+
+from actmax import checks
+from actmax.models.structure import (
+    fill,
+    find_layer,
+    is_keras,
+    layers,
+    leaves,
+    split,
+    symbolic_inputs,
+)
+from actmax.objectives import OUTPUT
+from actmax.types import IMAGES
+
+Inputs: TypeAlias = Mapping[str, tf.Tensor]
+
+# Operations between a softmax and the output that leave values alone; they are applied again to what
+# stands before the softmax.
+_TRANSPARENT = ("Identity", "Cast", "Reshape")
+_HEADS = ("Softmax", "LogSoftmax", "Sigmoid")
+_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+
+# Tracing replaces a layer's `call` for a moment; two traces of one model must not interleave.
+_TRACING = threading.RLock()
+
+
+@contextlib.contextmanager
+def _listening(found: Mapping[str, Any]) -> Iterator[dict[str, list[Any]]]:
+    """While open, every layer given records what its calls return."""
+    heard: dict[str, list[Any]] = {path: [] for path in found}
+
+    def wrap(path: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def listening_call(*args: Any, **kwargs: Any) -> Any:
+            result = call(*args, **kwargs)
+            heard[path].append(result)
+            return result
+
+        return listening_call
+
+    with _TRACING, contextlib.ExitStack() as stack:
+        for path, layer in found.items():
+            # On the instance and past Keras' attribute tracking, so that nothing remains of it.
+            object.__setattr__(layer, "call", wrap(path, layer.call))
+            stack.callback(object.__delattr__, layer, "call")
+        yield heard
+
+
+def before_head(output: tf.Tensor) -> tuple[tf.Tensor, str]:
+    """What stands before the softmax or sigmoid of a traced output, and which it was.
+
+    Returns:
+        `(tensor, head)`, head one of "softmax", "logsoftmax", "sigmoid", "linear" (no such head; the
+        tensor is the output), "unknown" (the output comes out of a function that cannot be looked
+        into; the tensor is the output).
+    """
+    chain: list[tf.Operation] = []
+    operation = output.op
+    while operation.type in _TRANSPARENT:
+        chain.append(operation)
+        operation = operation.inputs[0].op
+    if operation.type not in _HEADS:
+        return output, "unknown" if operation.type in _CALLS else "linear"
+    logits = operation.inputs[0]
+    for passed in reversed(chain):
+        if passed.type == "Cast":
+            logits = tf.cast(logits, passed.outputs[0].dtype)
+        elif passed.type == "Reshape":
+            logits = tf.reshape(logits, passed.inputs[1])
+            logits.set_shape(passed.outputs[0].shape)
+    return logits, operation.type.lower()
+
+
+class Taps:
+    """Activations of a model by name: `inputs -> {name: [N, ...]}`, in a graph or eagerly.
+
+    The softmax can only be found in a graph, so an eager call runs a graph of its own.
+
+    Attributes:
+        heads: by output name, what stood at the end of the model ("softmax", ..., see
+            `before_head`); known after the first call.
+        shapes: by name, static shape of every activation, with the batch dimension.
+    """
+
+    def __init__(self, model: Any, names: Sequence[str]) -> None:
+        self.model = model
+        self.names = tuple(names)
+        self.keras = is_keras(model)
+        self.heads: dict[str, str] = {}
+        self.shapes: dict[str, tuple[int | None, ...]] = {}
+        self._structure = symbolic_inputs(model) if self.keras else None
+        inner = [name for name in names if not name.startswith(":")]
+        known = layers(model) if inner else {}
+        self._layers = {split(name)[0]: find_layer(model, name, known) for name in inner}
+        self._graph = tf.function(self._collect, autograph=False, reduce_retracing=True)
+
+    def __call__(self, inputs: Inputs) -> dict[str, tf.Tensor]:
+        """Activations of every name."""
+        inputs = dict(inputs)
+        return (self._graph if tf.executing_eagerly() else self._collect)(inputs)
+
+    def _collect(self, inputs: Inputs) -> dict[str, tf.Tensor]:
+        with _listening(self._layers) as heard:
+            output = self._forward(dict(inputs))
+        outputs = self._named(output)
+        found = {name: self._pick(name, outputs, heard) for name in self.names}
+        self.shapes = {name: tuple(value.shape) for name, value in found.items()}
+        return found
+
+    def _forward(self, inputs: dict[str, tf.Tensor]) -> Any:
+        if self._structure is not None:
+            pairs = leaves(self._structure)
+            if len(pairs) == 1:
+                inputs = {pairs[0][0]: next(iter(inputs.values()))}
+            return self.model(fill(self._structure, inputs), training=False)
+        argument = next(iter(inputs.values())) if list(inputs) == [IMAGES] else inputs
+        return self.model(argument, training=False) if self.keras else self.model(argument)
+
+    def _named(self, output: Any) -> dict[str | None, tf.Tensor]:
+        """Outputs by name; a single output has the name None as well."""
+        if isinstance(output, Mapping):
+            named: dict[str | None, Any] = {str(key): value for key, value in output.items()}
+        elif isinstance(output, (list, tuple)):
+            names = getattr(self.model, "output_names", None) or range(len(output))
+            named = {str(name): value for name, value in zip(names, output, strict=True)}
+        else:
+            named = {None: output}
+        if len(named) == 1:
+            named[None] = next(iter(named.values()))
+        for name, value in named.items():
+            if not tf.is_tensor(value):
+                raise TypeError(
+                    checks.message(
+                        "a model that returns tensors",
+                        f"{type(value).__name__} as output {name or ''}".strip(),
+                        "A model that calls predict or NumPy has no gradient: call it on tensors.",
+                    )
+                )
+        return named
+
+    def _pick(
+        self, name: str, outputs: dict[str | None, tf.Tensor], heard: dict[str, list[Any]]
+    ) -> tf.Tensor:
+        if not name.startswith(":"):
+            return _one_call(name, heard[split(name)[0]])
+        kind, _, key = name.partition("/")
+        if (key or None) not in outputs:
+            known = [output for output in outputs if output is not None]
+            do = "Name one, as in actmax.Logit(output=...)." if not key else ""
+            raise ValueError(checks.message(f"one of the outputs {known}", repr(key or None), do))
+        output = outputs[key or None]
+        if kind == OUTPUT:
+            return output
+        logits, head = before_head(output)
+        self.heads[key] = head
+        if head == "sigmoid" and logits.shape.rank == 2 and logits.shape[-1] == 1:
+            # One sigmoid unit is two classes: target 1 is the logit, target 0 its negative.
+            return tf.concat([-logits, logits], axis=-1)
+        return logits
+
+
+def _one_call(name: str, calls: list[Any]) -> tf.Tensor:
+    path, index = split(name)
+    if not calls:
+        raise ValueError(
+            checks.message(
+                f"layer {path!r} to be called by the model's forward pass",
+                "no call of it",
+                "Choose a layer that the inference pass uses.",
+            )
+        )
+    if index is None and len(calls) > 1:
+        names = ", ".join(repr(f"{path}:{i}") for i in range(len(calls)))
+        raise ValueError(
+            checks.message(f"one of the calls {names}, because the layer is shared", repr(name))
+        )
+    if index is not None and index >= len(calls):
+        raise ValueError(checks.message(f"a call of {path!r} in 0..{len(calls) - 1}", repr(name)))
+    value = calls[index or 0]
+    if not tf.is_tensor(value):
+        raise ValueError(
+            checks.message(
+                f"layer {path!r} to return one tensor",
+                type(value).__name__,
+                "Choose a layer inside or behind it, or write an objective of the model's output.",
+            )
+        )
+    return value

@@ -1,0 +1,31 @@
+"""Objectives: what a part of the network responds with, one score per image, higher is better.
+
+`objective(activations: dict of [N, ...], targets) -> scores [N]`. They add, subtract, multiply and
+negate, with numbers and with each other, into new objectives:
+
+    actmax.Logit(3) - actmax.Logit(5)         0.2 * actmax.Channel("a") + 0.8 * actmax.Channel("b")
+"""
+
+from actmax.objectives.base import LOGITS, OUTPUT, Activations, Combination, Kind, Objective
+from actmax.objectives.functions import FunctionObjective, as_objective, objective
+from actmax.objectives.maps import Direction, Layer
+from actmax.objectives.units import Channel, Logit, LogProbability, Margin, Neuron
+
+__all__ = [
+    "LOGITS",
+    "OUTPUT",
+    "Activations",
+    "Channel",
+    "Combination",
+    "Direction",
+    "FunctionObjective",
+    "Kind",
+    "Layer",
+    "LogProbability",
+    "Logit",
+    "Margin",
+    "Neuron",
+    "Objective",
+    "as_objective",
+    "objective",
+]

@@ -1,0 +1,148 @@
+"""What an objective is, and how objectives combine."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal, TypeAlias
+
+import tensorflow as tf
+
+from actmax import checks
+
+Activations: TypeAlias = Mapping[str, tf.Tensor]
+Kind: TypeAlias = Literal["index", "vector"] | None
+
+# Names of activations that are no layers: a model's output as it is, and before its softmax. For a
+# model of several outputs the output's name follows the colon and a slash: ":logits/age".
+OUTPUT = ":output"
+LOGITS = ":logits"
+
+
+class Objective(abc.ABC):
+    """A score of activations.
+
+    Subclasses are frozen dataclasses. `layers` names the activations that the call gets, by layer
+    path or as `OUTPUT` or `LOGITS`.
+
+    Attributes:
+        couples_images: True if one image's score depends on another image.
+    """
+
+    couples_images: ClassVar[bool] = False
+
+    @property
+    @abc.abstractmethod
+    def layers(self) -> tuple[str, ...]:
+        """Names of the activations that it needs."""
+
+    @property
+    def kind(self) -> Kind:
+        """What its targets are: "index" (int `[N]`), "vector" (float `[N, C]`), or None."""
+        return None
+
+    @abc.abstractmethod
+    def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
+        """Scores. `-> [N]`."""
+
+    def check(self, shapes: Mapping[str, tuple[int | None, ...]], targets: Any) -> None:
+        """Raises ValueError if `targets` (NumPy, or None) do not fit activations of these shapes."""
+
+    def __add__(self, other: Any) -> Objective:
+        return _combine("+", self, other)
+
+    def __radd__(self, other: Any) -> Objective:
+        return _combine("+", other, self)
+
+    def __sub__(self, other: Any) -> Objective:
+        return _combine("-", self, other)
+
+    def __rsub__(self, other: Any) -> Objective:
+        return _combine("-", other, self)
+
+    def __mul__(self, other: Any) -> Objective:
+        return _combine("*", self, other)
+
+    def __rmul__(self, other: Any) -> Objective:
+        return _combine("*", other, self)
+
+    def __neg__(self) -> Objective:
+        return _combine("*", -1.0, self)
+
+
+_OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+}
+
+
+def _combine(operation: str, left: Any, right: Any) -> Objective:
+    for side in (left, right):
+        if isinstance(side, bool) or not isinstance(side, (int, float, Objective)):
+            return NotImplemented
+    return Combination(operation, left, right)
+
+
+@dataclasses.dataclass(frozen=True)
+class Combination(Objective):
+    """`left operation right`, where each side is an objective or a number, and one is an objective."""
+
+    operation: str
+    left: Objective | float
+    right: Objective | float
+
+    def __post_init__(self) -> None:
+        checks.one_of(self.operation, "operation", tuple(_OPERATIONS))
+        for side in (self.left, self.right):
+            if not isinstance(side, Objective):
+                checks.number(side, "a number in an objective")
+        kinds = {side.kind for side in self._sides()} - {None}
+        if len(kinds) > 1:
+            raise TypeError(
+                checks.message(
+                    "terms that can share their targets",
+                    f"targets of kinds {sorted(map(str, kinds))}",
+                    "Bind the targets of one of them, as in Channel('layer', target=5).",
+                )
+            )
+
+    def _sides(self) -> list[Objective]:
+        return [side for side in (self.left, self.right) if isinstance(side, Objective)]
+
+    @property
+    def couples_images(self) -> bool:  # type: ignore[override]
+        return any(side.couples_images for side in self._sides())
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(layer for side in self._sides() for layer in side.layers))
+
+    @property
+    def kind(self) -> Kind:
+        return next((side.kind for side in self._sides() if side.kind is not None), None)
+
+    def check(self, shapes: Mapping[str, tuple[int | None, ...]], targets: Any) -> None:
+        for side in self._sides():
+            side.check(shapes, targets if side.kind is not None else None)
+
+    def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
+        values = [
+            side(activations, targets) if isinstance(side, Objective) else side
+            for side in (self.left, self.right)
+        ]
+        return _OPERATIONS[self.operation](*values)
+
+
+def check_layer(layer: Any) -> None:
+    """Raises TypeError if `layer` is not the path of a layer."""
+    if not isinstance(layer, str) or not layer:
+        raise TypeError(
+            checks.message(
+                "the path of a layer, a string such as 'block3_conv1'",
+                repr(layer),
+                "List the paths with actmax.layer_paths(model).",
+            )
+        )

@@ -1,0 +1,116 @@
+"""Plain functions as objectives."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from actmax import checks
+from actmax.objectives.base import OUTPUT, Activations, Kind, Objective, check_layer
+from regularizers.base import function_name
+
+
+@dataclasses.dataclass(frozen=True)
+class FunctionObjective(Objective):
+    """A plain function of the model's output (or of named activations) as an objective.
+
+    Args:
+        function: `output [N, ...] -> [N]` or `(output, targets) -> [N]`; with `at`, the first
+            argument is a dict of activations by name.
+        at: paths of the layers that it needs; empty for the model's output as it is.
+        takes_targets: whether the function takes targets.
+    """
+
+    function: Callable[..., tf.Tensor]
+    at: tuple[str, ...] = ()
+    takes_targets: bool = False
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return self.at or (OUTPUT,)
+
+    @property
+    def kind(self) -> Kind:
+        return "index" if self.takes_targets else None
+
+    @property
+    def name(self) -> str:
+        """The name of the function."""
+        return function_name(self.function)
+
+    def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
+        first = {name: activations[name] for name in self.at} if self.at else activations[OUTPUT]
+        return self.function(first, targets) if self.takes_targets else self.function(first)
+
+
+def objective(*, layers: Sequence[str]) -> Callable[[Callable[..., tf.Tensor]], FunctionObjective]:
+    """Makes an objective of a function of named activations.
+
+    Args:
+        layers: paths of the layers; the function gets a dict of their activations, and `targets` if
+            it takes a second argument.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> import actmax
+        >>> @actmax.objective(layers=["conv"])
+        ... def energy(activations):
+        ...     return tf.reduce_sum(activations["conv"] ** 2, axis=(1, 2, 3))
+        >>> energy.layers
+        ('conv',)
+    """
+    if isinstance(layers, str) or not layers:
+        raise TypeError(
+            checks.message("a list of layer paths", repr(layers), "Write layers=['name'].")
+        )
+    for layer in layers:
+        check_layer(layer)
+
+    def decorate(function: Callable[..., tf.Tensor]) -> FunctionObjective:
+        return FunctionObjective(function, tuple(layers), _takes_targets(function))
+
+    return decorate
+
+
+def as_objective(value: Any) -> Objective:
+    """An objective as it is, a plain function of the model's output as an objective.
+
+    Raises:
+        TypeError: if it is neither.
+    """
+    if isinstance(value, Objective):
+        return value
+    if callable(value) and not isinstance(value, type):
+        return FunctionObjective(value, (), _takes_targets(value))
+    raise TypeError(
+        checks.message(
+            "an objective such as actmax.Logit() or a function of the model's output",
+            f"{value!r} ({type(value).__name__})",
+            "Write the parentheses: actmax.Logit()." if isinstance(value, type) else "",
+        )
+    )
+
+
+def _takes_targets(function: Callable[..., Any]) -> bool:
+    """Whether a function wants `(activations, targets)`; it must take one or two arguments."""
+    signature = inspect.signature(function)
+    for count in (2, 1):
+        try:
+            signature.bind(*range(count))
+        except TypeError:
+            continue
+        required = [
+            p
+            for p in signature.parameters.values()
+            if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        ]
+        return count == 2 and len(required) == 2
+    raise TypeError(
+        checks.message(
+            "a function of (output) or (output, targets)", f"{function_name(function)}{signature}"
+        )
+    )

@@ -1,0 +1,107 @@
+"""Objectives of a whole layer: its energy, or a direction among its channels."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow as tf
+
+from actmax import checks
+from actmax.objectives.base import Activations, Kind, Objective, check_layer
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer(Objective):
+    """Mean of the squares of a layer's activations: DeepDream's objective. No targets.
+
+    The number of images is `images=` of the call.
+
+    Source: Mordvintsev, Olah and Tyka, Inceptionism, 2015 (half the sum there; the mean here, so that
+    the scale does not depend on the layer's size).
+
+    Args:
+        layer: path of the layer.
+    """
+
+    layer: str
+
+    def __post_init__(self) -> None:
+        check_layer(self.layer)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return (self.layer,)
+
+    def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
+        values = activations[self.layer]
+        return tf.reduce_mean(tf.square(values), axis=list(range(1, values.shape.rank)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Direction(Objective):
+    """Activations along a direction: `<v, a> max(floor, cos(v, a))^power`, mean over positions.
+
+    Targets: float `[N, C]`, the directions v, which are divided by their norms. With `power=0` it is
+    the mean dot product.
+
+    Source: Carter et al., Activation Atlas, 2019, https://doi.org/10.23915/distill.00015, whose dot
+    product times a power of the cosine has floor 0.1.
+
+    Args:
+        layer: path of the layer.
+        power: of the cosine, 0 or more.
+        vector: one direction for all images; None to take it from `targets=`.
+    """
+
+    layer: str
+    power: float = 0.0
+    vector: tuple[float, ...] | None = None
+
+    _FLOOR: ClassVar[float] = 0.1
+
+    def __post_init__(self) -> None:
+        check_layer(self.layer)
+        checks.number(self.power, "power", low=0.0)
+        if self.vector is not None:
+            vector = tuple(checks.number(v, "every value of vector") for v in self.vector)
+            object.__setattr__(self, "vector", vector)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return (self.layer,)
+
+    @property
+    def kind(self) -> Kind:
+        return "vector" if self.vector is None else None
+
+    def check(self, shapes: Mapping[str, tuple[int | None, ...]], targets: Any) -> None:
+        vectors = np.asarray(targets if self.vector is None else [self.vector])
+        channels = shapes[self.layer][-1]
+        if channels is not None and vectors.shape[-1] != channels:
+            raise ValueError(
+                checks.message(
+                    f"directions of {channels} numbers, as layer {self.layer!r} has channels",
+                    f"{vectors.shape[-1]} numbers",
+                )
+            )
+        if not np.all(np.any(vectors != 0, axis=-1)):
+            raise ValueError(checks.message("directions that are not zero", "a zero vector"))
+
+    def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
+        values = activations[self.layer]
+        vectors = targets if self.vector is None else tf.constant([self.vector])
+        vectors = tf.math.l2_normalize(tf.cast(vectors, values.dtype), axis=-1, epsilon=0.0)
+        for _ in range(values.shape.rank - 2):
+            vectors = vectors[:, None]
+        dot = tf.reduce_sum(values * vectors, axis=-1)
+        if self.power:
+            squares = tf.reduce_sum(tf.square(values), axis=-1)
+            # The smallest normal number keeps the root's gradient finite where a position is silent.
+            size = tf.sqrt(tf.maximum(squares, values.dtype.as_numpy_dtype(1e-12)))
+            dot *= tf.maximum(dot / size, self._FLOOR) ** self.power
+        return (
+            tf.reduce_mean(dot, axis=list(range(1, dot.shape.rank))) if dot.shape.rank > 1 else dot
+        )

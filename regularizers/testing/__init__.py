@@ -1,0 +1,121 @@
+"""The laws that every regularizer keeps, tried on any of them in one call: `check_regularizer`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
+
+from regularizers.base import Penalty, Regularizer, Transform
+from regularizers.testing.laws import LAWS
+from regularizers.testing.probe import Fault, Probe
+
+__all__ = ["LAWS", "RegularizerError", "SHAPES", "broken_laws", "check_regularizer"]
+
+Shapes: TypeAlias = Sequence[Sequence[int]]
+
+# Square and not, three channels and one, and small: a part is checked in about a second.
+SHAPES: Shapes = ((8, 8, 3), (6, 10, 1))
+
+
+class RegularizerError(AssertionError):
+    """A regularizer breaks a law.
+
+    Attributes:
+        law: name of the law.
+    """
+
+    def __init__(self, law: str, message: str) -> None:
+        super().__init__(message)
+        self.law = law
+
+
+def check_regularizer(
+    part: Regularizer,
+    *,
+    shapes: Shapes | None = None,
+    image_range: tuple[float, float] = (0.0, 1.0),
+) -> None:
+    """Tries every law on a penalty or a transform, and raises at the first that it breaks.
+
+    - fields: plain, hashable configuration; no tensors.
+    - shape: `[N]` of a penalty; rank, N and channels kept by a transform. At several sizes.
+    - dtype: float16, float32 and float64 are kept.
+    - repeat: the same call gives the same bytes.
+    - seeds: other seeds give another result, also inside a `tf.function`; unless `draws = False`.
+    - global state: TensorFlow's global seed stays.
+    - connected: there is a gradient with respect to the images.
+    - finite: values and gradients, on random, all-zero, constant and checkerboard images.
+    - gradient: equals central differences in float64, along random directions.
+    - graph: eager mode and one graph of unknown N agree.
+    - independent: image n alone is image n in a batch; unless `couples_images = True`.
+    - isolated: a NaN image leaves its neighbours as they are.
+    - range: no value leaves its image's range, if `keeps_range = True`.
+    - resolution: a penalty's value hardly changes when the image is tiled, as a mean over pixels.
+    - weight: `number * penalty` is new, and calls give the unweighted value.
+
+    Args:
+        part: the penalty or transform. A transform that draws needs a strength above 0.
+        shapes: of images without N, the first being used most; default `SHAPES`.
+        image_range: ends of the values of the images tried, for parts that are made for others
+            than 0 to 1.
+
+    Raises:
+        RegularizerError: an AssertionError that starts with the part's name, and says which law it
+            breaks, where, and what to do.
+        TypeError: if part is neither.
+
+    Example:
+        >>> from regularizers import Jitter
+        >>> check_regularizer(Jitter(2), shapes=[(6, 6, 1)])
+    """
+    for error in _broken(part, shapes, image_range):
+        raise error
+
+
+def broken_laws(
+    part: Regularizer,
+    *,
+    shapes: Shapes | None = None,
+    image_range: tuple[float, float] = (0.0, 1.0),
+) -> tuple[RegularizerError, ...]:
+    """All laws that a part breaks, in order. Arguments as of `check_regularizer`.
+
+    Example:
+        >>> from regularizers import L2
+        >>> broken_laws(L2(), shapes=[(6, 6, 1)])
+        ()
+    """
+    return tuple(_broken(part, shapes, image_range))
+
+
+def _broken(
+    part: Regularizer, shapes: Shapes | None, image_range: tuple[float, float]
+) -> Iterator[RegularizerError]:
+    if not isinstance(part, (Penalty, Transform)):
+        raise TypeError(
+            f"Expected a penalty or a transform. Received: {part!r} of type {type(part).__name__}. "
+            "Make one of a function with @regularizers.penalty or @regularizers.transform, and "
+            "give an object, not its class."
+        )
+    sizes = tuple(tuple(int(size) for size in shape) for shape in shapes or SHAPES)
+    probe = Probe(part, sizes, float(image_range[0]), float(image_range[1]))
+    for law, (is_for, check) in LAWS.items():
+        if not is_for(part):
+            continue
+        probe.place = ""
+        try:
+            check(probe)
+        except Fault as fault:
+            reason, cause = str(fault), None
+        except Exception as error:  # What a plug-in raises may be anything.
+            do = "Make it run there."
+            reason, cause = (
+                f"Expected a result. Received {type(error).__name__}: {error}. {do}",
+                error,
+            )
+        else:
+            continue
+        place = f" {probe.place}" if probe.place else ""
+        broken = RegularizerError(law, f"{part.name} breaks the law of {law}{place}. {reason}")
+        broken.__cause__ = cause
+        yield broken
