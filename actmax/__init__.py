@@ -31,7 +31,7 @@ from actmax.objectives import (
     objective,
 )
 from actmax.optimizers import SGD, Adam, Optimizer, RMSprop
-from actmax.parameterizations import Blurred, Fourier, Parameterization, Pixels
+from actmax.parameterizations import Blurred, Decorrelated, Fourier, Parameterization, Pixels
 from actmax.result import RecordError, Result
 from actmax.schedules import Cosine, Exponential, Linear
 from actmax.types import STOP, Snapshot, Status
@@ -50,6 +50,7 @@ __all__ = [
     "Constraint",
     "Contrast",
     "Cosine",
+    "Decorrelated",
     "Direction",
     "Exponential",
     "Fourier",

@@ -145,8 +145,10 @@ def _run(arguments: argparse.Namespace) -> int:
         **call,
     )
     folder = result.save(arguments.out)
-    rows = [(name, *end) for name, end in zip(result.names(), _ends(result), strict=True)]
-    rows = [(name, f"{score:.4g}", status) for name, score, status in rows]
+    rows = [
+        (name, f"{score:.4g}", status)
+        for name, (score, status) in zip(result.names(), _ends(result), strict=True)
+    ]
     print(_table(("target", "score", "status"), rows))
     return _finish(folder, result)
 

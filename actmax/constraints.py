@@ -260,14 +260,14 @@ def _check_positive(value: Any, name: str) -> None:
 def _onto_ball(
     images: tf.Tensor, radius: float, center: float, axes: tuple[int, ...], surface: bool
 ) -> tf.Tensor:
-    offset = images - tf.cast(center, images.dtype)
+    offset = images - tf.constant(center, images.dtype)
     # Scaled by the largest value first, so that the square of a huge image does not overflow.
     largest = tf.reduce_max(tf.abs(offset), axes, keepdims=True)
     unit = tf.math.divide_no_nan(offset, largest)
     size = tf.sqrt(tf.reduce_sum(tf.square(unit), axes, keepdims=True))
     direction = tf.math.divide_no_nan(unit, size)
-    limit = tf.cast(radius, images.dtype)
-    moved = tf.cast(center, images.dtype) + limit * direction
+    limit = tf.constant(radius, images.dtype)
+    moved = tf.constant(center, images.dtype) + limit * direction
     outside = largest * size > limit
     return tf.where((size > 0) if surface else outside, moved, images)
 
@@ -300,8 +300,8 @@ class Contrast(Constraint):
         mean = tf.reduce_mean(images, axes, keepdims=True)
         centered = images - mean
         std = tf.sqrt(tf.reduce_mean(tf.square(centered), axes, keepdims=True))
-        new_mean = mean if self.mean is None else tf.cast(self.mean, images.dtype)
-        return new_mean + centered * tf.math.divide_no_nan(tf.cast(self.std, images.dtype), std)
+        new_mean = mean if self.mean is None else tf.constant(self.mean, images.dtype)
+        return new_mean + centered * tf.math.divide_no_nan(tf.constant(self.std, images.dtype), std)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,9 +5,25 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from actmax.constraints import Constraint
+from actmax.constraints import Constraint, width
 from actmax.optimizers import Adam
-from actmax.parameterizations import Pixels
+from actmax.parameterizations import (
+    IMAGENET_COLORS,
+    Blurred,
+    Decorrelated,
+    Fourier,
+    Parameterization,
+    Pixels,
+)
+from actmax.schedules import Linear
+from regularizers import LogSum, Noise, Pad, Rotate, Scale, Shift, TotalVariation
+from regularizers.base import Regularizer
+
+# Rate of Adam in units of the range's width, for params that are images.
+_PIXEL_RATE = 0.05
+# Side in pixels up to which eight copies per step are cheap.
+_SMALL = 64
+_IMAGE_RANK = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,27 +34,140 @@ class Recipe:
     parameterization: Any
     optimizer: Any
     copies: Any
+    balance: Any
 
 
 def choose(
     shapes: dict[str, tuple[int, ...]],
     ranges: dict[str, Constraint],
+    explicit: bool,
     given: Any,
     chosen: dict[str, str],
 ) -> Recipe:
     """Fills in what was not given.
 
+    With `regularizers=` given, the rest is plain: pixels, one copy, Adam. Without, a recipe for the
+    kind of input fills in all that is missing.
+
     Args:
         shapes: canvas of every optimized input.
         ranges: constraint of every optimized input.
+        explicit: True if a constraint was given that only images can be projected on.
         given: the arguments, with None for what was left out.
         chosen: filled with what was chosen here and why, for `result.config`.
     """
+    shape = next(iter(shapes.values()))
+    if given.regularizers is None and len(shapes) == 1 and len(shape) == _IMAGE_RANK:
+        kind = gray_images if shape[-1] == 1 else color_images
+        recipe = kind(shape, next(iter(ranges.values())), explicit)
+        chosen["recipe"] = (
+            f"{kind.__name__}, for images {shape}, because no regularizers were given"
+        )
+    else:
+        recipe = plain(shapes, ranges)
+        reason = (
+            "regularizers were given" if given.regularizers is not None else "inputs are no images"
+        )
+        chosen["recipe"] = f"plain, because {reason}"
+    filled = {
+        field.name: getattr(given, field.name)
+        for field in dataclasses.fields(Recipe)
+        if getattr(given, field.name) is not None
+    }
+    return dataclasses.replace(recipe, **filled)
+
+
+def plain(shapes: dict[str, tuple[int, ...]], ranges: dict[str, Constraint]) -> Recipe:
+    """Pixels from a faint noise, Adam with a rate of 1/20 of the range's width, nothing else."""
+    widths = [width(constraint) for constraint in ranges.values()]
+    scale = min((w for w in widths if w is not None), default=1.0)
     return Recipe(
-        regularizers=[] if given.regularizers is None else given.regularizers,
-        parameterization={name: Pixels() for name in shapes}
-        if given.parameterization is None
-        else given.parameterization,
-        optimizer=Adam(0.05) if given.optimizer is None else given.optimizer,
-        copies=1 if given.copies is None else given.copies,
+        regularizers=[],
+        parameterization={name: Pixels() for name in shapes},
+        optimizer=Adam(_PIXEL_RATE * scale),
+        copies=1,
+        balance=False,
+    )
+
+
+def gray_images(shape: tuple[int, ...], constraint: Constraint, explicit: bool) -> Recipe:
+    """Gray images in which other networks see the class too: moved copies, smooth, few bright strokes.
+
+    Every copy is turned by up to 14 degrees, scaled by up to 1.16, shifted by a tenth of the size on a
+    border of the darkest value, and made noisy. `LogSum` grows from 0, so that strokes form first and
+    gray is cleared away later; on a scale that does not start at 0 it is left out.
+
+    Args:
+        shape: `(H, W, C)`.
+        constraint: the input range.
+        explicit: True if images must be projected on it, so that params have to be images.
+    """
+    span = width(constraint) or 1.0
+    border = max(round(min(shape[:2]) / 10), 1)
+    # The padded image is resized to the model's size again: scaled up by as much, it stays at 1.
+    zoom = 1.0 + 2.0 * border / min(shape[:2])
+    dark = constraint.low == 0.0
+    penalties: list[Regularizer] = [TotalVariation(0.15)]
+    if dark:
+        penalties.append(LogSum(Linear(0.0, 0.25), epsilon=0.1 * span))
+    return _expected(
+        [
+            Pad(border, 0.0 if dark else "edge"),
+            Rotate(14.0),
+            Scale(0.86 * zoom, 1.16 * zoom),
+            Shift(border * zoom),
+            Noise(0.3 * span),
+            *penalties,
+        ],
+        Blurred(sigma=0.8, mean=-2.0 if dark else 0.0),
+        Linear(0.2, 0.05),
+        copies=8,
+        pixels=_PIXEL_RATE * span if explicit else None,
+    )
+
+
+def color_images(shape: tuple[int, ...], constraint: Constraint, explicit: bool) -> Recipe:
+    """Color images in which other networks see the class too: moved copies, 1/f spectrum, true colors.
+
+    Up to 64 pixels the score is the mean over eight copies per step; above, where a pass costs more,
+    every step draws one.
+
+    Args:
+        shape: `(H, W, C)`.
+        constraint: the input range.
+        explicit: True if images must be projected on it, so that params have to be images.
+    """
+    span = width(constraint) or 1.0
+    small = max(shape[:2]) <= _SMALL
+    moves: list[Regularizer] = [
+        Rotate(8.0),
+        Scale(0.9, 1.15),
+        Shift(min(shape[:2]) / 10),
+        Noise(0.1 * span),
+    ]
+    raw: Parameterization = Fourier(decay=1.5)
+    return _expected(
+        [*moves, TotalVariation(0.2)],
+        Decorrelated(raw) if shape[-1] == len(IMAGENET_COLORS) else raw,
+        Linear(0.1, 0.02),
+        copies=8 if small else 1,
+        pixels=_PIXEL_RATE * span if explicit else None,
+    )
+
+
+def _expected(
+    regularizers: list[Regularizer],
+    parameterization: Parameterization,
+    rate: Linear,
+    *,
+    copies: int,
+    pixels: float | None,
+) -> Recipe:
+    """A recipe with weights in units of the score's pull; on pixels, at their rate, where it must be."""
+    return Recipe(
+        regularizers=regularizers,
+        parameterization=parameterization if pixels is None else Pixels(),
+        optimizer=Adam(rate if pixels is None else pixels),
+        copies=copies,
+        balance=True,
     )

@@ -61,9 +61,13 @@ class ClipNorm:
 
     def __call__(self, gradients: tf.Tensor) -> tf.Tensor:
         axes = image_axes(gradients)
-        size = tf.sqrt(tf.reduce_sum(tf.square(gradients), axes, keepdims=True))
-        limit = tf.cast(self.limit, gradients.dtype)
-        return tf.where(size > limit, gradients * tf.math.divide_no_nan(limit, size), gradients)
+        # Scaled by the largest value first, so that squares neither overflow nor vanish.
+        largest = tf.reduce_max(tf.abs(gradients), axes, keepdims=True)
+        unit = tf.math.divide_no_nan(gradients, largest)
+        size = tf.sqrt(tf.reduce_sum(tf.square(unit), axes, keepdims=True))
+        limit = tf.constant(self.limit, gradients.dtype)
+        clipped = unit * tf.math.divide_no_nan(limit, size)
+        return tf.where(largest * size > limit, clipped, gradients)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +80,7 @@ class ClipValue:
         checks.number(self.limit, "limit", low=0.0)
 
     def __call__(self, gradients: tf.Tensor) -> tf.Tensor:
-        limit = tf.cast(self.limit, gradients.dtype)
+        limit = tf.constant(self.limit, gradients.dtype)
         return tf.clip_by_value(gradients, -limit, limit)
 
 

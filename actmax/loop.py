@@ -117,6 +117,15 @@ class Loop:
         """Mean scores over the transformed copies that `seeds` draw. `[N, ...], [N, 2] -> [N]`."""
         return self._compile("robust_scores", self._robust_score, images, arguments, seeds)
 
+    def sensitivity(self, params: Params, arguments: Arguments, draws: int) -> tf.Tensor:
+        """Sum over values of `|mean over draws of the score's gradient|` at given params. `[N]`.
+
+        A penalty that is a mean over pixels has a gradient of about `1 / (H W C)` per value, so a
+        weight in units of this number pulls as hard as the score does.
+        """
+        bound = tf.constant(draws, tf.int32)
+        return self._compile("sensitivity", self._sensitivity, params, arguments, bound)
+
     def value_and_gradient(
         self, params: Params, arguments: Arguments, step: int = 0
     ) -> tuple[tf.Tensor, Params]:
@@ -153,6 +162,37 @@ class Loop:
             return scores, scores
         return scores, tf.reduce_mean(tf.reshape(scores, [count, -1]), axis=0)
 
+    def _sensitivity(self, params: Params, arguments: Arguments, draws: tf.Tensor) -> tf.Tensor:
+        seeds = self.problem.copy_seeds(arguments.seeds)
+        images = self.problem.decode(params)
+
+        def add(draw: tf.Tensor, total: Images) -> tuple[tf.Tensor, Images]:
+            _, ascent = self._ascend(images, arguments, seeds, draw)
+            return draw + 1, tf.nest.map_structure(tf.add, total, ascent)
+
+        start = (tf.constant(0), tf.nest.map_structure(tf.zeros_like, images))
+        _, total = tf.while_loop(lambda draw, total: draw < draws, add, start)
+        return _sizes(total) / tf.cast(draws, self.problem.dtype)
+
+    def _ascend(
+        self, images: Images, arguments: Arguments, seeds: tf.Tensor, step: tf.Tensor
+    ) -> tuple[tf.Tensor, Images]:
+        """Mean scores over copies `[N]`, and their gradient with respect to images.
+
+        The backward pass carries a unit score; weights and copies are applied after it, in the
+        images' own precision, so that no weight overflows in a model of half precision.
+        """
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(images)
+            copies = self.problem.transform(images, seeds, step)
+            scores, score = self._copy_scores(copies, arguments)
+            total = tf.reduce_sum(scores)  # the only reduction over N
+        ascent = tape.gradient(total, images)
+        _check_connected(total, images, ascent)
+        if self.problem.copies > 1:
+            ascent = tf.nest.map_structure(lambda g: g / self.problem.copies, ascent)
+        return score, ascent
+
     def _value_and_gradient(
         self, params: Params, arguments: Arguments, step: tf.Tensor
     ) -> tuple[tf.Tensor, Params]:
@@ -163,30 +203,20 @@ class Loop:
     def _evaluate(
         self, params: Params, arguments: Arguments, seeds: tf.Tensor, step: tf.Tensor
     ) -> Evaluation:
-        """J, its parts and its gradient at one step.
-
-        The score's backward pass carries a unit score; weights and copies are applied after it, in
-        the images' own precision, so that no weight overflows in a model of half precision.
-        """
+        """J, its parts and its gradient at one step."""
         problem = self.problem
         weights = arguments.weights[:, tf.minimum(step, tf.shape(arguments.weights)[1] - 1)]
         with tf.GradientTape(watch_accessed_variables=False) as decode_tape:
             decode_tape.watch(params)
             images = problem.decode(params)
-        with tf.GradientTape(watch_accessed_variables=False) as score_tape:
-            score_tape.watch(images)
-            copies = problem.transform(images, seeds, step)
-            scores, score = self._copy_scores(copies, arguments)
-            total = tf.reduce_sum(scores)  # the only reduction over N
-        ascent = score_tape.gradient(total, images)
-        _check_connected(total, images, ascent)
+        score, ascent = self._ascend(images, arguments, seeds, step)
         with tf.GradientTape(watch_accessed_variables=False) as penalty_tape:
             penalty_tape.watch(images)
             penalties = problem.penalize(images)
             weighted = [weights[k] * penalty for k, penalty in enumerate(penalties)]
             burden = tf.add_n(weighted) if weighted else tf.zeros_like(score)
         resistance = penalty_tape.gradient(burden, images)
-        descent = {name: _minus(ascent[name] / problem.copies, resistance[name]) for name in images}
+        descent = {name: _minus(ascent[name], resistance[name]) for name in images}
         if any(images[entry.name] is not params[entry.name] for entry in problem.inputs):
             descent = decode_tape.gradient(images, params, output_gradients=descent)
         metrics = problem.measure(images)

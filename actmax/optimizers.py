@@ -147,8 +147,8 @@ class Adam(Optimizer):
         def move(p: tf.Tensor, m: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
             power = tf.cast(count, p.dtype)
             # Both corrections in one factor on the rate: two passes over the image less.
-            root = tf.sqrt(1.0 - tf.cast(self.beta_2, p.dtype) ** power)
-            factor = root / (1.0 - tf.cast(self.beta_1, p.dtype) ** power)
+            root = tf.sqrt(1.0 - tf.constant(self.beta_2, p.dtype) ** power)
+            factor = root / (1.0 - tf.constant(self.beta_1, p.dtype) ** power)
             return p - (_like(learning_rate, p) * factor) * m / (tf.sqrt(v) + self.epsilon * root)
 
         params = tf.nest.map_structure(move, params, mean, square)

@@ -99,17 +99,20 @@ class Blurred(Parameterization):
     Args:
         sigma: standard deviation of the blur in pixels.
         std: standard deviation of the params at the start, before the blur and the constraint's map.
+        mean: mean of the params at the start: 0 is the middle of the range, -2 is dark, at 0.12 of it.
     """
 
     sigma: float = 0.8
     std: float = 0.05
+    mean: float = 0.0
 
     def __post_init__(self) -> None:
         checks.number(self.sigma, "sigma", low=0.0)
         checks.number(self.std, "std", low=0.0)
+        checks.number(self.mean, "mean")
 
     def init(self, shape: Shape, seed: tf.Tensor, dtype: tf.DType = tf.float32) -> Params:
-        return random.normal(seed, shape, std=self.std, dtype=dtype)
+        return random.normal(seed, shape, self.mean, self.std, dtype)
 
     def decode(self, params: Params, shape: Shape) -> tf.Tensor:
         for axis in range(1, len(shape)):
@@ -161,6 +164,60 @@ class Fourier(Parameterization):
         return tf.transpose(parts, [0, 2, 3, 1, 4]) / scale[None, :, :, None, None]
 
 
+# Directions in which the colors of ImageNet's images vary independently, as columns of RGB, divided by
+# the largest column's norm. Source: Olah, Mordvintsev and Schubert, lucid, 2017,
+# https://github.com/tensorflow/lucid/blob/master/lucid/optvis/param/color.py.
+_COLORS = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])
+IMAGENET_COLORS = tuple(
+    tuple(float(v) for v in row) for row in _COLORS / np.linalg.norm(_COLORS, axis=0).max()
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Decorrelated(Parameterization):
+    """Another parameterization in decorrelated colors: `rgb = M base`. `-> [N, H, W, 3]`.
+
+    Channels of natural images vary together, so a step along one channel alone leads to garish
+    colors; in these coordinates a step of one size means the same in all three.
+
+    Source: Olah, Mordvintsev and Schubert, Feature Visualization, Distill 2017,
+    https://doi.org/10.23915/distill.00007.
+
+    Args:
+        base: the parameterization of the decorrelated channels.
+        matrix: 3 x 3, invertible, a row per channel of the image; by default that of ImageNet's colors.
+    """
+
+    base: Parameterization = Fourier()
+    matrix: tuple[tuple[float, ...], ...] = IMAGENET_COLORS
+
+    def __post_init__(self) -> None:
+        if np.shape(self.matrix) != (3, 3) or abs(np.linalg.det(self.matrix)) < 1e-9:
+            raise ValueError(
+                checks.message("an invertible 3 x 3 matrix", f"{self.matrix!r}", "Give three rows.")
+            )
+        object.__setattr__(self, "matrix", tuple(tuple(map(float, row)) for row in self.matrix))
+
+    def init(self, shape: Shape, seed: tf.Tensor, dtype: tf.DType = tf.float32) -> Params:
+        if shape[-1] != len(self.matrix):
+            raise ValueError(
+                checks.message(
+                    "images of three channels for Decorrelated",
+                    f"shape {shape}",
+                    "Use its base alone for images without color.",
+                )
+            )
+        return self.base.init(shape, seed, dtype)
+
+    def decode(self, params: Params, shape: Shape) -> tf.Tensor:
+        images = self.base.decode(params, shape)
+        return tf.tensordot(images, tf.constant(self.matrix, images.dtype), axes=[[-1], [1]])
+
+    def encode(self, images: tf.Tensor) -> Params:
+        inverse = tf.constant(np.linalg.inv(self.matrix), images.dtype)
+        return self.base.encode(tf.tensordot(images, inverse, axes=[[-1], [1]]))
+
+
 def _image_shape(shape: Shape, owner: Parameterization) -> tuple[int, int, int]:
     if len(shape) != 3:
         raise ValueError(
@@ -176,10 +233,9 @@ def _image_shape(shape: Shape, owner: Parameterization) -> tuple[int, int, int]:
 def spectrum_scale(height: int, width: int, decay: float) -> np.ndarray:
     """Scale of every coefficient of `irfft2`, so that unit coefficients give unit pixels. `[H, W//2+1]`.
 
-    With z of unit variance in both parts, `Var x = sum_k m_k s_k^2 / (H W)^2`, where `m_k` counts the
-    real degrees of freedom that coefficient k contributes: 4 for an interior column (itself and its
-    mirror), and for the columns `kx = 0` and Nyquist half of that (their imaginary antisymmetric part
-    is dropped), 1 for the few that are their own mirror.
+    With z of unit variance in both parts, `Var x = sum_k m_k s_k^2 / (H W)^2`. An interior column of
+    the half spectrum stands for itself and its mirror, so it adds `(2 s_k)^2`, m = 4; the columns
+    `kx = 0` and Nyquist are their own mirrors, m = 1.
     """
     rows = np.fft.fftfreq(height)[:, None]
     columns = np.fft.rfftfreq(width)[None, :]

@@ -1,7 +1,8 @@
 """Schedules of the step: for learning rates, weights, and strengths of transforms.
 
 A schedule is any function of the step, a Keras LearningRateSchedule too. These three are frozen
-dataclasses, so that they stand in the record of a run, and work on Python numbers and on tensors.
+dataclasses, so that they stand in the record of a run, and work on Python numbers and on tensors. A
+learning rate or weight whose schedule has `steps=None` spans the run, however long it is.
 """
 
 from __future__ import annotations
@@ -17,8 +18,17 @@ import tensorflow as tf
 from actmax import checks
 
 
-def _fraction(step: Any, steps: int) -> Any:
+def _fraction(step: Any, steps: int | None) -> Any:
     """How far a step is through a run, 0 at the first and 1 at the last of `steps`, then 1."""
+    if steps is None:
+        raise ValueError(
+            checks.message(
+                "a schedule with its number of steps",
+                "steps=None",
+                "Only learning rates and weights know the length of their run; for the strength of a "
+                "transform write the steps.",
+            )
+        )
     last = max(steps - 1, 1)
     if isinstance(step, tf.Tensor):
         return tf.minimum(tf.cast(step, tf.float32) / last, 1.0)
@@ -37,7 +47,7 @@ class Linear:
 
     start: float
     end: float
-    steps: int
+    steps: int | None = None
 
     def __post_init__(self) -> None:
         _check(self)
@@ -55,7 +65,7 @@ class Cosine:
 
     start: float
     end: float
-    steps: int
+    steps: int | None = None
 
     def __post_init__(self) -> None:
         _check(self)
@@ -72,7 +82,7 @@ class Exponential:
 
     start: float
     end: float
-    steps: int
+    steps: int | None = None
 
     def __post_init__(self) -> None:
         _check(self)
@@ -88,7 +98,8 @@ class Exponential:
 def _check(schedule: Any) -> None:
     checks.number(schedule.start, "start")
     checks.number(schedule.end, "end")
-    checks.integer(schedule.steps, "steps", low=1)
+    if schedule.steps is not None:
+        checks.integer(schedule.steps, "steps", low=1)
 
 
 def table(value: Any, steps: int, count: int, name: str) -> np.ndarray:
@@ -103,6 +114,8 @@ def table(value: Any, steps: int, count: int, name: str) -> np.ndarray:
     Raises:
         ValueError: if its shape does not fit or a value is not finite.
     """
+    if isinstance(value, (Linear, Cosine, Exponential)) and value.steps is None:
+        value = dataclasses.replace(value, steps=max(steps, 1))
     if callable(value):
         rows = [_row(value(step), count, f"{name} at step {step}") for step in range(max(steps, 1))]
         return np.concatenate(np.broadcast_arrays(*rows)) if len(rows) > 1 else rows[0]

@@ -2,7 +2,7 @@
 
 from regularizers import random, testing
 from regularizers.base import Penalty, Transform, penalty, transform
-from regularizers.penalties import L1, L2, AlphaNorm, Bound, LInf, TotalVariation
+from regularizers.penalties import L1, L2, AlphaNorm, Bound, LInf, LogSum, TotalVariation
 from regularizers.transforms import (
     Affine,
     Blur,
@@ -26,6 +26,7 @@ __all__ = [
     "L1",
     "L2",
     "LInf",
+    "LogSum",
     "Noise",
     "Pad",
     "Penalty",

@@ -130,4 +130,4 @@ class Shift(Affine):
         limit = value_at(self.pixels, step, dtype)
         offset = random.uniform(seeds, [2], -limit, limit, dtype)
         linear = tf.eye(2, batch_shape=[tf.shape(seeds)[0]], dtype=dtype)
-        return tf.concat([linear, offset[:, :, None]], axis=2)
+        return tf.concat([linear, tf.expand_dims(offset, 2)], axis=2)

@@ -1,9 +1,9 @@
 """Stateless random draws, one independent stream per image: `seeds [N, 2] -> [N, ...]`.
 
 Every number is a hash of its row's seed and its own position, so a row's draws depend neither on
-the other rows nor on the batch size; bits, integers and uniform draws are equal bytes in eager
-mode, in a graph and under XLA. (`tf.random.stateless_uniform` takes one seed per call, and gives
-other numbers inside XLA.)
+the other rows nor on the batch size. Bits, integers and uniform draws on (0, 1) are equal bytes in
+eager mode, in a graph and under XLA; other draws differ by rounding. (`tf.random.stateless_uniform`
+takes one seed per call, and gives other numbers inside XLA.)
 
 The hash is two rounds of the 32-bit integer hash with multipliers 0x7feb352d and 0x846ca68b found
 by C. Wellons' hash prospector, 2018, https://nullprogram.com/blog/2018/07/31/. It is computed in

@@ -110,7 +110,7 @@ def roll(images: tf.Tensor, shifts: tf.Tensor) -> tf.Tensor:
         index = tf.range(tf.shape(shifts)[0]) * math.prod(sizes)
         index = tf.reshape(index, [-1] + [1] * len(sizes))
         for axis, size in enumerate(sizes):
-            source = tf.math.floormod(tf.range(size) - shifts[:, axis, None], size)
+            source = tf.math.floormod(tf.range(size) - shifts[:, axis : axis + 1], size)
             source *= math.prod(sizes[axis + 1 :])
             shape = [1] * len(sizes)
             shape[axis] = size

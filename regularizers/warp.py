@@ -57,7 +57,8 @@ def fuse(matrices: Sequence[tf.Tensor]) -> tf.Tensor:
     for matrix in matrices[1:]:
         # An output pixel of the last transform goes back through the last map first.
         # Written out, because a GPU's matrix product may keep only 10 bits of each factor (TF32).
-        product = tf.reduce_sum(fused[:, :, :2, None] * matrix[:, None], axis=2)
+        rows, columns = tf.expand_dims(fused[:, :, :2], 3), tf.expand_dims(matrix, 1)
+        product = tf.reduce_sum(rows * columns, axis=2)
         fused = product + tf.pad(fused[:, :, 2:], [[0, 0], [0, 0], [2, 0]])
     return fused
 
@@ -71,7 +72,9 @@ def _positions(
     x = tf.range(width, dtype=matrix.dtype)[None, :] - middle[1]
     corners, weights = [], []
     for axis, size in enumerate((height, width)):
-        row = matrix[:, axis, :, None, None]  # [N, 3, 1, 1]
+        # Reshaped and not indexed with None: TensorFlow 2.21's graph rewriter drops the new axes of a
+        # slice of a tf.stack.
+        row = tf.reshape(matrix[:, axis], [-1, 3, 1, 1])
         position = row[:, 0] * y + row[:, 1] * x + (row[:, 2] + middle[axis])
         position = tf.clip_by_value(position, 0.0, size - 1.0)  # the replicated border
         corner = tf.floor(position)
@@ -174,6 +177,7 @@ def compose(transforms: Sequence[Transform]) -> Composed:
             runs.append([index])
 
     def apply(images: tf.Tensor, seeds: Any, step: tf.Tensor) -> tf.Tensor:
+        images = tf.convert_to_tensor(images)
         for run in runs:
             if len(run) == 1:
                 images = transforms[run[0]](images, seeds[run[0]], step)

@@ -38,6 +38,7 @@ class Arguments:
     precision: Any
     input_shape: Any
     fixed: Any
+    balance: Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Built:
 
     problem: Problem
     fixed: dict[str, np.ndarray]
+    balance: bool
     chosen: dict[str, str]
 
 
@@ -64,7 +66,12 @@ def build(arguments: Arguments) -> Built:
     canvases = _by_input(arguments.canvas, free, "canvas")
     ranges = _ranges(arguments, members[0], free, chosen)
     shapes = {spec.name: _canvas(canvases.get(spec.name), spec) for spec in free}
-    recipe = defaults.choose(shapes, ranges, arguments, chosen)
+    explicit = {
+        spec.name: isinstance(_given_range(arguments, spec.name), constraints.Constraint)
+        and ranges[spec.name].projects
+        for spec in free
+    }
+    recipe = defaults.choose(shapes, ranges, any(explicit.values()), arguments, chosen)
     regularizers = parts.regularizers(recipe.regularizers, [spec.name for spec in free])
     wanted = _by_input(recipe.parameterization, free, "parameterization")
     preprocess = _by_input(arguments.preprocess, free, "preprocess")
@@ -74,7 +81,7 @@ def build(arguments: Arguments) -> Built:
             shapes[spec.name],
             wanted[spec.name],
             ranges[spec.name],
-            isinstance(_given_range(arguments, spec.name), constraints.Constraint),
+            explicit[spec.name],
             preprocess.get(spec.name),
             regularizers,
         )
@@ -92,7 +99,7 @@ def build(arguments: Arguments) -> Built:
         copies=checks.integer(recipe.copies, "copies", low=1),
         dtype=dtype,
     )
-    return Built(problem, fixed, chosen)
+    return Built(problem, fixed, bool(recipe.balance), chosen)
 
 
 def _members(model: Any) -> tuple[Any, ...]:

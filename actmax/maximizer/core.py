@@ -20,6 +20,9 @@ from actmax.maximizer.record import record
 from actmax.objectives import LOGITS, Logit
 from actmax.result import Result
 
+# Draws of the transforms over which the score's pull is averaged, for balance=True.
+_DRAWS = 8
+
 
 class ProbabilityWarning(UserWarning):
     """The model's output looks like probabilities and its softmax could not be found."""
@@ -53,6 +56,9 @@ class Maximizer:
         device: a TensorFlow device name such as "GPU:0"; None for TensorFlow's choice.
         input_shape: shape of one input, for models that do not know theirs.
         fixed: dict of arrays `[1 or N, ...]` by the name of inputs that are not optimized.
+        balance: True for weights of penalties in units of the score's own pull on an image: of the sum
+            over its values of the score's gradient at the start. Such a weight means the same for a
+            weak unit and a strong one, and for every model. None for False, or the default recipe's.
 
     For several inputs, `input_range`, `parameterization`, `preprocess`, `input_shape` and
     `initial_images` are dicts by input name.
@@ -91,11 +97,12 @@ class Maximizer:
         device: str | None = None,
         input_shape: Any = None,
         fixed: Mapping[str, Any] | None = None,
+        balance: bool | None = None,
     ) -> None:
         given = build.Arguments(
             model, Logit() if objective is None else objective, input_range, regularizers,
             parameterization, optimizer, gradients, metrics, preprocess, copies, canvas, precision,
-            input_shape, fixed,
+            input_shape, fixed, balance,
         )  # fmt: skip
         checks.one_of(compile, "compile", ("plain", False))
         self.labels = _labels(labels)
@@ -119,7 +126,7 @@ class Maximizer:
         self,
         targets: Any = None,
         *,
-        steps: int = 512,
+        steps: int = 256,
         seed: int | Sequence[int] = 0,
         weights: Mapping[str, Any] | None = None,
         learning_rate: Any = None,
@@ -176,6 +183,9 @@ class Maximizer:
             }
             params = self.problem.start(seeds, initial)
             self._look(params, arguments, found)
+            if self._built.balance:
+                pull = self._loop.sensitivity(params, arguments, _DRAWS)
+                arguments = arguments._replace(weights=arguments.weights * pull)
             carry = self._loop.begin(params)
             run = running.Run(
                 self._loop,

@@ -50,6 +50,7 @@ def record(
         "metrics": [name for name, _ in problem.metrics],
         "optimizer": describe(problem.optimizer),
         "copies": problem.copies,
+        "balance": built.balance,
         "heads": [dict(taps.heads) for taps in problem.models],
         "precision": problem.dtype.name,
         "compile": compile_,

@@ -92,7 +92,7 @@ class Direction(Objective):
 
     def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
         values = activations[self.layer]
-        vectors = targets if self.vector is None else tf.constant([self.vector])
+        vectors = targets if self.vector is None else tf.constant([self.vector], values.dtype)
         vectors = tf.math.l2_normalize(tf.cast(vectors, values.dtype), axis=-1, epsilon=0.0)
         for _ in range(values.shape.rank - 2):
             vectors = vectors[:, None]

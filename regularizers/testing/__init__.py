@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from regularizers.base import Penalty, Regularizer, Transform
 from regularizers.testing.laws import LAWS
-from regularizers.testing.probe import Fault, Probe
+from regularizers.testing.probe import Fault, Probe, Untraceable
 
 __all__ = ["LAWS", "RegularizerError", "SHAPES", "broken_laws", "check_regularizer"]
 
@@ -103,15 +103,24 @@ def _broken(
         if not is_for(part):
             continue
         probe.place = ""
+        cause: BaseException | None = None
         try:
             check(probe)
+        except Untraceable as error:
+            if law != "graph":
+                continue
+            cause = error.__cause__
+            reason = (
+                f"Expected it to be traced. Received {type(cause).__name__}: {cause}. Use "
+                "TensorFlow operations and tf.shape(images)[0]: not .numpy(), a static N, or an `if` "
+                "on a tensor."
+            )
         except Fault as fault:
-            reason, cause = str(fault), None
+            reason = str(fault)
         except Exception as error:  # What a plug-in raises may be anything.
-            do = "Make it run there."
-            reason, cause = (
-                f"Expected a result. Received {type(error).__name__}: {error}. {do}",
-                error,
+            cause = error
+            reason = (
+                f"Expected a result. Received {type(error).__name__}: {error}. Make it run there."
             )
         else:
             continue

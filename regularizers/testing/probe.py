@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,10 +24,27 @@ class Fault(Exception):
     """What was expected, what received, and what to do; the law and the place are added."""
 
 
+# Kept, because drawing takes longer than what is tried on the draws.
+@functools.lru_cache(maxsize=256)
+def _seeds(n: int, stream: int) -> tf.Tensor:
+    return random.fold_in(tf.fill([n, 2], stream), tf.range(n))
+
+
+@functools.lru_cache(maxsize=256)
+def _uniform(
+    n: int, stream: int, shape: tuple[int, ...], low: float, high: float, dtype: tf.DType
+) -> tf.Tensor:
+    return random.uniform(_seeds(n, stream), shape, low, high, dtype)
+
+
 def read_global_seed() -> Any:
     """TensorFlow's global seed, or its default where none is set; reading changes nothing."""
     # No other public function tells it.
     return tf.compat.v1.get_seed(0)[0]  # noqa: TID251
+
+
+class Untraceable(Exception):
+    """The part cannot be traced at all, which is for the law of graphs to tell."""
 
 
 @dataclasses.dataclass
@@ -60,11 +78,15 @@ class Probe:
                 position += tf.reshape(tf.range(size), along)
             high = tf.broadcast_to(position % 2 == 1, [n, *shape])
             return tf.where(high, tf.cast(self.high, dtype), tf.cast(self.low, dtype))
-        return random.uniform(self.seeds(n, 1), shape, self.low, self.high, dtype)
+        return _uniform(n, 1, tuple(shape), self.low, self.high, dtype)
 
     def seeds(self, n: int, stream: int = 0) -> tf.Tensor:
         """Different seeds for every row. `[N, 2]`."""
-        return random.fold_in(tf.fill([n, 2], stream), tf.range(n))
+        return _seeds(n, stream)
+
+    def direction(self, stream: int, shape: tuple[int, ...]) -> tf.Tensor:
+        """A random change of two images. float64 `[2, *shape]`."""
+        return _uniform(2, stream, shape, -1.0, 1.0, tf.float64)
 
     def __call__(self, images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
         """The part's output, whatever its kind."""
@@ -77,7 +99,8 @@ class Probe:
         if self.is_penalty:
             return output
         sizes = [int(size) for size in output.shape[1:]]
-        pattern = random.uniform(tf.constant([[5, 7]]), sizes, -1.0, 1.0, output.dtype)
+        with tf.init_scope():  # The pattern is kept, so it must not belong to a graph.
+            pattern = _uniform(1, 2, tuple(sizes), -1.0, 1.0, output.dtype)
         return tf.reduce_sum(output * pattern, axis=list(range(1, len(sizes) + 1)))
 
     def differentiated(self, images: tf.Tensor, seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -97,8 +120,11 @@ class Probe:
         if shape not in self.graphs:
             images = tf.TensorSpec([None, *shape], tf.float32)
             seeds = tf.TensorSpec([None, 2], tf.int32)
-            graph = tf.function(self.differentiated).get_concrete_function(images, seeds)
-            self.graphs[shape] = graph
+            function = tf.function(self.differentiated, autograph=False)  # as loops compile
+            try:
+                self.graphs[shape] = function.get_concrete_function(images, seeds)
+            except Exception as error:  # What a plug-in raises may be anything.
+                raise Untraceable(error) from error
         return self.graphs[shape]
 
 

@@ -115,10 +115,10 @@ class LpSphere(actmax.Constraint):
 
 @pytest.mark.parametrize("p", [1.5, 3.0, 4.0])
 def test_t3b_linear_model_on_an_lp_sphere_reaches_the_dual_norm(p):
-    w, radius, dual = draw(D), 0.7, p / (p - 1)
+    w, radius, dual = np.linspace(0.5, 2.0, D) * np.sign(draw(D)), 0.7, p / (p - 1)
     result = climb(
         linear(w), (D,), input_range=LpSphere(p, radius), parameterization=actmax.Pixels(std=1.0),
-        optimizer=actmax.Adam(actmax.Exponential(0.05, 1e-6, 1200)), steps=1200,
+        optimizer=actmax.SGD(1.0), steps=800,
     )  # fmt: skip
     best = np.sign(w) * np.abs(w) ** (dual - 1) / np.linalg.norm(w, dual) ** (dual - 1)
     np.testing.assert_allclose(np.linalg.norm(result.images[0], p), radius, rtol=1e-12)
@@ -138,10 +138,10 @@ def test_t3c_alpha_norm_optimum_is_a_power_of_w(dtype, tolerance):
 
 
 def test_t3d_l1_on_a_box_keeps_only_weights_above_lambda():
-    w, lam, bound = draw(D), 0.6, 0.8
+    w, lam, bound = np.linspace(-1.5, 1.5, D), 0.6, 0.8
     result = climb(
         linear(w), (D,), input_range=(-bound, bound), regularizers=[L1(lam * D)],
-        optimizer=actmax.SGD(actmax.Exponential(0.1, 1e-9, 600)), steps=600,
+        optimizer=actmax.SGD(actmax.Exponential(0.5, 1e-10, 600)), steps=600,
     )  # fmt: skip
     best = bound * np.sign(w) * (np.abs(w) > lam)
     assert 0 < np.count_nonzero(best) < D
@@ -216,9 +216,7 @@ def test_t4c_correlated_quadratic_on_a_box_agrees_with_l_bfgs_b(optimizer, toler
         lambda x: x @ q @ x / 2 - c @ x, np.zeros(D), jac=lambda x: q @ x - c,
         method="L-BFGS-B", bounds=[(-1, 1)] * D, options={"ftol": 1e-16, "gtol": 1e-12},
     )  # fmt: skip
-    result = climb(
-        quadratic(q, c), (D,), input_range=(-1, 1), optimizer=optimizer, steps=1500
-    )
+    result = climb(quadratic(q, c), (D,), input_range=(-1, 1), optimizer=optimizer, steps=1500)
     inside = np.abs(reference.x) < 1
     assert 0 < np.count_nonzero(inside) < D
     # Clipping the free optimum, as some tools do at the end, is far from the optimum on the box.
@@ -259,7 +257,7 @@ def denoised_step(low, high, counts, strength):
 
 
 def test_t6_total_variation_moves_a_step_until_it_is_flat():
-    strengths = np.array([0.1, 0.5, 1.0, 1.8, 2.5])  # flat from 1.875 on
+    strengths = np.array([0.1, 0.5, 1.0, 1.5, 2.5])  # flat from 1.875 on
     step = np.repeat([-0.2, 0.8], [3, 5])[:, None]
     result = climb(
         lambda u: -tf.reduce_sum((u - step) ** 2, (1, 2)) / 2, step.shape,

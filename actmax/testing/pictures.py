@@ -1,0 +1,236 @@
+"""`check_parameterization` and `check_constraint`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from actmax.constraints import Constraint
+from actmax.parameterizations import Parameterization
+from actmax.testing.common import COUNT, SHAPES, check_fields, sample_images
+from actmax.testing.rows import (
+    FLOAT32_ROUNDING,
+    Part,
+    all_finite,
+    check_gradient,
+    check_graph,
+    check_independent,
+    check_repeat,
+    difference,
+    draw,
+    gradient_of,
+    pick,
+    seeds,
+)
+
+
+def check_parameterization(
+    parameterization: Parameterization, *, shapes: Sequence[Sequence[int]] = SHAPES
+) -> None:
+    """Checks a parameterization: `init`, `decode`, and `encode` where it exists.
+
+    Laws: fields; every leaf of params leads with N and has the dtype asked for; the same seed gives
+    the same params, another seed others, and a row depends on its own seed alone; decoded images have
+    shape `[N, *shape]` and are finite; the gradient of `decode` equals central differences in float64;
+    a graph of unknown N agrees; rows are independent unless `couples_images`; `decode(encode(x))` is x.
+
+    Args:
+        parameterization: the part.
+        shapes: of images without N.
+
+    Raises:
+        ContractError: at the first law that breaks.
+
+    Example:
+        >>> import actmax
+        >>> from actmax import testing
+        >>> testing.check_parameterization(actmax.Fourier(), shapes=[(6, 6, 1)])
+    """
+    part = Part(type(parameterization).__name__)
+    check_fields(part, parameterization)
+    for sizes in shapes:
+        shape = tuple(int(size) for size in sizes)
+        for dtype in (tf.float32, tf.float64):
+            part.place = f"on {dtype.name} images of shape {shape}"
+            params = _check_init(part, parameterization, shape, dtype)
+            with part.trying("shape", "Make it run there."):
+                images = parameterization.decode(params, shape)
+            expected, received = (COUNT, *shape), tuple(images.shape)
+            part.require("shape", received == expected, f"images {expected}", received, "")
+            do = "Follow the dtype of the params."
+            part.require("dtype", images.dtype == dtype, dtype.name, images.dtype.name, do)
+            part.require("finite", all_finite(images), "finite images", "NaN or infinity", "")
+            _check_round_trip(part, parameterization, shape, dtype)
+
+        def decode(values: Any, others: Any, shape: tuple[int, ...] = shape) -> tf.Tensor:
+            del others
+            return parameterization.decode(values, shape)
+
+        check_repeat(part, decode, params, [])
+        check_gradient(part, decode, params, [])
+        check_graph(part, decode, params, [])
+        if not parameterization.couples_images:
+            check_independent(part, decode, params, [])
+
+
+def _check_init(
+    part: Part, parameterization: Parameterization, shape: tuple[int, ...], dtype: tf.DType
+) -> Any:
+    def init(chosen: tf.Tensor) -> Any:
+        return parameterization.init(shape, chosen, dtype)
+
+    with part.trying("init", "Make it run there."):
+        params = init(seeds(COUNT))
+    leaves = tf.nest.flatten(params)
+    led = all(leaf.shape[0] == COUNT for leaf in leaves)
+    received = [tuple(leaf.shape) for leaf in leaves]
+    do = "Every row has params of its own."
+    part.require("init", led, f"params that lead with N = {COUNT}", received, do)
+    kinds = {leaf.dtype.name for leaf in leaves}
+    part.require("dtype", kinds == {dtype.name}, dtype.name, kinds, "Draw in the dtype given.")
+    do = "Draw with regularizers.random, from the seeds given and from nothing else."
+    same = difference(init(seeds(COUNT)), params) == 0
+    part.require("seed", same, "the same params from the same seed", "others", do)
+    changes = difference(init(seeds(COUNT, 9)), params) > 0
+    constant = all(float(tf.reduce_max(tf.abs(leaf))) == 0 for leaf in leaves)
+    part.require("seed", changes or constant, "others from another seed", "the same", do)
+    if not parameterization.couples_images:
+        # Not to the last bit: at another batch shape, vectorized kernels round differently.
+        alone = difference(init(seeds(COUNT)[1:2]), pick(params, [1])) <= FLOAT32_ROUNDING
+        part.require("seed", alone, "a row to depend on its own seed", "another row", do)
+    return params
+
+
+def _check_round_trip(
+    part: Part, parameterization: Parameterization, shape: tuple[int, ...], dtype: tf.DType
+) -> None:
+    if type(parameterization).encode is Parameterization.encode:
+        return
+    images = sample_images(shape, dtype)
+    with part.trying("round trip", "Leave encode out if there is no inverse."):
+        back = parameterization.decode(parameterization.encode(images), shape)
+    gap = difference(back, images)
+    limit = FLOAT32_ROUNDING if dtype == tf.float32 else 1e-9
+    do = "Leave encode out if there is no inverse."
+    received = f"a difference of {gap:.1e}"
+    part.require("round trip", gap <= limit, "decode(encode(x)) to be x", received, do)
+
+
+def check_constraint(
+    constraint: Constraint,
+    *,
+    shape: Sequence[int] = (8, 8, 3),
+    convex: bool = False,
+    tolerance: float = FLOAT32_ROUNDING,
+) -> None:
+    """Checks a constraint: `apply`, `invert`, `project`, `start` and `clip`.
+
+    Laws: fields; shapes and dtypes kept; `apply` differentiable, equal to central differences, finite
+    with a finite gradient at large inputs; `project(apply(x))` in `[low, high]`; `project` idempotent,
+    and non-expansive if the set is convex; `apply(invert(x))` is x inside the set; the start is in the
+    set; a graph of unknown N agrees; rows are independent.
+
+    Args:
+        constraint: the part.
+        shape: of one image.
+        convex: True to hold it to `||project(x) - project(y)|| <= ||x - y||`.
+        tolerance: how far a second projection may move, in units of the largest value; for those that
+            iterate and stop.
+
+    Raises:
+        ContractError: at the first law that breaks.
+
+    Example:
+        >>> import actmax
+        >>> from actmax import testing
+        >>> testing.check_constraint(actmax.Box(0, 1), convex=True)
+    """
+    part = Part(type(constraint).__name__)
+    check_fields(part, constraint)
+    sizes = tuple(int(size) for size in shape)
+    for dtype in (tf.float32, tf.float64):
+        for size in (0.0, 1.0, 1e3, 1e6):
+            part.place = f"on {dtype.name} images of size {size:g}, shape {sizes}"
+            images = sample_images(sizes, dtype, -size, size + 1e-3)
+            _check_inside(part, constraint, images, tolerance)
+        part.place = f"on {dtype.name} noise of shape {sizes}"
+        start = constraint.start(sample_images(sizes, dtype, -0.1, 0.1))
+        _check_range(part, constraint, constraint.apply(start), exact=False)
+    part.place = "in float64"
+    images = sample_images(sizes, tf.float64, -2.0, 2.0)
+
+    def apply(values: Any, others: Any) -> tf.Tensor:
+        del others
+        return constraint.apply(values)
+
+    def project(values: Any, others: Any) -> tf.Tensor:
+        del others
+        return constraint.project(values)
+
+    check_gradient(part, apply, images, [])
+    for function in (apply, project):
+        check_repeat(part, function, images, [])
+        check_graph(part, function, images, [])
+        check_independent(part, function, images, [])
+    inside = constraint.project(constraint.apply(images))
+    gap = difference(constraint.apply(constraint.invert(inside)), inside)
+    do = "Invert apply, or leave both out."
+    part.require(
+        "invert", gap <= FLOAT32_ROUNDING, "apply(invert(x)) to be x", f"{gap:.1e} off", do
+    )
+    if convex:
+        _check_non_expansive(part, constraint, images)
+
+
+def _check_inside(part: Part, constraint: Constraint, images: tf.Tensor, tolerance: float) -> None:
+    with part.trying("shape", "Make it run there."):
+        applied = constraint.apply(images)
+        projected = constraint.project(applied)
+    for values in (applied, projected):
+        kept = values.shape == images.shape and values.dtype == images.dtype
+        received = f"{tuple(values.shape)} {values.dtype.name}"
+        part.require("shape", kept, "shape and dtype kept", received, "")
+        part.require("finite", all_finite(values), "finite images", "NaN or infinity", "")
+    gradient = gradient_of(lambda values, _: constraint.apply(values), images, [])
+    do = "Guard roots and divisions; a map may be flat, but not cut."
+    fine = gradient is not None and all_finite(gradient)
+    part.require("finite", fine, "a finite gradient of apply", "none, NaN or infinity", do)
+    _check_range(part, constraint, projected, exact=not constraint.projects)
+    _check_range(part, constraint, constraint.clip(projected), exact=True)
+    gap = difference(constraint.project(projected), projected)
+    do = "A second projection must find nothing left to do."
+    received = f"a move of {gap:.1e} of the largest value"
+    part.require(
+        "idempotent", gap <= tolerance, "project(project(x)) to be project(x)", received, do
+    )
+
+
+def _check_range(part: Part, constraint: Constraint, images: tf.Tensor, *, exact: bool) -> None:
+    for bound, beyond, word in (
+        (constraint.low, tf.less, "below"),
+        (constraint.high, tf.greater, "above"),
+    ):
+        if bound is None:
+            continue
+        # A map may round over its bound by one unit in the last place; `clip` may not.
+        slack = 0.0 if exact and constraint.projects else 1e-6 * (1.0 + np.max(np.abs(bound)))
+        limit = np.asarray(bound) + (-slack if word == "below" else slack)
+        outside = bool(tf.reduce_any(beyond(images, tf.constant(limit, images.dtype))))
+        expected = f"values in {constraint.low} .. {constraint.high}"
+        part.require("range", not outside, expected, f"values {word} it", "Project on the range.")
+
+
+def _check_non_expansive(part: Part, constraint: Constraint, images: tf.Tensor) -> None:
+    for stream in (5, 6, 7):
+        other = images + draw(images, stream, -1.0, 1.0)
+        axes = list(range(1, images.shape.rank))
+        apart = tf.norm(tf.reshape(images - other, [COUNT, -1]), axis=1)
+        moved = constraint.project(images) - constraint.project(other)
+        after = tf.sqrt(tf.reduce_sum(tf.square(moved), axes))
+        fine = tf.reduce_all(after <= apart * (1.0 + 1e-9))
+        do = "A projection on a convex set is the nearest point of it; else give convex=False."
+        expected = "two images to be no further apart after project than before"
+        part.require("non-expansive", fine, expected, f"{after.numpy()} > {apart.numpy()}", do)

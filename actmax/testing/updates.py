@@ -1,0 +1,182 @@
+"""`check_gradient_function`, `check_optimizer` and `check_callback`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from actmax.callbacks import Callback, as_callback
+from actmax.constraints import Unbounded
+from actmax.maximizer import Maximizer
+from actmax.optimizers import SGD, KerasOptimizer, Optimizer
+from actmax.testing.common import COUNT, check_fields, name_of, sample_images
+from actmax.testing.rows import (
+    Part,
+    all_finite,
+    check_graph,
+    check_independent,
+    check_repeat,
+    difference,
+    pick,
+)
+from actmax.types import STOP, Snapshot
+
+
+def check_gradient_function(function: Any, *, shape: Sequence[int] = (8, 8, 3)) -> None:
+    """Checks a gradient function, `gradients [N, ...] -> [N, ...]`.
+
+    Laws: fields; shape and dtype kept; a zero gradient stays zero; finite, and not zero, for gradients
+    of every size from 1e-30 to 1e30; repeat; a graph of unknown N agrees; rows are independent.
+
+    Args:
+        function: the part.
+        shape: of one image.
+
+    Raises:
+        ContractError: at the first law that breaks.
+
+    Example:
+        >>> import actmax
+        >>> from actmax import testing
+        >>> testing.check_gradient_function(actmax.Normalize("l2"))
+    """
+    part = Part(name_of(function))
+    check_fields(part, function)
+    sizes = tuple(int(size) for size in shape)
+    for dtype in (tf.float32, tf.float64):
+        for size in (0.0, 1e-30, 1e-8, 1.0, 1e30):
+            part.place = f"on {dtype.name} gradients of size {size:g}, shape {sizes}"
+            gradients = sample_images(sizes, dtype, -1.0, 1.0) * tf.cast(size, dtype)
+            with part.trying("shape", "Make it run there."):
+                found = tf.convert_to_tensor(function(gradients))
+            kept = found.shape == gradients.shape and found.dtype == dtype
+            received = f"{tuple(found.shape)} {found.dtype.name}"
+            part.require("shape", kept, "shape and dtype kept", received, "")
+            do = "Scale by the largest value before squaring; use tf.math.divide_no_nan."
+            part.require("finite", all_finite(found), "finite gradients", "NaN or infinity", do)
+            zero = bool(tf.reduce_all(found == 0))
+            expected = "zero to stay zero" if size == 0 else "a gradient that is not lost"
+            part.require("zero", zero == (size == 0), expected, "otherwise", do)
+    part.place = "in float64"
+    gradients = sample_images(sizes, tf.float64, -1.0, 1.0)
+    for check in (check_repeat, check_graph, check_independent):
+        check(part, lambda values, _: function(values), gradients, [])
+
+
+def check_optimizer(optimizer: Any, *, steps: int = 40) -> None:
+    """Checks an optimizer of actmax, or a Keras optimizer instance.
+
+    Laws: fields; params and state keep their structure, shapes and dtypes; pure: the same call gives
+    the same bytes and changes no argument; with rate 0 params stay put; it goes down the gradient of a
+    parabola; one rate per image (unless `fixed_rows`); a graph of unknown N agrees (unless
+    `fixed_rows`); rows are independent, also next to a row of NaN.
+
+    Args:
+        optimizer: the part.
+        steps: number of updates that must lower the parabola.
+
+    Raises:
+        ContractError: at the first law that breaks.
+
+    Example:
+        >>> import actmax
+        >>> from actmax import testing
+        >>> testing.check_optimizer(actmax.Adam(0.05))
+    """
+    part = Part(type(optimizer).__name__)
+    own = isinstance(optimizer, Optimizer)
+    with part.trying("independent", "Only optimizers that treat every image by itself will do."):
+        rule = optimizer if own else KerasOptimizer(optimizer)
+    check_fields(part, optimizer if own else None)
+    start = {"image": sample_images((4, 4, 1), tf.float64, -1.0, 1.0)}
+    rate = tf.constant([0.05] if rule.fixed_rows else [0.05] * COUNT, tf.float64)
+
+    def run(values: Any, others: Any, updates: int = 3) -> Any:
+        # The gradient of sum(p^2): another one at every step.
+        params, state = values, rule.init(values)
+        for _ in range(updates):
+            gradients = tf.nest.map_structure(lambda leaf: 2.0 * leaf, params)
+            params, state = rule.update(gradients, state, params, others[0])
+        return params
+
+    with part.trying("pure", "Return new params and a new state; assign to nothing."):
+        state = rule.init(start)
+        _, after = rule.update(start, state, start, rate)
+        tf.nest.assert_same_structure(state, after)
+    same = all(
+        a.shape == b.shape and a.dtype == b.dtype
+        for a, b in zip(tf.nest.flatten(state), tf.nest.flatten(after), strict=True)
+    )
+    part.require("state", same, "state of the same shapes and dtypes", "others", "")
+    check_repeat(part, run, start, [rate])
+    still = run(start, [tf.zeros_like(rate)])
+    do = "Multiply the whole move by the rate."
+    part.require("rate", difference(still, start) == 0, "rate 0 to move nothing", "a move", do)
+    before = tf.reduce_sum(tf.square(start["image"]))
+    after_steps = tf.reduce_sum(tf.square(run(start, [rate], steps)["image"]))
+    do = "Move params against the gradient given; the loop has chosen its sign."
+    lower = bool(after_steps < before)
+    received = f"{float(before):.3g} -> {float(after_steps):.3g}"
+    part.require("descent", lower, "a parabola to go down", received, do)
+    if rule.fixed_rows:
+        check_independent(part, lambda v, _: run(v, [rate]), start, [])
+        return
+    mixed = run(start, [tf.constant([0.0, 0.05, 0.05], tf.float64)])
+    kept = difference(pick(mixed, [0]), pick(start, [0])) == 0
+    moved = difference(pick(mixed, [1]), pick(start, [1])) > 0
+    part.require("rate", kept and moved, "one rate per image", "one for all", do="")
+    check_graph(part, run, start, [rate])
+    check_independent(part, run, start, [rate])
+
+
+def check_callback(callback: Any) -> None:
+    """Checks a callback, or a function of a snapshot, in two runs of six steps.
+
+    Laws: it runs; it returns None or STOP; the images up to where it stopped are byte for byte those
+    of a run without it, also if it writes into its snapshot.
+
+    Args:
+        callback: the part. It is called, with all that it does.
+
+    Raises:
+        ContractError: at the first law that breaks.
+
+    Example:
+        >>> import actmax
+        >>> from actmax import testing
+        >>> testing.check_callback(actmax.Frames())
+    """
+    part = Part(name_of(callback), "in a run of six steps")
+    with part.trying("kind", "Subclass actmax.Callback, or give a function of a snapshot."):
+        inner = as_callback(callback)
+    answers: list[Any] = []
+    real = inner.on_step
+
+    class Recording(Callback):
+        def on_begin(self, snapshot: Snapshot) -> None:
+            inner.on_begin(snapshot)
+
+        def on_step(self, snapshot: Snapshot) -> Any:
+            answers.append(real(snapshot))
+            return answers[-1]
+
+        def on_end(self, snapshot: Snapshot) -> None:
+            inner.on_end(snapshot)
+
+    maximizer = Maximizer(
+        lambda images: tf.reduce_sum(tf.sin(images), axis=[1, 2]),
+        input_range=Unbounded(),
+        input_shape=(4, 4, 1),
+        regularizers=[],
+        optimizer=SGD(0.05),
+    )
+    with part.trying("runs", "Make it run on a snapshot of any model."):
+        watched = maximizer(0, steps=6, callbacks=[Recording()], callback_every=2)
+    fine = all(answer is None or answer is STOP for answer in answers)
+    part.require("answer", fine, "None or actmax.STOP from on_step", answers, "")
+    plain = maximizer(0, steps=int(watched.steps[0]))
+    same = watched.images.tobytes() == plain.images.tobytes()
+    do = "Read the snapshot; to steer a run, use schedules, or start again from result.images."
+    part.require("no side effects", same, "the same images with and without it", "others", do)

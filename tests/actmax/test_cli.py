@@ -1,0 +1,315 @@
+"""The command line: what it writes, what it says, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import actmax
+from actmax import zoo
+from actmax.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+MNIST = str(zoo.path("mnist"))
+
+
+def run(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Small models as files, by what is special about each."""
+    folder = tmp_path_factory.mktemp("models")
+    layers = keras.layers
+
+    def save(name, model):
+        model.save(folder / name)
+        return folder / name
+
+    def small(*first, activation="linear"):
+        return keras.Sequential(
+            [
+                keras.Input((8, 8, 3), name="pixels"),
+                *first,
+                layers.Conv2D(4, 3, activation=activation, name="conv"),
+                layers.GlobalAveragePooling2D(name="mean"),
+                layers.Dense(3, activation="softmax", name="classes"),
+            ]
+        )
+
+    dead = small(activation="relu")
+    dead.get_layer("conv").set_weights([np.zeros([3, 3, 3, 4]), np.full([4], -1.0)])
+    pixels = keras.Input((8, 8, 3), name="pixels")
+    flat = layers.Flatten()(pixels)
+    two = keras.Model(
+        pixels,
+        {
+            "kind": layers.Dense(2, activation="softmax")(flat),
+            "size": layers.Dense(1)(flat),
+        },
+    )
+    return {
+        "small": save("small.keras", small()),
+        "rescaling": save("rescaling.keras", small(layers.Rescaling(1 / 255, name="scale"))),
+        "dead": save("dead.keras", dead),
+        "two": save("two.keras", two),
+        "h5": save("small.h5", small()),
+        "lambda": save("lambda.keras", small(layers.Lambda(lambda x: x * 2.0, name="twice"))),
+        "lambda_h5": save("lambda.h5", small(layers.Lambda(lambda x: x * 2.0, name="twice"))),
+    }
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+
+
+# demo
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+def test_demo_writes_ten_labeled_pictures_and_reads_them_back(tmp_path, capsys, name):
+    assert run("demo", name, "--out", tmp_path, "--steps", 6, "--seed", 1) == 0
+    lines = capsys.readouterr().out.splitlines()
+    labels = zoo.labels(name)
+    found = sorted(path.name for path in tmp_path.iterdir())
+    assert found == sorted(
+        [f"{n:03d}_{label}.png" for n, label in enumerate(labels)]
+        + ["grid.png", "result.json", "result.npz"]
+    )
+    assert lines[0].split("  ")[0].strip() == "label"
+    assert "probability of the PNG" in lines[0]
+    assert lines[-1] == f"grid: {tmp_path / 'grid.png'}"
+
+    rows = [line.split() for line in lines[1:11]]
+    assert [row[0] for row in rows] == list(labels)
+    assert {row[3] for row in rows} == {"OK"}
+    # The table is about the files, by the model that anyone can load.
+    model = zoo.load(name)
+    for number, row in enumerate(rows):
+        with Image.open(tmp_path / f"{number:03d}_{row[0]}.png") as picture:
+            image = np.asarray(picture).reshape(model.input_shape[1:])
+        own = model(image[None].astype("float32") / 255.0, training=False).numpy()[0, number]
+        assert float(row[1]) == pytest.approx(own, abs=1e-4)
+    saved = actmax.Result.load(tmp_path)
+    assert [float(row[2]) for row in rows] == pytest.approx(saved.scores, rel=1e-3)
+    assert saved.config["call"]["seed"] == 1
+
+
+def test_demo_knows_two_models(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run("demo", "imagenet")
+    assert "invalid choice: 'imagenet'" in capsys.readouterr().err
+
+
+# run
+
+
+def test_run_with_names_as_targets(tmp_path, files, capsys):
+    labels = tmp_path / "labels.json"
+    labels.write_text(json.dumps(["ant", "bee", "wasp"]))
+    out = tmp_path / "out"
+    arguments = ["--targets", "wasp", 0, "--labels", labels, "--input-range", -1, 1, "--steps", 4]
+    assert run("run", files["small"], "--out", out, *arguments) == 0
+    result = actmax.Result.load(out)
+    assert result.names() == ("wasp", "ant")
+    assert result.images.min() >= -1.0
+    assert result.images.max() <= 1.0
+    printed = capsys.readouterr().out
+    assert [line.split()[0] for line in printed.splitlines()[:3]] == ["target", "wasp", "ant"]
+    assert (out / "000_wasp.png").is_file()
+
+
+def test_run_of_a_layer_reads_the_range_off_the_model(tmp_path, files):
+    arguments = ["--targets", 1, 3, "--layer", "conv", "--steps", 3, "--seed", 5]
+    assert run("run", files["rescaling"], "--out", tmp_path, *arguments) == 0
+    result = actmax.Result.load(tmp_path)
+    assert result.high == {"images": 255.0}
+    assert result.config["objective"]["layer"] == "conv"
+    assert result.config["call"]["seed"] == 5
+
+
+def test_run_takes_hdf5_and_a_rate(tmp_path, files):
+    arguments = ["--targets", 1, "--input-range", 0, 1, "--steps", 2]
+    assert run("run", files["h5"], "--out", tmp_path, "--optimizer-rate", 0.25, *arguments) == 0
+    assert actmax.Result.load(tmp_path).config["call"]["learning_rate"] == 0.25
+
+
+def test_an_image_that_failed_is_exit_code_1_with_its_message(tmp_path, files, capsys):
+    arguments = ["--targets", 2, "--input-range", 0, 1, "--steps", 3]
+    assert run("run", files["dead"], "--out", tmp_path, *arguments) == 1
+    printed = capsys.readouterr()
+    assert "NO_GRADIENT" in printed.out
+    assert "2: The gradient was zero at all 3 steps" in printed.err
+    assert (tmp_path / "result.json").is_file()
+
+
+RANGE = ("--input-range", "0", "1", "--steps", "1")
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "message"),
+    [
+        (MNIST, ["--targets", "10", *RANGE], "Expected targets of Logit in 0..9"),
+        (MNIST, ["--targets", "seven", *RANGE], "For names give labels= as well."),
+        (MNIST, ["--targets", "-1", *RANGE], "Expected targets counted from 0"),
+        (MNIST, ["--targets", "1", "--steps", "1"], "Expected the input range of 'images'"),
+        (MNIST, ["--targets", "1", "--input-range", "1", "0"], "Received: "),
+        (MNIST, ["--targets", "1", *RANGE, "--layer", "cnov"], "Did you mean 'conv'"),
+        (MNIST, ["--targets", "1", *RANGE, "--seed", "-1"], "Expected seed to be in"),
+        ("none.keras", ["--targets", "1", *RANGE], "none.keras, which does not exist"),
+    ],
+)
+def test_what_a_user_got_wrong_is_one_message_and_exit_code_2(
+    tmp_path, capsys, model, arguments, message
+):
+    assert run("run", model, "--out", tmp_path / "out", *arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("actmax run: Expected ")
+    assert message in printed.err
+    assert "Traceback" not in printed.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "Expected a JSON list of names"),
+        ('{"0": "cat"}', "which holds a dict"),
+        ("[1, 2]", "which holds a list"),
+    ],
+)
+def test_labels_are_a_list_of_names(tmp_path, capsys, content, message):
+    file = tmp_path / "labels.json"
+    file.write_text(content)
+    arguments = ["--targets", "1", *RANGE, "--labels", file, "--out", tmp_path / "out"]
+    assert run("run", MNIST, *arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_missing_labels_are_exit_code_2(tmp_path, capsys):
+    arguments = ["--targets", "1", *RANGE, "--labels", tmp_path / "no.json", "--out", tmp_path]
+    assert run("run", MNIST, *arguments) == 2
+    assert "no.json" in capsys.readouterr().err
+
+
+# Loading
+
+
+@pytest.mark.parametrize("command", ["inspect", "run"])
+def test_a_saved_model_folder_gets_the_way_out(tmp_path, capsys, command):
+    rest = [] if command == "inspect" else ["--targets", "1", "--out", tmp_path / "out"]
+    assert run(command, tmp_path, *rest) == 2
+    printed = capsys.readouterr().err
+    assert f"Received: the folder {tmp_path}." in printed
+    assert "keras.layers.TFSMLayer(" in printed
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_a_damaged_file_is_one_message(tmp_path, capsys, suffix):
+    file = tmp_path / f"damaged{suffix}"
+    file.write_bytes(b"no model")
+    assert run("inspect", file) == 2
+    printed = capsys.readouterr().err
+    assert "Expected a model saved as .keras or .h5 that Keras loads in safe mode." in printed
+    assert str(file) in printed
+    assert len(printed.splitlines()) == 1
+
+
+def test_a_file_of_another_kind_is_refused_unread(tmp_path, capsys):
+    file = tmp_path / "weights.bin"
+    file.touch()
+    assert run("inspect", file) == 2
+    assert "Save it again with model.save('name.keras')." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["lambda", "lambda_h5"])
+def test_code_in_a_file_is_never_run(files, capsys, kind):
+    assert run("inspect", files[kind]) == 2
+    printed = capsys.readouterr().err
+    assert "ambda" in printed
+    assert "in Python" in printed
+
+
+# inspect
+
+
+def test_inspect_lists_layers_inputs_range_and_head(capsys):
+    assert run("inspect", MNIST) == 0
+    printed = capsys.readouterr().out
+    rows = [line.split("  ") for line in printed.splitlines()]
+    table = {row[0]: [cell.strip() for cell in row[1:] if cell.strip()] for row in rows if row[0]}
+    assert table["conv"] == ["Conv2D", "[N, 26, 26, 32]", "320"]
+    assert table["predictions"] == ["Dense", "[N, 10]", "2,570"]
+    assert "1,387,594 parameters" in printed
+    assert "input images: [N, 28, 28, 1] float32" in printed
+    assert "input range: not found, so --input-range LO HI is needed" in printed
+    assert "head: softmax, and scores are taken before it" in printed
+
+
+def test_inspect_finds_the_range(files, capsys):
+    assert run("inspect", files["rescaling"]) == 0
+    assert "input range: (0, 255), read off the layer scale" in capsys.readouterr().out
+
+
+def test_inspect_names_the_head_of_every_output(files, capsys):
+    assert run("inspect", files["two"]) == 0
+    printed = capsys.readouterr().out
+    assert "head of output kind: softmax, and scores are taken before it" in printed
+    assert "head of output size: linear, and scores are the output itself" in printed
+
+
+def test_inspect_leaves_the_model_as_it_was():
+    before = Path(MNIST).read_bytes()
+    assert run("inspect", MNIST) == 0
+    assert Path(MNIST).read_bytes() == before
+
+
+# The program
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        run("--version")
+    assert capsys.readouterr().out == f"actmax {actmax.__version__}\n"
+
+
+def test_no_command_is_a_usage_error(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run()
+    assert "the following arguments are required" in capsys.readouterr().err
+
+
+def test_a_log_level_that_was_chosen_is_left_alone(monkeypatch, capsys):
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    assert run("inspect", MNIST) == 0
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
+    assert run("inspect", MNIST) == 0
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "2"
+
+
+def test_python_m_actmax_is_the_command(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "actmax", "inspect", "none.keras"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "actmax inspect: Expected a model saved as .keras or .h5. Received: none.keras" in (
+        done.stderr
+    )
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())

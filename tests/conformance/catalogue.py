@@ -1,0 +1,169 @@
+"""Every public class of `actmax` and `regularizers`, described once: how to make one, and what of.
+
+A new public class that is not here fails `test_catalogue.py`; one that is here is held to the laws.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+import actmax
+import regularizers
+
+# One image is optimized by each part in this problem.
+TARGETS = [0, 1, 2]
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One part.
+
+    Attributes:
+        kind: which checker and which argument of Maximizer it is for.
+        make: makes one.
+        check: further arguments of its checker.
+        targets: what its objective takes; None if it takes none.
+        fixed_rows: True if it is traced once for every N.
+    """
+
+    kind: str
+    make: Callable[[], Any]
+    check: dict[str, Any] = dataclasses.field(default_factory=dict)
+    targets: Any = dataclasses.field(default_factory=lambda: list(TARGETS))
+    fixed_rows: bool = False
+
+
+DIRECTIONS = [[1.0, -1.0, 0.5, 0.0], [0.0, 1.0, 1.0, 0.3], [-1.0, 0.2, 0.0, 1.0]]
+
+OBJECTIVES = {
+    "Logit": Entry("objective", actmax.Logit),
+    "Logit of a bound target": Entry("objective", lambda: actmax.Logit(3), targets=None),
+    "LogProbability": Entry("objective", actmax.LogProbability),
+    "Margin": Entry("objective", actmax.Margin),
+    "Channel": Entry("objective", lambda: actmax.Channel("conv")),
+    "Neuron": Entry("objective", lambda: actmax.Neuron("conv")),
+    "Neuron at a position": Entry("objective", lambda: actmax.Neuron("conv", (1, 2))),
+    "Layer": Entry("objective", lambda: actmax.Layer("conv"), targets=None),
+    "Direction": Entry("objective", lambda: actmax.Direction("conv"), targets=DIRECTIONS),
+    "Direction of cosine": Entry(
+        "objective", lambda: actmax.Direction("conv", power=2.0), targets=DIRECTIONS
+    ),
+    "Combination": Entry("objective", lambda: 0.5 * actmax.Logit() - 2 * actmax.Channel("conv", 1)),
+    "function": Entry("objective", lambda: lambda output: output[:, 0], targets=None),
+}
+
+PARAMETERIZATIONS = {
+    "Pixels": Entry("parameterization", actmax.Pixels),
+    "Fourier": Entry("parameterization", actmax.Fourier),
+    "Blurred": Entry("parameterization", actmax.Blurred),
+    "Decorrelated": Entry("parameterization", actmax.Decorrelated, {"shapes": [(8, 8, 3)]}),
+}
+
+CONVEX = {"convex": True}
+CONSTRAINTS = {
+    "Box": Entry("constraint", lambda: actmax.Box(0, 1), CONVEX),
+    "Box open above": Entry("constraint", lambda: actmax.Box(-1, None), CONVEX),
+    "Box by channel": Entry("constraint", lambda: actmax.Box((0, 0, -1), (1, 2, 3)), CONVEX),
+    "Sigmoid": Entry("constraint", lambda: actmax.Sigmoid(-1, 2)),
+    "Unbounded": Entry("constraint", actmax.Unbounded, CONVEX),
+    "L2Ball": Entry("constraint", lambda: actmax.L2Ball(2.0), CONVEX),
+    "L2Ball's surface": Entry("constraint", lambda: actmax.L2Ball(2.0, surface=True)),
+    "PixelBall": Entry("constraint", lambda: actmax.PixelBall(1.0), CONVEX),
+    "Contrast": Entry("constraint", lambda: actmax.Contrast(0.2, mean=0.5)),
+    # An intersection iterates, and ends after a fixed number of rounds.
+    "Intersection": Entry(
+        "constraint",
+        lambda: actmax.Box(0, 1) & actmax.L2Ball(3.0),
+        {"convex": True, "tolerance": 1e-3},
+    ),
+}
+
+GRADIENTS = {
+    "Normalize": Entry("gradient", actmax.Normalize),
+    "Normalize l2": Entry("gradient", lambda: actmax.Normalize("l2")),
+    "Normalize mean_abs": Entry("gradient", lambda: actmax.Normalize("mean_abs")),
+    "ClipNorm": Entry("gradient", lambda: actmax.ClipNorm(0.01)),
+    "ClipValue": Entry("gradient", lambda: actmax.ClipValue(0.001)),
+    "BlurGradient": Entry("gradient", lambda: actmax.BlurGradient(1.0)),
+}
+
+OPTIMIZERS = {
+    "SGD": Entry("optimizer", lambda: actmax.SGD(0.5)),
+    "SGD with momentum": Entry("optimizer", lambda: actmax.SGD(0.1, momentum=0.5)),
+    "SGD normalized": Entry("optimizer", lambda: actmax.SGD(0.05, normalize=True)),
+    "Adam": Entry("optimizer", lambda: actmax.Adam(0.02)),
+    "RMSprop": Entry("optimizer", lambda: actmax.RMSprop(0.02)),
+    "Keras Adam": Entry("optimizer", lambda: keras.optimizers.Adam(0.02), fixed_rows=True),
+}
+
+SCHEDULES = {
+    "Linear": Entry("schedule", lambda: actmax.Linear(0.1, 0.01, 20)),
+    "Cosine": Entry("schedule", lambda: actmax.Cosine(0.1, 0.01, 20)),
+    "Exponential": Entry("schedule", lambda: actmax.Exponential(0.1, 0.01, 20)),
+}
+
+CALLBACKS = {
+    "Frames": Entry("callback", actmax.Frames),
+    "Progress": Entry("callback", actmax.Progress),
+    "function callback": Entry("callback", lambda: lambda snapshot: None),
+}
+
+PENALTIES = {
+    "TotalVariation": Entry("regularizer", lambda: regularizers.TotalVariation(0.3)),
+    "TotalVariation of beta": Entry(
+        "regularizer", lambda: regularizers.TotalVariation(0.3, beta=2.0)
+    ),
+    "L1": Entry("regularizer", lambda: regularizers.L1(0.3)),
+    "L2": Entry("regularizer", lambda: regularizers.L2(0.3)),
+    "LInf": Entry("regularizer", lambda: regularizers.LInf(0.3)),
+    "LogSum": Entry("regularizer", lambda: regularizers.LogSum(0.3)),
+    "AlphaNorm": Entry("regularizer", lambda: regularizers.AlphaNorm(0.3)),
+    "Bound": Entry("regularizer", lambda: regularizers.Bound(0.3, low=0.2, high=0.8)),
+    "penalty": Entry(
+        "regularizer",
+        lambda: regularizers.penalty(lambda images: images[:, 0, 0, 0] ** 2),
+        {"skip": ("resolution",)},  # one pixel is no mean over pixels
+    ),
+}
+
+TRANSFORMS = {
+    "Jitter": Entry("regularizer", lambda: regularizers.Jitter(2)),
+    "Shift": Entry("regularizer", lambda: regularizers.Shift(1.5)),
+    "Rotate": Entry("regularizer", lambda: regularizers.Rotate(10.0)),
+    "Scale": Entry("regularizer", lambda: regularizers.Scale(0.9, 1.1)),
+    "Flip": Entry("regularizer", regularizers.Flip),
+    "Noise": Entry("regularizer", lambda: regularizers.Noise(0.05)),
+    "Pad": Entry("regularizer", lambda: regularizers.Pad(2)),
+    "Blur": Entry("regularizer", lambda: regularizers.Blur(0.7)),
+    "transform": Entry(
+        "regularizer",
+        lambda: regularizers.transform(
+            lambda images, seeds, step: (
+                images * regularizers.random.uniform(seeds, [1, 1, 1], 0.8, 1.0, images.dtype)
+            )
+        ),
+    ),
+}
+
+ENTRIES: dict[str, Entry] = {
+    **OBJECTIVES,
+    **PARAMETERIZATIONS,
+    **CONSTRAINTS,
+    **GRADIENTS,
+    **OPTIMIZERS,
+    **SCHEDULES,
+    **CALLBACKS,
+    **PENALTIES,
+    **TRANSFORMS,
+}
+
+# Public classes that are no parts: what is run, what comes out, and bases to subclass.
+NO_PARTS = {
+    "Maximizer", "Result", "Snapshot", "Status", "NonFiniteError", "RecordError",
+    "ProbabilityWarning", "Callback", "Constraint", "Objective", "Optimizer", "Parameterization",
+    "Penalty", "Transform", "Affine",
+}  # fmt: skip

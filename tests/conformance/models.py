@@ -1,0 +1,25 @@
+"""The small model that the laws are tried on."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+SHAPE = (8, 8, 3)
+
+
+def tiny():
+    """Convolution, pooling, softmax of five classes; weights from a seed of their own."""
+    model = keras.Sequential(
+        [
+            keras.Input(SHAPE),
+            keras.layers.Conv2D(4, 3, activation="tanh", name="conv"),
+            keras.layers.GlobalAveragePooling2D(name="pool"),
+            keras.layers.Dense(5, activation="softmax", name="out"),
+        ],
+        name="tiny",
+    )
+    # Keras draws from a global seed, which other tests may have moved.
+    generator = np.random.default_rng(0)
+    model.set_weights([generator.normal(0.0, 0.4, w.shape) for w in model.get_weights()])
+    return model
