@@ -38,7 +38,9 @@ RESERVED_NAMES = frozenset(
 )
 
 
-def to_uint8(images: npt.ArrayLike, low: float, high: float) -> npt.NDArray[np.uint8]:
+def to_uint8(
+    images: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike
+) -> npt.NDArray[np.uint8]:
     """Images in (low, high) as 8-bit levels, `[N, H, W, C]` float `-> [N, H, W, C]` uint8.
 
     `round(255 (x - low) / (high - low))`, half to even, clipped to 0..255, in float64. For x in the
@@ -47,8 +49,8 @@ def to_uint8(images: npt.ArrayLike, low: float, high: float) -> npt.NDArray[np.u
 
     Args:
         images: finite numbers; those outside the range are clipped.
-        low: the value that becomes 0.
-        high: the value that becomes 255, more than `low`.
+        low: the value that becomes 0; a number, or one per channel.
+        high: the value that becomes 255, more than `low`; likewise.
 
     Raises:
         ValueError: a value is not finite, or the range is empty or not finite.
@@ -65,7 +67,8 @@ def to_uint8(images: npt.ArrayLike, low: float, high: float) -> npt.NDArray[np.u
         do = "Leave those images out, and look at why they diverged."
         received = f"NaN or infinity in {_rows(rows)} of an array of shape {values.shape}"
         raise ValueError(checks.message("finite images", received, do))
-    levels = (np.clip(values, low, high) - low) / (float(high) - float(low)) * LEVELS
+    bottom, top = np.asarray(low, np.float64), np.asarray(high, np.float64)
+    levels = (np.clip(values, bottom, top) - bottom) / (top - bottom) * LEVELS
     return np.rint(levels).astype(np.uint8)
 
 
@@ -298,9 +301,11 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
         raise
 
 
-def _check_range(low: float, high: float) -> None:
+def _check_range(low: npt.ArrayLike, high: npt.ArrayLike) -> None:
     # The width must be finite as well: (-1e308, 1e308) overflows.
-    if not (low < high and math.isfinite(high - low)):
+    with np.errstate(over="ignore", invalid="ignore"):
+        width = np.subtract(high, low, dtype=np.float64)
+    if not (np.all(width > 0) and np.all(np.isfinite(width))):
         do = "Pass the range that the images are in, e.g. low=0, high=255."
         raise ValueError(checks.message("finite low < high", f"low={low!r}, high={high!r}", do))
 

@@ -192,7 +192,7 @@ class Decorrelated(Parameterization):
     matrix: tuple[tuple[float, ...], ...] = IMAGENET_COLORS
 
     def __post_init__(self) -> None:
-        if np.shape(self.matrix) != (3, 3) or abs(np.linalg.det(self.matrix)) < 1e-9:
+        if np.shape(self.matrix) != (3, 3) or np.linalg.matrix_rank(self.matrix) < 3:
             raise ValueError(
                 checks.message("an invertible 3 x 3 matrix", f"{self.matrix!r}", "Give three rows.")
             )

@@ -275,7 +275,7 @@ class AlphaNorm(Penalty):
 
 @dataclasses.dataclass(frozen=True)
 class LogSum(Penalty):
-    """Mean of logarithms, `mean(log(1 + |x| / epsilon))`, which favors few, strong values. `[N, ...] -> [N]`.
+    """Mean of logarithms, `mean(log(1 + |x| / epsilon))`: few, strong values. `[N, ...] -> [N]`.
 
     Its pull on a value is `1 / (|x| + epsilon)`: faint gray is pulled to 0 harder than a bright
     stroke, where `L1` pulls both alike. It is not convex: what is faint early is lost, so let its

@@ -12,19 +12,19 @@ from actmax.objectives.maps import Direction, Layer
 from actmax.objectives.units import Channel, Logit, LogProbability, Margin, Neuron
 
 __all__ = [
-    "LOGITS",
-    "OUTPUT",
     "Activations",
     "Channel",
     "Combination",
     "Direction",
     "FunctionObjective",
     "Kind",
+    "LOGITS",
     "Layer",
     "LogProbability",
     "Logit",
     "Margin",
     "Neuron",
+    "OUTPUT",
     "Objective",
     "as_objective",
     "objective",

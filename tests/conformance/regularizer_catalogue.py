@@ -14,6 +14,7 @@ from regularizers import (
     Flip,
     Jitter,
     LInf,
+    LogSum,
     Noise,
     Pad,
     Rotate,
@@ -57,6 +58,8 @@ PENALTIES = (
     Entry(AlphaNorm(), VECTORS),
     Entry(LInf(), image_range=(-1.0, 1.0)),
     Entry(LInf(), VECTORS),
+    Entry(LogSum(), image_range=(-1.0, 1.0)),
+    Entry(LogSum(epsilon=0.5), VECTORS),
     Entry(Bound(), image_range=(-1.0, 2.0)),
     Entry(Bound(), VECTORS, image_range=(-1.0, 2.0)),
 )

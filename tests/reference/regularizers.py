@@ -50,6 +50,10 @@ def l_inf(image):
     return max(abs(value) for value in image.flat)
 
 
+def log_sum(image, epsilon):
+    return sum(math.log(1 + abs(value) / epsilon) for value in image.flat) / image.size
+
+
 def bound(image, low, high):
     total = 0.0
     for value in image.flat:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from regularizers import L1, L2, AlphaNorm, Bound, LInf, TotalVariation
+from regularizers import L1, L2, AlphaNorm, Bound, LInf, LogSum, TotalVariation
 from tests.reference import regularizers as reference
 
 SHAPES = [(5, 3), (4, 6, 3), (5, 1, 2), (3, 4, 5, 2)]
@@ -31,6 +31,10 @@ CASES = [
         for shape in SHAPES[1:2] + VECTOR
     ],
     *[
+        (LogSum(epsilon=0.3), lambda x: reference.log_sum(x, 0.3), shape)
+        for shape in SHAPES + VECTOR
+    ],
+    *[
         (Bound(low=-0.5, high=0.75), lambda x: reference.bound(x, -0.5, 0.75), shape)
         for shape in SHAPES + VECTOR
     ],
@@ -46,6 +50,7 @@ PARTS = [
     AlphaNorm(alpha=1.0),
     AlphaNorm(alpha=1.5),
     LInf(),
+    LogSum(),
     Bound(),
 ]
 DTYPES = [tf.float16, tf.bfloat16, tf.float32, tf.float64]
@@ -291,6 +296,11 @@ def test_variation_needs_static_sizes():
             lambda: AlphaNorm(alpha=0.5),
             ValueError,
             "alpha of alpha_norm to be a finite number of at least 1",
+        ),
+        (
+            lambda: LogSum(epsilon=0),
+            ValueError,
+            "epsilon of log_sum to be a finite number above 0",
         ),
         (
             lambda: Bound(low=1, high=1),
