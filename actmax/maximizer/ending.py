@@ -30,7 +30,7 @@ def judge(
     """Status and message of every image. `-> [N], N texts`."""
     cause, done = carry.cause.numpy(), carry.done.numpy()
     live, moved, still = carry.live.numpy(), carry.moved.numpy(), carry.still.numpy()
-    blame = _bad_weights(members) if np.any(cause == Cause.SCORE) else ""
+    blame = _bad_weights(members) if np.any(np.isin(cause, (Cause.SCORE, Cause.GRADIENT))) else ""
     status = np.full(len(live), Status.OK, np.int32)
     messages = []
     for row in range(len(live)):
