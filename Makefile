@@ -2,6 +2,8 @@
 # package index. Another interpreter: `make test PYTHON=python3.12`. To start afresh, remove .venv.
 
 PYTHON ?= python3
+# Two processes: TensorFlow's own threads leave one core idle in most tests.
+PYTEST_ARGS ?= -n 2
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
@@ -39,8 +41,8 @@ clean:
 # The stamp is written last, so an interrupted installation is taken up again.
 $(INSTALLED): pyproject.toml actmax/_version.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
-	  echo "Expected Python 3.10 or newer. Received $$($(PYTHON) --version 2>&1) as $(PYTHON)." \
-	       "Do name another one: make PYTHON=python3.12"; exit 1; }
+	  echo "Expected Python 3.10 or newer. Received: $$($(PYTHON) --version 2>/dev/null || echo nothing), $(PYTHON)." \
+	       "Name another one: make PYTHON=python3.12"; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@

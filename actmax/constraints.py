@@ -33,6 +33,11 @@ class Constraint(abc.ABC):
     projects: ClassVar[bool] = True
 
     @property
+    def convex(self) -> bool:
+        """Whether the set is convex, so that the nearest image in it is unique."""
+        return True
+
+    @property
     def low(self) -> Bound:
         """Least value, None if there is none."""
         return None
@@ -226,6 +231,10 @@ class L2Ball(Constraint):
         _check_positive(self.radius, "radius")
         checks.number(self.center, "center")
 
+    @property
+    def convex(self) -> bool:
+        return not self.surface
+
     def project(self, images: tf.Tensor) -> tf.Tensor:
         return _onto_ball(images, self.radius, self.center, image_axes(images), self.surface)
 
@@ -295,6 +304,10 @@ class Contrast(Constraint):
         if self.mean is not None:
             checks.number(self.mean, "mean")
 
+    @property
+    def convex(self) -> bool:
+        return False
+
     def project(self, images: tf.Tensor) -> tf.Tensor:
         axes = image_axes(images)
         mean = tf.reduce_mean(images, axes, keepdims=True)
@@ -308,9 +321,10 @@ class Contrast(Constraint):
 class Intersection(Constraint):
     """What several projecting constraints have in common; `Box(0, 1) & Contrast(0.2)`.
 
-    By Dykstra's algorithm (Boyle and Dykstra, 1986, https://doi.org/10.1007/978-1-4613-9940-7_3), 16
-    rounds, which converges to the nearest common point of convex sets. The bounds come last, so the
-    range holds exactly and the other sets up to what 16 rounds leave.
+    Convex sets by Dykstra's algorithm (Boyle and Dykstra, 1986,
+    https://doi.org/10.1007/978-1-4613-9940-7_3), which converges to the nearest common point; others
+    by projecting on one after the other, which converges to a common point near by. The bounds come
+    last, so the range holds exactly and the other sets up to what 16 rounds leave.
     """
 
     rounds: ClassVar[int] = 16
@@ -336,19 +350,20 @@ class Intersection(Constraint):
     def high(self) -> Bound:
         return _tightest([part.high for part in self.parts], min)
 
-    def project(self, images: tf.Tensor) -> tf.Tensor:
-        def round_(images: tf.Tensor, *corrections: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            updated = []
-            for part, correction in zip(self.parts, corrections, strict=True):
-                moved = part.project(images + correction)
-                updated.append(images + correction - moved)
-                images = moved
-            return (images, *updated)
+    @property
+    def convex(self) -> bool:
+        return all(part.convex for part in self.parts)
 
-        state: tuple[tf.Tensor, ...] = (images, *(tf.zeros_like(images) for _ in self.parts))
+    def project(self, images: tf.Tensor) -> tf.Tensor:
+        # What each projection took off, given back before the next round: Dykstra's correction.
+        corrections = [tf.zeros_like(images) for _ in self.parts]
         for _ in range(self.rounds):
-            state = round_(*state)
-        return self.clip(state[0])
+            for number, part in enumerate(self.parts):
+                moved = part.project(images + corrections[number])
+                if self.convex:
+                    corrections[number] += images - moved
+                images = moved
+        return self.clip(images)
 
 
 def _tightest(bounds: list[Bound], choose: Any) -> Bound:

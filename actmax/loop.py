@@ -22,17 +22,19 @@ class Cause(enum.IntEnum):
     """Where a row first stopped being finite."""
 
     NONE = 0
-    SCORE = 1
-    PENALTY = 2
-    GRADIENT = 3
-    GRADIENT_FUNCTION = 4
-    UPDATE = 5
+    IMAGE = 1
+    SCORE = 2
+    PENALTY = 3
+    GRADIENT = 4
+    GRADIENT_FUNCTION = 5
+    UPDATE = 6
 
 
 class Carry(NamedTuple):
     """What goes from step to step."""
 
     params: Params
+    before: Params  # one update earlier; only of inputs whose params are not images
     state: Any
     live: tf.Tensor  # bool [N], False once a row has failed or was stopped
     moved: tf.Tensor  # bool [N], True once a row had a gradient
@@ -54,6 +56,7 @@ class Arguments(NamedTuple):
 class Evaluation(NamedTuple):
     """J and its parts at one step, `[N]` each, and its gradient with respect to params."""
 
+    images: Images
     score: tf.Tensor
     objective: tf.Tensor
     penalties: list[tf.Tensor]
@@ -80,6 +83,7 @@ class Loop:
         off = tf.zeros(rows, tf.bool)
         return Carry(
             params,
+            self._decoded(params),
             self.problem.optimizer.init(params),
             live=tf.ones(rows, tf.bool),
             moved=off,
@@ -87,6 +91,11 @@ class Loop:
             cause=tf.zeros(rows, tf.int32),
             done=tf.zeros(rows, tf.int32),
         )
+
+    def _decoded(self, params: Params) -> Params:
+        """Params of the inputs whose params are not images: what they decode to is seen a step later."""
+        inputs = self.problem.inputs
+        return {e.name: params[e.name] for e in inputs if not e.parameterization.are_images}
 
     def run(
         self, carry: Carry, arguments: Arguments, start: int, stop: int
@@ -210,17 +219,20 @@ class Loop:
             decode_tape.watch(params)
             images = problem.decode(params)
         score, ascent = self._ascend(images, arguments, seeds, step)
-        with tf.GradientTape(watch_accessed_variables=False) as penalty_tape:
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as penalty_tape:
             penalty_tape.watch(images)
             penalties = problem.penalize(images)
             weighted = [weights[k] * penalty for k, penalty in enumerate(penalties)]
             burden = tf.add_n(weighted) if weighted else tf.zeros_like(score)
+        for (name, _, _), penalty in zip(problem.penalties, penalties, strict=True):
+            _check_penalty(name, penalty_tape.gradient(penalty, images))
         resistance = penalty_tape.gradient(burden, images)
+        del penalty_tape
         descent = {name: _minus(ascent[name], resistance[name]) for name in images}
         if any(images[entry.name] is not params[entry.name] for entry in problem.inputs):
             descent = decode_tape.gradient(images, params, output_gradients=descent)
         metrics = problem.measure(images)
-        return Evaluation(score, score - burden, penalties, metrics, descent)
+        return Evaluation(images, score, score - burden, penalties, metrics, descent)
 
     def _run(
         self, carry: Carry, arguments: Arguments, start: tf.Tensor, stop: tf.Tensor
@@ -268,9 +280,16 @@ class Loop:
         cause = _first_cause(found, size, shaped, _sizes(params))
         fine = carry.live & (cause == 0)
         kept = tf.nest.map_structure(lambda new, old: _choose(fine, new, old), params, carry.params)
+        before = self._decoded(carry.params)
+        undone = carry.live & (cause == int(Cause.IMAGE))
+        if before:
+            kept |= tf.nest.map_structure(
+                lambda old, new: _choose(undone, old, new), carry.before, self._decoded(kept)
+            )
         state = tf.nest.map_structure(_same_shape, state, carry.state)
         return Carry(
             kept,
+            before,
             state,
             live=fine,
             moved=carry.moved | (fine & (size > 0)),
@@ -327,6 +346,7 @@ def _first_cause(
         (size, Cause.GRADIENT),
         (burden, Cause.PENALTY),
         (found.score, Cause.SCORE),
+        (_sizes(found.images), Cause.IMAGE),
     ):
         cause = tf.where(tf.math.is_finite(value), cause, int(code))
     return cause
@@ -341,6 +361,19 @@ def _choose(rows: tf.Tensor, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
 def _same_shape(new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
     new.set_shape(old.shape)
     return new
+
+
+def _check_penalty(name: str, gradients: dict[str, Any]) -> None:
+    """Raises ValueError if a penalty has no gradient, so that it would do nothing, silently."""
+    if all(gradient is None for gradient in gradients.values()):
+        raise ValueError(
+            checks.message(
+                f"a penalty {name!r} that depends differentiably on the images",
+                "no gradient",
+                "Counts, rounding and comparisons have none: use a smooth measure, or make it a "
+                "metric, which is only recorded.",
+            )
+        )
 
 
 def _check_connected(total: tf.Tensor, images: Images, ascent: dict[str, Any]) -> None:

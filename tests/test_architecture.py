@@ -104,6 +104,8 @@ every_module = pytest.mark.parametrize("module", ALL_MODULES, ids=lambda module:
 every_actmax_module = pytest.mark.parametrize(
     "module", MODULES["actmax"], ids=lambda module: module.name
 )
+
+
 def every(modules):
     """Parametrizes a test over some of the modules."""
     return pytest.mark.parametrize("module", list(modules), ids=lambda module: module.name)

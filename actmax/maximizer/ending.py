@@ -76,7 +76,8 @@ def _failure(
     blame: str,
 ) -> str:
     where = {
-        Cause.SCORE: "The score was not finite" + (blame and ","),
+        Cause.IMAGE: "The parameterization or the constraint made an image that was not finite",
+        Cause.SCORE: "The score was not finite",
         Cause.PENALTY: "A penalty was not finite",
         Cause.GRADIENT: "The gradient was not finite, though the score was",
         Cause.GRADIENT_FUNCTION: "A gradient function made the gradient not finite",
@@ -94,7 +95,8 @@ def _failure(
     if cause is Cause.GRADIENT_FUNCTION:
         names = [getattr(f, "__name__", type(f).__name__) for f in problem.gradients]
         where += f" (one of {names})"
-    return f"{where.rstrip(',')} at step {step}; the image is the last finite one.{blame}"
+    shown = "the image is the last finite one" if step else "the image is the start"
+    return f"{where} at step {step}; {shown}.{blame}"
 
 
 def raise_failures(result: Result) -> None:

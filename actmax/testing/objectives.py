@@ -58,7 +58,8 @@ def check_objective(
     part = Part(getattr(objective, "name", None) or name_of(objective))
     check_fields(part, whole)
     specs = input_specs(model)
-    shape = specs[0].shape if specs and input_shape is None else input_shape
+    known = specs[0].shape if specs and input_shape is None else input_shape
+    shape = tuple(int(size) for size in known or () if size is not None)
     images = {(specs[0].name if specs else IMAGES): sample_images(shape, tf.float32)}
     with part.trying("layers", "List the paths with actmax.layer_paths(model)."):
         taps = Taps(model, whole.layers)
@@ -77,7 +78,7 @@ def check_objective(
     check_graph(part, score, wide, others)
     if not whole.couples_images:
         check_independent(part, score, wide, others)
-    part.place = f"on images of shape {tuple(shape)}"
+    part.place = f"on images of shape {shape}"
     _check_ascent(part, whole, taps, images, given)
 
 

@@ -255,7 +255,8 @@ PLACES = {
     "penalty": (failing_penalty, "The penalty 'broken' was not finite at step {}"),
     "gradient function": (failing_gradient, "A gradient function made the gradient not finite"),
     "parameterization": (
-        lambda step: {"parameterization": FailingPixels(step)}, "The score was not finite at step {}",
+        lambda step: {"parameterization": FailingPixels(step)},
+        "The parameterization or the constraint made an image that was not finite at step {}",
     ),
     "learning rate": (lambda step: {"factor": 10.0}, "The update was not finite"),
 }  # fmt: skip
@@ -290,12 +291,21 @@ def test_a_nan_ends_its_row_with_its_place_and_step_and_leaves_the_others(place,
     assert PLACES[place][1].format(step) in message
     assert f"at step {step}; the image is the last finite one." in message
     assert failed.steps.tolist() == [8, step, 8]
-    # Params that decode to NaN have no finite image; all others return their last one.
-    assert place == "parameterization" or np.all(np.isfinite(failed.images))
+    assert np.all(np.isfinite(failed.images))
     assert healthy.status.tolist() == [Status.OK] * COUNT
     others = [row for row in range(COUNT) if row != FAILING]
     assert failed.images[others].tobytes() == healthy.images[others].tobytes()
     assert maximizer.traces == 1
+
+
+def test_a_penalty_without_a_gradient_is_refused():
+    @regularizers.penalty
+    def count(images):
+        return tf.reduce_sum(tf.cast(images > 0.5, tf.float32), axis=(1, 2, 3))
+
+    maximizer = Maximizer(make_model(), input_range=(0, 1), regularizers=[count])
+    with pytest.raises(ValueError, match="a penalty 'count' that depends differentiably"):
+        maximizer([0], steps=1)
 
 
 def test_on_failure_raise_makes_an_error_of_it():

@@ -74,6 +74,9 @@ CONSTRAINTS = {
     "L2Ball's surface": Entry("constraint", lambda: actmax.L2Ball(2.0, surface=True)),
     "PixelBall": Entry("constraint", lambda: actmax.PixelBall(1.0), CONVEX),
     "Contrast": Entry("constraint", lambda: actmax.Contrast(0.2, mean=0.5)),
+    "Box & Contrast": Entry(
+        "constraint", lambda: actmax.Box(0, 1) & actmax.Contrast(0.2), {"tolerance": 1e-2}
+    ),
     # An intersection iterates, and ends after a fixed number of rounds.
     "Intersection": Entry(
         "constraint",
