@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from actmax import checks
+from actmax.loop.connected import check_connected, check_penalty
 from actmax.problem import Problem
 from actmax.types import Images, Params
 
@@ -197,7 +197,7 @@ class Loop:
             scores, score = self._copy_scores(copies, arguments)
             total = tf.reduce_sum(scores)  # the only reduction over N
         ascent = tape.gradient(total, images)
-        _check_connected(total, images, ascent)
+        check_connected(total, images, ascent)
         if self.problem.copies > 1:
             ascent = tf.nest.map_structure(lambda g: g / self.problem.copies, ascent)
         return score, ascent
@@ -225,7 +225,7 @@ class Loop:
             weighted = [weights[k] * penalty for k, penalty in enumerate(penalties)]
             burden = tf.add_n(weighted) if weighted else tf.zeros_like(score)
         for (name, _, _), penalty in zip(problem.penalties, penalties, strict=True):
-            _check_penalty(name, penalty_tape.gradient(penalty, images))
+            check_penalty(name, penalty_tape.gradient(penalty, images))
         resistance = penalty_tape.gradient(burden, images)
         del penalty_tape
         descent = {name: _minus(ascent[name], resistance[name]) for name in images}
@@ -361,55 +361,3 @@ def _choose(rows: tf.Tensor, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
 def _same_shape(new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
     new.set_shape(old.shape)
     return new
-
-
-def _check_penalty(name: str, gradients: dict[str, Any]) -> None:
-    """Raises ValueError if a penalty has no gradient, so that it would do nothing, silently."""
-    if all(gradient is None for gradient in gradients.values()):
-        raise ValueError(
-            checks.message(
-                f"a penalty {name!r} that depends differentiably on the images",
-                "no gradient",
-                "Counts, rounding and comparisons have none: use a smooth measure, or make it a "
-                "metric, which is only recorded.",
-            )
-        )
-
-
-def _check_connected(total: tf.Tensor, images: Images, ascent: dict[str, Any]) -> None:
-    """Raises ValueError, naming the operation that cut it, if the score has no gradient."""
-    cut = [name for name, gradient in ascent.items() if gradient is None]
-    if not cut:
-        return
-    culprit = None if tf.executing_eagerly() else _culprit(total, images[cut[0]])
-    where = f" after the operation {culprit.name!r} of type {culprit.type}" if culprit else ""
-    raise ValueError(
-        checks.message(
-            f"a score that depends differentiably on the input {cut[0]!r}",
-            f"no gradient{where}",
-            "Integer casts, argmax, round, lookups and NumPy code cut the gradient: give the layer "
-            "behind it as the model, or an objective in front of it.",
-        )
-    )
-
-
-def _culprit(total: tf.Tensor, image: tf.Tensor) -> tf.Operation | None:
-    """The first operation on the way from the image to the score that has no gradient."""
-    reached: dict[str, tf.Operation] = {}
-    frontier = [image]
-    while frontier:
-        for operation in frontier.pop().consumers():
-            if operation.name not in reached:
-                reached[operation.name] = operation
-                frontier += operation.outputs
-    needed: set[str] = set()
-    stack = [total.op]
-    while stack:
-        operation = stack.pop()
-        if operation.name in reached and operation.name not in needed:
-            needed.add(operation.name)
-            stack += [tensor.op for tensor in operation.inputs]
-    for operation in reached.values():
-        if operation.name in needed and tf.gradients(operation.outputs[0], image)[0] is None:
-            return operation
-    return None
