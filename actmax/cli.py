@@ -93,10 +93,17 @@ def _parser() -> argparse.ArgumentParser:
 def _add_run_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.add_argument("--steps", type=int, metavar="N", help="number of updates")
+    parser.add_argument("--gif", action="store_true", help="also write run.gif, the run as a film")
 
 
 def _run_settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    settings = {"seed": arguments.seed, "verbose": sys.stderr.isatty()}
+    from actmax.callbacks import Frames
+
+    settings = {
+        "seed": arguments.seed,
+        "verbose": sys.stderr.isatty(),
+        "callbacks": [Frames()] if arguments.gif else [],
+    }
     return settings if arguments.steps is None else {**settings, "steps": arguments.steps}
 
 
@@ -108,14 +115,11 @@ def _demo(arguments: argparse.Namespace) -> int:
     from actmax import zoo
 
     model, labels = zoo.load(arguments.name), zoo.labels(arguments.name)
+    call = _run_settings(arguments)
     result = actmax.maximize(
-        model,
-        targets=range(len(labels)),
-        labels=labels,
-        input_range=(0, 1),
-        **_run_settings(arguments),
+        model, targets=range(len(labels)), labels=labels, input_range=(0, 1), **call
     )
-    folder = result.save(arguments.out)
+    folder = _save(arguments.out, result, call)
     # What a person sees is the file, 8 bits deep, so that is what the model is asked about.
     pictures = _read_pictures(_picture_files(folder, result), result.images.shape[1:])
     probabilities = model(pictures, training=False).numpy()
@@ -144,7 +148,7 @@ def _run(arguments: argparse.Namespace) -> int:
         input_range=None if arguments.input_range is None else tuple(arguments.input_range),
         **call,
     )
-    folder = result.save(arguments.out)
+    folder = _save(arguments.out, result, call)
     rows = [
         (name, f"{score:.4g}", status)
         for name, (score, status) in zip(result.names(), _ends(result), strict=True)
@@ -177,6 +181,14 @@ def _inspect(arguments: argparse.Namespace) -> int:
     for name, head in _heads(model, specs or ()).items():
         print(f"head{f' of output {name}' if name else ''}: {head}")
     return 0
+
+
+def _save(out: Path, result: Result, call: dict[str, Any]) -> Path:
+    """Writes the result, and the film of the run if frames of it were kept."""
+    folder = result.save(out)
+    for frames in call["callbacks"]:
+        frames.save_gif(folder / "run.gif", *result.bounds())
+    return folder
 
 
 def _finish(folder: Path, result: Result) -> int:

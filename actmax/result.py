@@ -78,6 +78,24 @@ class Result:
             )
         return np.asarray(self.images)
 
+    def bounds(self) -> tuple[Any, Any]:
+        """The input range `(low, high)` of the only input: numbers, or one per channel.
+
+        Raises:
+            ValueError: if several inputs were optimized, or the range has an open end.
+        """
+        self._only()
+        name = next(iter(self.low))
+        if self.low[name] is None or self.high[name] is None:
+            raise ValueError(
+                checks.message(
+                    "a range to map to 0..255",
+                    "an input range with an open end",
+                    "Call to_uint8(low, high) with the values that become 0 and 255.",
+                )
+            )
+        return self.low[name], self.high[name]
+
     def to_uint8(self, low: Any = None, high: Any = None) -> np.ndarray:
         """Images as 8-bit values, `[N, ...]` uint8: low to 0, high to 255, rounded to the nearest.
 
@@ -88,17 +106,9 @@ class Result:
         Raises:
             ValueError: if the run had an open range and none is given.
         """
-        name = next(iter(self.low))
-        low = self.low[name] if low is None else low
-        high = self.high[name] if high is None else high
         if low is None or high is None:
-            raise ValueError(
-                checks.message(
-                    "a range to map to 0..255",
-                    "an input range with an open end",
-                    "Call to_uint8(low, high) with the values that become 0 and 255.",
-                )
-            )
+            own = self.bounds()
+            low, high = own[0] if low is None else low, own[1] if high is None else high
         return images.to_uint8(self._only(), low, high)
 
     def grid(self, *, columns: int | None = None) -> np.ndarray:

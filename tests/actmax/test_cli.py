@@ -112,6 +112,13 @@ def test_demo_knows_two_models(capsys):
 # run
 
 
+def test_run_with_a_film(tmp_path, files):
+    arguments = ["--targets", 0, "--input-range", -1, 1, "--steps", 4, "--gif"]
+    assert run("run", files["small"], "--out", tmp_path, *arguments) == 0
+    with Image.open(tmp_path / "run.gif") as film:
+        assert film.n_frames > 1
+
+
 def test_run_with_names_as_targets(tmp_path, files, capsys):
     labels = tmp_path / "labels.json"
     labels.write_text(json.dumps(["ant", "bee", "wasp"]))
