@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 # Two processes: TensorFlow's own threads leave one core idle in most tests.
-PYTEST_ARGS ?= -n 2
+PYTEST_ARGS ?= -n 2 --dist loadfile
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 

@@ -335,5 +335,6 @@ def test_assert_traces_says_what_to_do(plain):
 
 
 def test_the_softmax_in_front_of_the_logits_is_found(plain):
+    plain([0], steps=0)
     assert plain.problem.objective.layers == (LOGITS,)
     assert plain.problem.models[0].heads == {"": "softmax"}
