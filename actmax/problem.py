@@ -149,19 +149,25 @@ class Problem:
             for name, metric in self.metrics
         ]
 
-    def copy_seeds(self, seeds: tf.Tensor) -> tf.Tensor:
-        """Seeds of every copy of every image, copy by copy. `[N, 2] -> [K * N, 2]`."""
+    def part_seeds(self, seeds: tf.Tensor) -> tf.Tensor:
+        """Seeds of every transform for every copy of every image. `[N, 2] -> [T, K * N, 2]`.
+
+        T counts the transforms of all inputs in turn; copies follow one another.
+        """
         copies = tf.repeat(tf.range(self.copies), tf.shape(seeds)[0])
-        return random.fold_in(tf.tile(seeds, [self.copies, 1]), copies)
+        copied = random.fold_in(tf.tile(seeds, [self.copies, 1]), copies)
+        positions = [position for entry in self.inputs for position, _ in entry.transforms]
+        return random.fold_in(copied[None], tf.constant(positions, tf.int32)[:, None])
 
     def transform(self, images: Images, seeds: tf.Tensor, step: tf.Tensor) -> Images:
         """K transformed copies of every image, copy by copy. `[N, ...] -> [K * N, ...]`.
 
         Args:
             images: clean images.
-            seeds: `[K * N, 2]`, from `copy_seeds`.
+            seeds: `[T, K * N, 2]`, from `part_seeds`.
             step: `[]`.
         """
+        first = 0
         if any(entry.transforms for entry in self.inputs):
             seeds = random.fold_in(seeds, step)
         copies = {}
@@ -170,8 +176,9 @@ class Problem:
             if self.copies > 1:
                 copied = tf.tile(copied, [self.copies] + [1] * (copied.shape.rank - 1))
             if entry.composed is not None:
-                drawn = [random.fold_in(seeds, position) for position, _ in entry.transforms]
-                copied = entry.composed(copied, tf.stack(drawn), step)
+                count = len(entry.transforms)
+                copied = entry.composed(copied, seeds[first : first + count], step)
+                first += count
             copies[entry.name] = copied
         return copies
 

@@ -48,11 +48,11 @@ def _hash(first: tf.Tensor, second: tf.Tensor, counter: tf.Tensor) -> tf.Tensor:
 
 
 def fold_in(seeds: tf.Tensor, value: Any) -> tf.Tensor:
-    """New seeds from seeds and an integer. `[N, 2], [] or [N] -> [N, 2]`.
+    """New seeds from seeds and an integer. `[..., N, 2], [] or [..., N] -> [..., N, 2]`.
 
     Args:
-        seeds: int32 `[N, 2]`.
-        value: an integer, one for all rows or one for each.
+        seeds: int32 `[N, 2]`, or several such lists.
+        value: an integer, one for all rows or one for each; it broadcasts.
 
     Example:
         >>> import tensorflow as tf
@@ -64,8 +64,8 @@ def fold_in(seeds: tf.Tensor, value: Any) -> tf.Tensor:
     first, second = _words(seeds)
     value = tf.bitwise.bitwise_and(tf.cast(value, tf.int64), _MASK)
     # The upper half of the counters is for new seeds, the lower half for draws.
-    counter = 0x80000000 + 2 * value
-    words = tf.stack([_hash(first, second, counter), _hash(first, second, counter + 1)], axis=-1)
+    counter = 0x80000000 + 2 * value[..., None] + tf.constant([0, 1], tf.int64)
+    words = _hash(first[..., None], second[..., None], counter)
     # To the signed range, which is what int32 can hold.
     return tf.cast(words - 0x80000000, tf.int32)
 

@@ -157,7 +157,7 @@ class Loop:
         return self.problem.score(images, arguments.fixed, arguments.targets)
 
     def _robust_score(self, images: Images, arguments: Arguments, seeds: tf.Tensor) -> tf.Tensor:
-        copies = self.problem.transform(images, self.problem.copy_seeds(seeds), tf.constant(0))
+        copies = self.problem.transform(images, self.problem.part_seeds(seeds), tf.constant(0))
         return self._copy_scores(copies, arguments)[1]
 
     def _copy_scores(self, copies: Images, arguments: Arguments) -> tuple[tf.Tensor, tf.Tensor]:
@@ -172,7 +172,7 @@ class Loop:
         return scores, tf.reduce_mean(tf.reshape(scores, [count, -1]), axis=0)
 
     def _sensitivity(self, params: Params, arguments: Arguments, draws: tf.Tensor) -> tf.Tensor:
-        seeds = self.problem.copy_seeds(arguments.seeds)
+        seeds = self.problem.part_seeds(arguments.seeds)
         images = self.problem.decode(params)
 
         def add(draw: tf.Tensor, total: Images) -> tuple[tf.Tensor, Images]:
@@ -205,7 +205,7 @@ class Loop:
     def _value_and_gradient(
         self, params: Params, arguments: Arguments, step: tf.Tensor
     ) -> tuple[tf.Tensor, Params]:
-        seeds = self.problem.copy_seeds(arguments.seeds)
+        seeds = self.problem.part_seeds(arguments.seeds)
         found = self._evaluate(params, arguments, seeds, step)
         return found.objective, tf.nest.map_structure(tf.negative, found.descent)
 
@@ -239,7 +239,7 @@ class Loop:
     ) -> tuple[Carry, tf.Tensor]:
         if self.compiled:
             self.traces += 1
-        seeds = self.problem.copy_seeds(arguments.seeds)
+        seeds = self.problem.part_seeds(arguments.seeds)
         rows = carry.live.shape[0]
         shape = [len(self.problem.series), rows]
         dtype = self.problem.dtype
