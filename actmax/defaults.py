@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 from actmax.constraints import Constraint, width
 from actmax.optimizers import Adam
 from actmax.parameterizations import (
@@ -106,7 +108,7 @@ def gray_images(shape: tuple[int, ...], constraint: Constraint, explicit: bool) 
     border = max(round(min(shape[:2]) / 10), 1)
     # The padded image is resized to the model's size again: scaled up by as much, it stays at 1.
     zoom = 1.0 + 2.0 * border / min(shape[:2])
-    dark = constraint.low == 0.0
+    dark = _from_zero(constraint)
     penalties: list[Regularizer] = [TotalVariation(0.15)]
     if dark:
         penalties.append(LogSum(Linear(0.0, 0.25), epsilon=0.1 * span))
@@ -171,3 +173,8 @@ def _expected(
         copies=copies,
         balance=True,
     )
+
+
+def _from_zero(constraint: Constraint) -> bool:
+    """Whether the least value is 0, in every channel."""
+    return constraint.low is not None and bool(np.all(np.equal(constraint.low, 0.0)))

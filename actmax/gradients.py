@@ -27,8 +27,8 @@ class Normalize:
     Example:
         >>> import tensorflow as tf
         >>> import actmax
-        >>> actmax.Normalize("l2")(tf.constant([[3.0, 4.0], [0.0, 0.0]])).numpy().round(2).tolist()
-        [[0.6, 0.8], [0.0, 0.0]]
+        >>> actmax.Normalize("mean_abs")(tf.constant([[3.0, 9.0], [0.0, 0.0]])).numpy().tolist()
+        [[0.5, 1.5], [0.0, 0.0]]
     """
 
     norm: Literal["l2", "rms", "mean_abs"] = "rms"
@@ -121,7 +121,11 @@ def blur_axis(values: tf.Tensor, sigma: float, axis: int) -> tf.Tensor:
     """Gaussian blur along one spatial axis. `[N, ..., C] -> [N, ..., C]`."""
     if sigma == 0:
         return values
-    matrix = blur_matrix(values.shape[axis], sigma, values.dtype)
+    return along_axis(blur_matrix(values.shape[axis], sigma, values.dtype), values, axis)
+
+
+def along_axis(matrix: tf.Tensor, values: tf.Tensor, axis: int) -> tf.Tensor:
+    """A matrix `[m, m]` applied along one spatial axis of size m. `[N, ..., C] -> [N, ..., C]`."""
     moved = tf.tensordot(values, matrix, axes=[[axis], [1]])
     order = list(range(values.shape.rank - 1))
     order.insert(axis, values.shape.rank - 1)

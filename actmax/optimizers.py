@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import functools
 from typing import Any, ClassVar
 
 import numpy as np
@@ -94,12 +95,17 @@ class SGD(Optimizer):
 
 def _unit(gradients: Params) -> Params:
     """Gradients over their L2 norm, one norm per image over all leaves."""
-    squares = [
-        tf.reduce_sum(tf.square(g), axis=list(range(1, g.shape.rank)))
-        for g in tf.nest.flatten(gradients)
-    ]
+
+    def over_rows(reduce: Any, leaf: tf.Tensor) -> tf.Tensor:
+        return reduce(leaf, axis=list(range(1, leaf.shape.rank)))
+
+    # Scaled by the largest value first, so that squares neither overflow nor vanish.
+    leaves = tf.nest.flatten(gradients)
+    largest = functools.reduce(tf.maximum, [over_rows(tf.reduce_max, tf.abs(g)) for g in leaves])
+    scaled = tf.nest.map_structure(lambda g: tf.math.divide_no_nan(g, _like(largest, g)), gradients)
+    squares = [over_rows(tf.reduce_sum, tf.square(g)) for g in tf.nest.flatten(scaled)]
     size = tf.sqrt(tf.add_n(squares))
-    return tf.nest.map_structure(lambda g: tf.math.divide_no_nan(g, _like(size, g)), gradients)
+    return tf.nest.map_structure(lambda g: tf.math.divide_no_nan(g, _like(size, g)), scaled)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,12 +220,23 @@ class KerasOptimizer:
     def __init__(self, optimizer: Any) -> None:
         self.config = optimizer.get_config()
         self._kind = type(optimizer)
+        self.name = self._kind.__name__
         rate = getattr(optimizer, "_learning_rate", None)
         self.learning_rate: Any = (
             rate if callable(rate) else float(np.array(optimizer.learning_rate))
         )
         self._scratch: tuple[list[Any], Any] | None = None
-        self._check_rows()
+        try:
+            self._check_rows()
+        except AttributeError as error:
+            # Muon, for one, asks a variable for its place in a model.
+            raise ValueError(
+                checks.message(
+                    "an optimizer of plain variables",
+                    f"{self.name} ({error})",
+                    "Use actmax.Adam, RMSprop or SGD, or another Keras optimizer.",
+                )
+            ) from error
 
     def _fresh(self, params: Params) -> tuple[list[Any], Any]:
         copy = self._kind.from_config({**self.config, "learning_rate": 0.0})
@@ -232,9 +249,11 @@ class KerasOptimizer:
 
     def _check_rows(self) -> None:
         gradients = tf.constant([[1.0, 2.0], [300.0, -50.0]])
-        together = self._one_step(gradients)
-        alone = np.concatenate([self._one_step(gradients[:1]), self._one_step(gradients[1:])])
-        if not np.allclose(together, alone, rtol=1e-5):
+        params = tf.constant([[0.5, -1.0], [3.0, 0.2]])  # not zero: Lamb scales with their norm
+        together = self._one_step(params, gradients)
+        rows = [self._one_step(params[n : n + 1], gradients[n : n + 1]) for n in range(2)]
+        clips = any(self.config.get(name) is not None for name in ("clipnorm", "global_clipnorm"))
+        if clips or not np.allclose(together, np.concatenate(rows), rtol=1e-5):
             raise ValueError(
                 checks.message(
                     "an optimizer that treats every image by itself",
@@ -244,8 +263,7 @@ class KerasOptimizer:
                 )
             )
 
-    def _one_step(self, gradients: tf.Tensor) -> np.ndarray:
-        params = tf.zeros_like(gradients)
+    def _one_step(self, params: tf.Tensor, gradients: tf.Tensor) -> np.ndarray:
         state = self.init(params)
         moved, _ = self.update(gradients, state, params, tf.constant([0.1]))
         self._scratch = None

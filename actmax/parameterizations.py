@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from actmax import checks
-from actmax.gradients import blur_axis
+from actmax.gradients import along_axis, blur_axis, blur_matrix
 from actmax.types import Params
 from regularizers import random
 
@@ -89,6 +89,10 @@ class Pixels(Parameterization):
         return images
 
 
+# Largest amplification by which a blur is undone: beyond it float32 has no digits left.
+_SHARPEST = 1e3
+
+
 @dataclasses.dataclass(frozen=True)
 class Blurred(Parameterization):
     """A Gaussian blur of the params. `[N, H, W, C] -> [N, H, W, C]`; also 1 or 3 spatial axes.
@@ -118,6 +122,20 @@ class Blurred(Parameterization):
         for axis in range(1, len(shape)):
             params = blur_axis(params, self.sigma, axis)
         return params
+
+    def encode(self, images: tf.Tensor) -> Params:
+        for axis in range(1, images.shape.rank - 1):
+            blur = blur_matrix(images.shape[axis], self.sigma, tf.float64).numpy()
+            if np.linalg.cond(blur) > _SHARPEST:
+                raise ValueError(
+                    checks.message(
+                        "a blur that can be undone, to start from given images",
+                        f"sigma={self.sigma}",
+                        "Use sigma of at most 1, or actmax.Pixels().",
+                    )
+                )
+            images = along_axis(tf.constant(np.linalg.inv(blur), images.dtype), images, axis)
+        return images
 
 
 @dataclasses.dataclass(frozen=True)

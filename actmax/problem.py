@@ -137,15 +137,18 @@ class Problem:
     def penalize(self, images: Images) -> list[tf.Tensor]:
         """Unweighted penalties of clean images, one `[N]` per penalty."""
         return [
-            _per_image(penalty(images[at]), f"the penalty {name!r}", self.dtype)
+            _per_image(
+                penalty(images[at]), f"the penalty {name!r}", self.dtype, images[at].shape[0]
+            )
             for name, at, penalty in self.penalties
         ]
 
     def measure(self, images: Images) -> list[tf.Tensor]:
         """Metrics of clean images, one `[N]` per metric."""
-        first = next(iter(images.values())) if len(images) == 1 else images
+        first = next(iter(images.values()))
+        given = first if len(images) == 1 else images
         return [
-            _per_image(metric(first), f"the metric {name!r}", self.dtype)
+            _per_image(metric(given), f"the metric {name!r}", self.dtype, first.shape[0])
             for name, metric in self.metrics
         ]
 
@@ -185,19 +188,25 @@ class Problem:
     def score(self, images: Images, fixed: Images, targets: tf.Tensor) -> tf.Tensor:
         """Scores of images as they are. `[M, ...] -> [M]`, the mean over the models."""
         fitted: Images = {entry.name: entry.fit(images[entry.name]) for entry in self.inputs}
-        rows = tf.shape(next(iter(fitted.values())))[0]
-        for name, value in fixed.items():
-            repeats = rows // tf.shape(value)[0]
-            fitted[name] = tf.tile(value, [repeats] + [1] * (value.shape.rank - 1))
+        first = next(iter(fitted.values()))
+        fitted |= {name: tile_to(value, first) for name, value in fixed.items()}
         given = None if self.objective.kind is None else targets
         scores = [
-            _per_image(self.objective(taps(fitted), given), "the objective", self.dtype)
+            _per_image(
+                self.objective(taps(fitted), given), "the objective", self.dtype, first.shape[0]
+            )
             for taps in self.models
         ]
         return scores[0] if len(scores) == 1 else tf.add_n(scores) / float(len(scores))
 
 
-def _per_image(values: Any, owner: str, dtype: tf.DType) -> tf.Tensor:
+def tile_to(value: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+    """A fixed input repeated for every copy of every image. `[1 or N, ...], [K * N, ...] -> [K * N, ...]`."""
+    repeats = tf.shape(images)[0] // tf.shape(value)[0]
+    return tf.tile(value, [repeats] + [1] * (value.shape.rank - 1))
+
+
+def _per_image(values: Any, owner: str, dtype: tf.DType, rows: int | None) -> tf.Tensor:
     """One value per image, `[N]`, checked while tracing.
 
     Raises:
@@ -220,6 +229,15 @@ def _per_image(values: Any, owner: str, dtype: tf.DType) -> tf.Tensor:
         raise ValueError(
             checks.message(
                 f"{owner} to return one value per image, shape [N]", f"shape {shape}", do
+            )
+        )
+    if values.shape[0] not in (None, rows):
+        # With an open batch dimension only a tensor that has lost it has a size of its own.
+        raise ValueError(
+            checks.message(
+                f"{owner} to return one value per image, shape [N]",
+                f"shape {tuple(values.shape)}, whatever N is",
+                "Keep the first axis: it counts images.",
             )
         )
     return tf.cast(values, dtype)

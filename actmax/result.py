@@ -152,6 +152,10 @@ class Result:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        # What an earlier result left would stand for this one, or beside it.
+        (folder / "result.json").unlink(missing_ok=True)
+        for old in folder.glob("[0-9][0-9][0-9]*_*.png"):
+            old.unlink()
         by_name = self.images if isinstance(self.images, Mapping) else {IMAGES: self.images}
         arrays = {f"images/{name}": value for name, value in by_name.items()}
         arrays |= {f"history/{name}": value for name, value in self.history.items()}

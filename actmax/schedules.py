@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from actmax import checks
+from regularizers.base import ScaledSchedule
 
 
 def _fraction(step: Any, steps: int | None) -> Any:
@@ -114,6 +115,8 @@ def table(value: Any, steps: int, count: int, name: str) -> np.ndarray:
     Raises:
         ValueError: if its shape does not fit or a value is not finite.
     """
+    if isinstance(value, ScaledSchedule):
+        return value.factor * table(value.schedule, steps, count, name)
     if isinstance(value, (Linear, Cosine, Exponential)) and value.steps is None:
         value = dataclasses.replace(value, steps=max(steps, 1))
     if callable(value):

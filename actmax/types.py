@@ -63,6 +63,10 @@ class Snapshot:
     labels: tuple[str, ...] | None
 
 
+# Arrays of up to this many numbers stand in a record; of larger ones only the shape does.
+_WRITTEN_OUT = 4096
+
+
 def describe(part: Any) -> Any:
     """A part as plain JSON: a dataclass as `{"class": ..., fields}`, a function by its name."""
     if part is None or isinstance(part, (bool, int, float, str)):
@@ -81,6 +85,8 @@ def describe(part: Any) -> Any:
         return [describe(value) for value in part]
     if isinstance(part, np.generic):
         return part.item()
+    if isinstance(part, np.ndarray) and part.size <= _WRITTEN_OUT:
+        return part.tolist()
     if isinstance(part, (np.ndarray, tf.Tensor)):
         return {"array": list(part.shape), "dtype": str(getattr(part.dtype, "name", part.dtype))}
     return getattr(part, "__qualname__", None) or type(part).__name__

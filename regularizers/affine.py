@@ -49,7 +49,7 @@ class Rotate(Affine):
     def matrix(self, seeds: tf.Tensor, step: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         limit = value_at(self.degrees, step, dtype) * (math.pi / 180)
         angle = random.uniform(seeds, [], -limit, limit, dtype)
-        cos, sin = tf.cos(angle), tf.sin(angle)
+        cos, sin = random.by_row(tf.cos, angle), random.by_row(tf.sin, angle)
         return _linear([[cos, -sin], [sin, cos]])
 
 
@@ -92,7 +92,8 @@ class Scale(Affine):
 
     def matrix(self, seeds: tf.Tensor, step: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         low, high = value_at(self.low, step, dtype), value_at(self.high, step, dtype)
-        inverse = tf.exp(random.uniform(seeds, [], -tf.math.log(low), -tf.math.log(high), dtype))
+        logarithm = random.uniform(seeds, [], -tf.math.log(low), -tf.math.log(high), dtype)
+        inverse = random.by_row(tf.exp, logarithm)
         zero = tf.zeros_like(inverse)
         return _linear([[inverse, zero], [zero, inverse]])
 

@@ -13,7 +13,7 @@ int64, where products and bit operations have kernels on every device.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import tensorflow as tf
@@ -21,6 +21,8 @@ import tensorflow as tf
 Shape: TypeAlias = Sequence[int] | tf.Tensor
 
 _MASK = 0xFFFFFFFF
+# Values that the widest vector unit (512 bits) takes at once, in float32.
+LANES = 16
 # 2^32 over the golden ratio: spreads consecutive counters over the whole range (Knuth, TAOCP 3).
 _GOLDEN = 0x9E3779B9
 
@@ -147,14 +149,27 @@ def normal(
     static = tf.get_static_value(shape) if tf.is_tensor(shape) else shape
     shape = tf.convert_to_tensor(shape, tf.int32)
     count = tf.reduce_prod(shape) if static is None else math.prod(int(size) for size in static)
-    pairs = [(count + 1) // 2]
+    pairs = (count + 1) // 2
+    # Whole vectors of lanes for every row: the tail of an array is rounded by other code.
+    lanes = [(pairs + LANES - 1) // LANES * LANES]
     radius_seeds, angle_seeds = fold_in(seeds, 0), fold_in(seeds, 1)
     # 1 - u lies in (0, 1], so the logarithm is finite; the largest draw is 5.77 deviations.
-    radius = tf.sqrt(-2.0 * tf.math.log(1.0 - uniform(radius_seeds, pairs, dtype=wide)))
-    angle = uniform(angle_seeds, pairs, high=2.0 * math.pi, dtype=wide)
+    radius = tf.sqrt(-2.0 * tf.math.log(1.0 - uniform(radius_seeds, lanes, dtype=wide)))
+    angle = uniform(angle_seeds, lanes, high=2.0 * math.pi, dtype=wide)
     radius *= _number(std, wide)
-    values = tf.concat([radius * tf.cos(angle), radius * tf.sin(angle)], axis=1)[:, :count]
+    even, odd = (radius * tf.cos(angle))[:, :pairs], (radius * tf.sin(angle))[:, :pairs]
+    values = tf.concat([even, odd], axis=1)[:, :count]
     values = tf.reshape(values, tf.concat([tf.shape(seeds)[:1], shape], axis=0))
     if static is not None:
         values.set_shape([seeds.shape[0], *(int(size) for size in static)])
     return tf.cast(_number(mean, wide) + values, dtype)
+
+
+def by_row(function: Callable[[tf.Tensor], tf.Tensor], values: tf.Tensor) -> tf.Tensor:
+    """An elementwise function with one rounding for every row, whatever its place. `[N] -> [N]`.
+
+    Vectorized kernels round exponentials, sines and the like differently in the tail of an array than
+    in its body, so a row would depend on where in the batch it stands, by one unit in the last place.
+    Here every row fills a whole vector.
+    """
+    return function(tf.repeat(values[:, None], LANES, axis=1))[:, 0]

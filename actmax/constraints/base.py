@@ -134,6 +134,7 @@ class Intersection(Constraint):
                     "Sigmoid maps instead of projecting: put Box in its place.",
                 )
             )
+        check_order(self.low, self.high)
 
     @property
     def low(self) -> Bound:

@@ -1,6 +1,7 @@
 """`Maximizer`: compile once, run often. `maximize`: both in one call."""
 
-from actmax.maximizer.core import Maximizer, ProbabilityWarning, maximize
+from actmax.maximizer.core import Maximizer, ProbabilityWarning
 from actmax.maximizer.ending import NonFiniteError
+from actmax.maximizer.once import maximize
 
 __all__ = ["Maximizer", "NonFiniteError", "ProbabilityWarning", "maximize"]

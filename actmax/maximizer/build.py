@@ -67,8 +67,11 @@ def build(arguments: Arguments) -> Built:
     ranges = _ranges(arguments, members[0], free, chosen)
     shapes = {spec.name: _canvas(canvases.get(spec.name), spec) for spec in free}
     explicit = {
-        spec.name: isinstance(_given_range(arguments, spec.name), constraints.Constraint)
-        and ranges[spec.name].projects
+        spec.name: ranges[spec.name].projects
+        and (
+            isinstance(_given_range(arguments, spec.name), constraints.Constraint)
+            or constraints.width(ranges[spec.name]) is None
+        )
         for spec in free
     }
     recipe = defaults.choose(shapes, ranges, any(explicit.values()), arguments, chosen)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
-import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
@@ -18,6 +16,7 @@ from actmax.loop import Arguments, Loop
 from actmax.maximizer import build, ending, rows, running
 from actmax.maximizer.record import record
 from actmax.objectives import LOGITS, Logit
+from actmax.problem import tile_to
 from actmax.result import Result
 
 # Draws of the transforms over which the score's pull is averaged, for balance=True.
@@ -162,6 +161,10 @@ class Maximizer:
         steps = checks.integer(steps, "steps", low=0, high=2**31 - 2)
         checks.one_of(keep, "keep", ("last", "best"))
         checks.one_of(on_failure, "on_failure", ("status", "raise"))
+        if not isinstance(callbacks, (list, tuple)):
+            raise TypeError(
+                checks.message("callbacks to be a list", repr(callbacks), "Put it in [...].")
+            )
         listeners = [as_callback(callback) for callback in callbacks]
         listeners += [Progress()] if verbose else []
         first = rows.start_images(initial_images, self.problem.inputs)
@@ -183,9 +186,7 @@ class Maximizer:
             }
             params = self.problem.start(seeds, initial)
             self._look(params, arguments, found)
-            if self._built.balance:
-                pull = self._loop.sensitivity(params, arguments, _DRAWS)
-                arguments = arguments._replace(weights=arguments.weights * pull)
+            arguments = self._balanced(params, arguments)
             carry = self._loop.begin(params)
             run = running.Run(
                 self._loop,
@@ -241,6 +242,7 @@ class Maximizer:
         weights: Mapping[str, Any] | None = None,
         seed: int | Sequence[int] = 0,
         step: int = 0,
+        steps: int | None = None,
     ) -> tuple[np.ndarray, Any]:
         """J of given images and its gradient with respect to the params that encode them.
 
@@ -250,16 +252,31 @@ class Maximizer:
             weights: as for a run.
             seed: as for a run; with `step` it fixes the draws of the transforms.
             step: of the schedules and draws.
+            steps: of the run that schedules span; None for `step + 1`.
+
+        With `balance=True` the score's own pull is taken at the images given.
 
         Returns:
             `(J [N], gradient)`; for `Pixels` the gradient has the shape of the images.
         """
+        step = checks.integer(step, "step")
+        span = step + 1 if steps is None else checks.integer(steps, "steps", low=step + 1)
         first = rows.start_images(images, self.problem.inputs)
+        missing = sorted({entry.name for entry in self.problem.inputs} - set(first))
+        if missing:
+            raise ValueError(
+                checks.message("images of every optimized input", f"none of {missing}")
+            )
         started = max(len(value) for value in first.values())
         found, count = rows.as_targets(
             targets, self.problem.objective.kind, self.labels, None, started
         )
-        weight_table, rates = rows.tables(self.problem, weights, None, step + 1, count)
+        for name, value in first.items():
+            if len(value) != count:
+                raise ValueError(
+                    checks.message(f"{count} images of {name!r}, one per target", f"{len(value)}")
+                )
+        weight_table, rates = rows.tables(self.problem, weights, None, span, count)
         with self._place():
             seeds = rows.row_seeds(seed, found, count)
             arguments = rows.arguments(
@@ -269,9 +286,18 @@ class Maximizer:
                 entry.name: entry.encode(tf.constant(first[entry.name], self.problem.dtype))
                 for entry in self.problem.inputs
             }
+            self._look(params, arguments, found)
+            arguments = self._balanced(params, arguments)
             value, gradient = self._loop.value_and_gradient(params, arguments, step)
         arrays = tf.nest.map_structure(lambda leaf: leaf.numpy(), gradient)
         return value.numpy(), running.unwrap(arrays)
+
+    def _balanced(self, params: Any, arguments: Arguments) -> Arguments:
+        """The arguments with weights in units of the score's own pull, where that was asked for."""
+        if not self._built.balance:
+            return arguments
+        pull = self._loop.sensitivity(params, arguments, _DRAWS)
+        return arguments._replace(weights=arguments.weights * pull)
 
     def _models(self) -> list[Any]:
         return [taps.model for taps in self.problem.models]
@@ -283,6 +309,7 @@ class Maximizer:
             self._loop.prepare(pictures, arguments)
         for taps in self.problem.models:
             self.problem.objective.check(taps.shapes, targets)
+            self.problem.objective.check_heads(taps.heads)
         if not self._looked:
             self._warn_of_probabilities(pictures, arguments)
         self._looked = True
@@ -298,7 +325,8 @@ class Maximizer:
             if not suspects:
                 continue
             fitted = {entry.name: entry.fit(pictures[entry.name]) for entry in self.problem.inputs}
-            fitted |= arguments.fixed
+            first = next(iter(fitted.values()))
+            fitted |= {name: tile_to(value, first) for name, value in arguments.fixed.items()}
             found = taps(fitted)
             for key in suspects:
                 values = found[f"{LOGITS}/{key}" if key else LOGITS].numpy().astype(np.float64)
@@ -319,58 +347,7 @@ class Maximizer:
 def _labels(labels: Any) -> tuple[str, ...] | None:
     if labels is None:
         return None
-    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
+    listed = isinstance(labels, (Sequence, np.ndarray)) and not isinstance(labels, (str, bytes))
+    if not listed or not all(isinstance(label, str) for label in labels):
         raise TypeError(checks.message("labels to be a list of names", repr(labels)[:80]))
     return tuple(labels)
-
-
-def maximize(model: Any, objective: Any = None, targets: Any = None, **arguments: Any) -> Result:
-    """The images that a part of a network responds to most. `-> Result`, images `[N, ...]`.
-
-    `Maximizer(model, objective, ...)(targets, ...)` in one call; takes the arguments of both.
-
-    Args:
-        model: a Keras 3 model, a callable, or a list of them.
-        objective: None for `Logit()`, the output unit before its softmax or sigmoid.
-        targets: one image each.
-        **arguments: keyword arguments of `Maximizer` and of its call.
-
-    Raises:
-        TypeError: if an argument is unknown, with the nearest name.
-
-    Example:
-        >>> import actmax
-        >>> from actmax import zoo
-        >>> result = actmax.maximize(
-        ...     zoo.load("mnist"), targets=range(10), input_range=(0, 1), steps=8
-        ... )
-        >>> result.images.shape
-        (10, 28, 28, 1)
-    """
-    call = {name: arguments.pop(name) for name in list(arguments) if name in _CALL}
-    unknown = [name for name in arguments if name not in _BUILD]
-    if unknown:
-        near = difflib.get_close_matches(unknown[0], [*_BUILD, *_CALL], n=1)
-        do = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join([*_BUILD, *_CALL])}."
-        raise TypeError(checks.message("arguments of maximize", repr(unknown[0]), do))
-    if "input_shape" not in arguments and call.get("initial_images") is not None:
-        arguments |= _shape_of(model, call["initial_images"])
-    return Maximizer(model, objective, **arguments)(targets, **call)
-
-
-def _shape_of(model: Any, initial_images: Any) -> dict[str, Any]:
-    """`input_shape` from start images, for a model that does not know its own."""
-    if isinstance(model, (list, tuple)) or models.input_specs(model) is not None:
-        return {}
-    if isinstance(initial_images, Mapping):
-        return {"input_shape": {k: np.shape(v)[1:] for k, v in initial_images.items()}}
-    return {"input_shape": np.shape(initial_images)[1:]}
-
-
-def _names_of(function: Callable[..., Any]) -> tuple[str, ...]:
-    kinds = inspect.signature(function).parameters.values()
-    return tuple(p.name for p in kinds if p.kind is p.KEYWORD_ONLY)
-
-
-_BUILD = _names_of(Maximizer.__init__)
-_CALL = _names_of(Maximizer.__call__)

@@ -63,6 +63,15 @@ def penalties(
             counts[part.name] += 1
             suffix = f"_{counts[part.name]}" if counts[part.name] > 1 else ""
             named.append((part.name + suffix, name, part))
+    names = [name for name, _, _ in named]
+    if len(set(names)) < len(names) or {"score", "objective"} & set(names):
+        raise ValueError(
+            checks.message(
+                "penalties with names of their own, not 'score' or 'objective'",
+                f"{names}",
+                "Rename the function.",
+            )
+        )
     return named
 
 

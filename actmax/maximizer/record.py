@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from actmax._version import __version__
 from actmax.maximizer.build import Built
+from actmax.optimizers import KerasOptimizer
 from actmax.types import describe
 
 
@@ -48,7 +49,7 @@ def record(
         "transforms": [describe(part) for entry in problem.inputs for _, part in entry.transforms],
         "gradients": describe(problem.gradients),
         "metrics": [name for name, _ in problem.metrics],
-        "optimizer": describe(problem.optimizer),
+        "optimizer": _optimizer(problem.optimizer),
         "copies": problem.copies,
         "balance": built.balance,
         "heads": [dict(taps.heads) for taps in problem.models],
@@ -66,3 +67,9 @@ def record(
         },
         "device": device or (gpus[0].name if gpus else "CPU"),
     }
+
+
+def _optimizer(optimizer: Any) -> Any:
+    if isinstance(optimizer, KerasOptimizer):
+        return {"class": optimizer.name, **describe(optimizer.config)}
+    return describe(optimizer)

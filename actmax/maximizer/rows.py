@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import difflib
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -72,7 +72,10 @@ def as_targets(
 def _indices(targets: Any, labels: Sequence[str] | None) -> np.ndarray:
     scalar = isinstance(targets, str) or not hasattr(targets, "__iter__")
     # An array or tensor of rank 0 has __iter__ and cannot be iterated.
-    scalar = scalar or getattr(targets, "shape", None) == ()
+    if getattr(targets, "shape", None) == ():
+        targets, scalar = np.asarray(targets)[()], True
+    if isinstance(targets, (Mapping, Set)):
+        raise TypeError(checks.message("targets in an order: a list", type(targets).__name__))
     values = [targets] if scalar else targets
     return np.array([_index(value, labels, i) for i, value in enumerate(values)], np.int32)
 
@@ -128,6 +131,8 @@ def row_seeds(seed: Any, targets: np.ndarray | None, count: int) -> tf.Tensor:
     that a row is the same whatever stands around it. From one integer per row, row n has
     `fold_in(seed[n], 0)`: the seed that it has alone.
     """
+    if isinstance(seed, np.ndarray) and seed.ndim == 0:
+        seed = seed[()]
     if isinstance(seed, (Sequence, np.ndarray)) and not isinstance(seed, (str, bytes)):
         if len(seed) != count:
             raise ValueError(
@@ -156,6 +161,10 @@ def tables(
     problem: Problem, weights: Any, learning_rate: Any, steps: int, count: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Weights `[P, 1 or steps, 1 or N]` and rates `[1 or steps, 1 or N]` of a run."""
+    if weights is not None and not isinstance(weights, Mapping):
+        raise TypeError(
+            checks.message("weights to be a dict by the name of the penalty", repr(weights))
+        )
     given = dict(weights or {})
     names = [name for name, _, _ in problem.penalties]
     unknown = sorted(set(given) - set(names))
@@ -201,6 +210,11 @@ def start_images(value: Any, inputs: Sequence[Input]) -> dict[str, np.ndarray]:
     """Checked start images by input name, `[1 or N, ...]` each."""
     if value is None:
         return {}
+    if not isinstance(value, Mapping) and len(inputs) > 1:
+        names = [entry.name for entry in inputs]
+        raise TypeError(
+            checks.message(f"images as a dict by input name, one of {names}", type(value).__name__)
+        )
     named = value if isinstance(value, Mapping) else {inputs[0].name: value}
     known = {entry.name: entry for entry in inputs}
     found = {}

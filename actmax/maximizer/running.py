@@ -73,8 +73,17 @@ class Run:
                         self._judge(carry)
                     if self.listeners:
                         snapshot = self._snapshot(carry, recorded, done)
-                        answers = [listener.on_step(snapshot) for listener in self.listeners]
-                        stop = any(answer is STOP for answer in answers)
+                        answers: list[Any] = [
+                            listener.on_step(snapshot) for listener in self.listeners
+                        ]
+                        odd = [answer for answer in answers if answer not in (None, STOP)]
+                        if odd:
+                            raise TypeError(
+                                checks.message(
+                                    "callbacks to return None or actmax.STOP", repr(odd[0])
+                                )
+                            )
+                        stop = STOP in answers
                     stop = stop or not np.any(carry.live.numpy())
             except KeyboardInterrupt:
                 interrupted = True
@@ -108,7 +117,7 @@ class Run:
             images=unwrap({name: value.numpy() for name, value in pictures.items()}),
             history=self._history(recorded),
             live=carry.live.numpy(),
-            targets=self.targets,
+            targets=None if self.targets is None else self.targets.copy(),
             labels=self.names,
         )
 

@@ -36,8 +36,8 @@ def symbolic_inputs(model: Any) -> Any:
         return None
     try:
         return model.input
-    except AttributeError:
-        # A Sequential that was built but never called.
+    except (AttributeError, ValueError):
+        # A Sequential that was built but never called; older versions of Keras raise ValueError.
         return inputs[0]
 
 
@@ -115,12 +115,28 @@ def layers(model: Any) -> dict[str, Any]:
     """Every layer of a Keras model by its path, as `"backbone/block3_conv1"`, in order.
 
     A plain callable has none.
+
+    Raises:
+        ValueError: if two layers have the same path.
     """
-    return dict(_walk(model)) if is_keras(model) else {}
+    found: dict[str, Any] = {}
+    for path, layer in _walk(model) if is_keras(model) else ():
+        if found.setdefault(path, layer) is not layer:
+            raise ValueError(
+                checks.message(
+                    "layers with names of their own",
+                    f"two layers at {path!r}",
+                    "Rename one of them.",
+                )
+            )
+    return found
 
 
 def layer_paths(model: Any) -> tuple[str, ...]:
     """Paths of every layer of a Keras model, in order.
+
+    Raises:
+        TypeError: if it is no Keras model.
 
     Example:
         >>> import keras
@@ -129,6 +145,14 @@ def layer_paths(model: Any) -> tuple[str, ...]:
         >>> actmax.layer_paths(keras.Sequential([keras.Input((3,)), inner]))
         ('inner', 'inner/dense')
     """
+    if not is_keras(model):
+        raise TypeError(
+            checks.message(
+                "a Keras model",
+                f"{model!r} ({type(model).__name__})",
+                "Load a file with Keras first.",
+            )
+        )
     return tuple(layers(model))
 
 

@@ -36,22 +36,30 @@ _TRACING = threading.RLock()
 
 @contextlib.contextmanager
 def _listening(found: Mapping[str, Any]) -> Iterator[dict[str, list[Any]]]:
-    """While open, every layer given records what its calls return."""
+    """While open, every layer given records what its calls return, under each of its paths."""
     heard: dict[str, list[Any]] = {path: [] for path in found}
+    paths: dict[int, list[str]] = {}
+    for path, layer in found.items():
+        paths.setdefault(id(layer), []).append(path)
 
-    def wrap(path: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    def wrap(layer: Any, call: Callable[..., Any]) -> Callable[..., Any]:
         def listening_call(*args: Any, **kwargs: Any) -> Any:
             result = call(*args, **kwargs)
-            heard[path].append(result)
+            for path in paths[id(layer)]:
+                heard[path].append(result)
             return result
 
         return listening_call
 
     with _TRACING, contextlib.ExitStack() as stack:
-        for path, layer in found.items():
+        for layer in {id(layer): layer for layer in found.values()}.values():
+            own = vars(layer).get("call")
             # On the instance and past Keras' attribute tracking, so that nothing remains of it.
-            object.__setattr__(layer, "call", wrap(path, layer.call))
-            stack.callback(object.__delattr__, layer, "call")
+            object.__setattr__(layer, "call", wrap(layer, layer.call))
+            if own is None:
+                stack.callback(object.__delattr__, layer, "call")
+            else:
+                stack.callback(object.__setattr__, layer, "call", own)
         yield heard
 
 
@@ -133,7 +141,8 @@ class Taps:
             names = getattr(self.model, "output_names", None) or range(len(output))
             named = {str(name): value for name, value in zip(names, output, strict=True)}
         else:
-            named = {None: output}
+            named = {str(name): output for name in getattr(self.model, "output_names", None) or ()}
+            named[None] = output
         if len(named) == 1:
             named[None] = next(iter(named.values()))
         for name, value in named.items():
@@ -162,7 +171,7 @@ class Taps:
             return output
         logits, head = before_head(output)
         self.heads[key] = head
-        if head == "sigmoid" and logits.shape.rank == 2 and logits.shape[-1] == 1:
+        if head == "sigmoid" and logits.shape[-1] == 1:
             # One sigmoid unit is two classes: target 1 is the logit, target 0 its negative.
             return tf.concat([-logits, logits], axis=-1)
         return logits

@@ -50,6 +50,13 @@ class Objective(abc.ABC):
     def check(self, shapes: Mapping[str, tuple[int | None, ...]], targets: Any) -> None:
         """Raises ValueError if `targets` (NumPy, or None) do not fit activations of these shapes."""
 
+    def check_heads(self, heads: Mapping[str, str]) -> None:
+        """Raises ValueError if it makes no sense for what stands at the end of the model.
+
+        Args:
+            heads: by output name ("" for the only one), "softmax", "sigmoid", "linear", ...
+        """
+
     def __add__(self, other: Any) -> Objective:
         return _combine("+", self, other)
 
@@ -127,6 +134,10 @@ class Combination(Objective):
     def check(self, shapes: Mapping[str, tuple[int | None, ...]], targets: Any) -> None:
         for side in self._sides():
             side.check(shapes, targets if side.kind is not None else None)
+
+    def check_heads(self, heads: Mapping[str, str]) -> None:
+        for side in self._sides():
+            side.check_heads(heads)
 
     def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
         values = [

@@ -108,7 +108,22 @@ class Logit(_Unit):
 
 
 @dataclasses.dataclass(frozen=True)
-class LogProbability(Logit):
+class _AmongClasses(Logit):
+    """An objective that sets one class against the others, which the units of a sigmoid are not."""
+
+    def check_heads(self, heads: Mapping[str, str]) -> None:
+        if heads.get(self.output or "") == "sigmoid":
+            raise ValueError(
+                checks.message(
+                    f"classes of which one is right, for {type(self).__name__}",
+                    "an output of sigmoid units, each with an answer of its own",
+                    "Use actmax.Logit(): it rises with the unit's probability.",
+                )
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class LogProbability(_AmongClasses):
     """`log softmax(z)[target]`, of the output before its softmax. Targets: int `[N]`.
 
     It can rise by lowering the other classes, which `Logit` cannot.
@@ -119,7 +134,7 @@ class LogProbability(Logit):
 
 
 @dataclasses.dataclass(frozen=True)
-class Margin(Logit):
+class Margin(_AmongClasses):
     """`z[target] - max of the other z`, of the output before its softmax. Targets: int `[N]`."""
 
     def check(self, shapes: Mapping[str, tuple[int | None, ...]], targets: Any) -> None:

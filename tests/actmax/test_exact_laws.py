@@ -21,8 +21,10 @@ def draw(*shape, seed=0):
 def network(shift=0.0, gain=1.0, mirror=False):
     """A smooth network of two layers on images. `[N, *SHAPE] -> [N, UNITS]`."""
     size = np.prod(SHAPE)
-    first = tf.constant(draw(size, 7) / np.sqrt(size))
-    second = tf.constant(draw(7, UNITS, seed=1))
+    # Sixteen hidden units fill whole vectors: in the tail of an array tanh is rounded by other code,
+    # and the last bit of a row would depend on its place.
+    first = tf.constant(draw(size, 16) / np.sqrt(size))
+    second = tf.constant(draw(16, UNITS, seed=1))
 
     def model(images):
         images = images[:, :, ::-1] if mirror else images
