@@ -1,0 +1,175 @@
+"""Defects that were found and mended, each with the test that would have caught it."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+import actmax
+import regularizers
+from actmax import Maximizer, maximize
+from regularizers import L2
+
+
+@pytest.fixture(scope="module")
+def colors():
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [keras.Input((6, 6, 3)), layers.Flatten(), layers.Dense(5, activation="softmax")]
+    )
+
+
+def sigmoid(units):
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [keras.Input((4, 4, 1)), layers.Flatten(), layers.Dense(units, activation="sigmoid")]
+    )
+
+
+def test_labels_in_a_dict_are_refused(colors):
+    with pytest.raises(TypeError, match="labels to be a list of names"):
+        Maximizer(colors, input_range=(0, 1), labels={"cat": 3})
+
+
+def test_an_objective_that_loses_the_images_is_refused(colors):
+    with pytest.raises(ValueError, match="Keep the first axis: it counts images"):
+        maximize(colors, lambda output: output[0], images=5, input_range=(0, 1), regularizers=[])
+
+
+def test_a_penalty_over_the_batch_is_refused(colors):
+    over_batch = regularizers.penalty(lambda images: tf.reduce_mean(images, (0, 1, 2)))
+    with pytest.raises(ValueError, match=r"shape \(3,\), whatever N is"):
+        maximize(colors, targets=[0, 1, 2], input_range=(0, 1), regularizers=[over_batch])
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda: keras.optimizers.SGD(0.1, clipnorm=1000.0),
+        lambda: keras.optimizers.SGD(0.1, global_clipnorm=1000.0),
+        lambda: keras.optimizers.Lamb(0.1),
+        lambda: keras.optimizers.Adafactor(0.1),
+    ],
+)
+def test_optimizers_that_couple_images_are_refused(colors, optimizer):
+    with pytest.raises(ValueError, match="whose update of one image depends on the others"):
+        Maximizer(colors, input_range=(0, 1), regularizers=[], optimizer=optimizer())
+
+
+@pytest.mark.parametrize("objective", [actmax.LogProbability(), actmax.Margin()])
+def test_sigmoid_units_are_no_classes(objective):
+    with pytest.raises(ValueError, match="an output of sigmoid units"):
+        maximize(sigmoid(3), objective, [1], input_range=(0, 1), regularizers=[], steps=1)
+
+
+def test_penalties_may_not_take_the_name_of_the_score(colors):
+    @regularizers.penalty
+    def score(images):
+        return tf.reduce_mean(images, axis=(1, 2, 3))
+
+    with pytest.raises(ValueError, match="names of their own"):
+        Maximizer(colors, input_range=(0, 1), regularizers=[score])
+
+
+def test_an_empty_intersection_is_refused():
+    with pytest.raises(ValueError, match="low < high"):
+        actmax.Box(0, 1) & actmax.Box(2, 3)
+
+
+@pytest.mark.parametrize("scale", [1e-22, 1e22])
+def test_a_normalized_step_does_not_depend_on_the_scale_of_the_objective(colors, scale):
+    parts = {"input_range": (0, 1), "regularizers": [], "steps": 3}
+    parts["optimizer"] = actmax.SGD(0.1, normalize=True)
+    plain = maximize(colors, actmax.Logit(), [0], **parts)
+    scaled = maximize(colors, scale * actmax.Logit(), [0], **parts)
+    np.testing.assert_allclose(scaled.images, plain.images, atol=1e-6)
+
+
+def test_a_callback_may_not_answer_with_a_string(colors):
+    with pytest.raises(TypeError, match=r"return None or actmax\.STOP"):
+        maximize(colors, targets=[0], input_range=(0, 1), callbacks=[lambda snapshot: "stop"])
+
+
+def test_a_callback_cannot_change_the_targets(colors):
+    def spoil(snapshot):
+        snapshot.targets[...] = 4
+
+    result = maximize(
+        colors, targets=[1], input_range=(0, 1), regularizers=[], callbacks=[spoil], steps=2
+    )
+    assert result.targets.tolist() == [1]
+
+
+def test_a_scaled_schedule_spans_the_run(colors):
+    def run(penalty):
+        parts = {"targets": [0], "input_range": (0, 1), "steps": 5}
+        return maximize(colors, regularizers=[penalty], **parts)
+
+    scaled = run(5.0 * L2(actmax.Linear(0.0, 1.0)))
+    np.testing.assert_array_equal(scaled.images, run(L2(actmax.Linear(0.0, 5.0))).images)
+
+
+def test_a_fixed_input_of_one_row_serves_all_images():
+    keras.utils.set_random_seed(0)
+    image, age = keras.Input((4, 4, 1), name="image"), keras.Input((2,), name="age")
+    flat = layers.Concatenate()([layers.Flatten()(image), age])
+    model = keras.Model([image, age], layers.Dense(5)(flat))
+    result = maximize(
+        model,
+        targets=[0, 1],
+        input_range={"image": (0, 1)},
+        fixed={"age": np.ones((1, 2))},
+        steps=2,
+    )
+    outputs = model([result.images["image"], np.ones((2, 2))]).numpy()
+    np.testing.assert_allclose(result.scores, outputs[[0, 1], [0, 1]], atol=1e-6)
+
+
+def test_one_layer_can_be_tapped_under_two_paths():
+    keras.utils.set_random_seed(0)
+    shared = layers.Dense(4, name="dense")
+    first = keras.Sequential([keras.Input((6,)), shared], name="a")
+    second = keras.Sequential([keras.Input((6,)), shared], name="b")
+    inputs = keras.Input((6,))
+    model = keras.Model(inputs, layers.Add()([first(inputs), second(inputs)]))
+    objective = actmax.Channel("a/dense:0", 1) + actmax.Channel("b/dense:1", 2)
+    result = maximize(model, objective, images=1, input_range=(0, 1), steps=2)
+    hidden = shared(result.images).numpy()[0]
+    np.testing.assert_allclose(result.scores, [hidden[1] + hidden[2]], rtol=1e-6)
+    assert "call" not in vars(shared)
+
+
+def test_value_and_gradient_is_the_objective_of_the_run(colors):
+    maximizer = Maximizer(colors, input_range=(0, 1), regularizers=[L2(1.0)], balance=True)
+    images = np.full((2, 6, 6, 3), 0.25)
+    value, _ = maximizer.value_and_gradient(images, [1, 2])
+    run = maximizer([1, 2], initial_images=images, steps=1)
+    np.testing.assert_allclose(value, run.history["objective"][0], rtol=1e-6)
+    with pytest.raises(ValueError, match=r"targets of Logit in 0\.\.4"):
+        maximizer.value_and_gradient(images, [1, 5])
+
+
+def test_saving_again_leaves_nothing_of_the_older_result(colors, tmp_path):
+    maximizer = Maximizer(colors, input_range=(0, 1), regularizers=[])
+    maximizer(range(4), steps=1).save(tmp_path)
+    maximizer([1], steps=1).save(tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("0*.png")) == ["000_1.png"]
+
+
+def test_the_default_recipe_starts_from_given_images(colors):
+    start = np.full((1, 6, 6, 3), 0.25)
+    result = maximize(colors, targets=[0], input_range=(0, 1), initial_images=start, steps=0)
+    np.testing.assert_allclose(result.images, start, atol=1e-5)
+
+
+def test_a_record_tells_a_keras_optimizer_and_the_weights_of_a_sweep(colors):
+    maximizer = Maximizer(
+        colors, input_range=(0, 1), regularizers=[L2()], optimizer=keras.optimizers.SGD(0.25)
+    )
+    config = maximizer([0, 1], weights={"l2": np.array([0.5, 2.0])}, steps=1).config
+    assert config["optimizer"]["class"] == "SGD"
+    assert config["optimizer"]["learning_rate"] == 0.25
+    assert config["call"]["weights"] == {"l2": [0.5, 2.0]}
