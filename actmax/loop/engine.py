@@ -77,6 +77,11 @@ class Loop:
         self.traces = 0
         self._functions: dict[tuple[str, int | None], Callable[..., Any]] = {}
 
+    @property
+    def compilations(self) -> int:
+        """Number of graphs of the loop: one, or one per N where the optimizer needs to know it."""
+        return sum(name == "run" for name, _ in self._functions)
+
     def begin(self, params: Params) -> Carry:
         """The carry before the first step."""
         rows = tf.shape(tf.nest.flatten(params)[0])[:1]

@@ -200,7 +200,7 @@ def _fixed(fixed: Any, specs: Sequence[InputSpec]) -> dict[str, np.ndarray]:
             )
     arrays = {}
     for name, value in fixed.items():
-        array = np.asarray(value, known[name].dtype)
+        array = np.array(value, known[name].dtype)  # a copy: the caller's may change between runs
         shape = known[name].shape or ()
         if array.ndim != len(shape) + 1:
             raise ValueError(

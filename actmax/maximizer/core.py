@@ -64,6 +64,7 @@ class Maximizer:
 
     Attributes:
         traces: how often the loop was traced.
+        compilations: how many graphs of the loop there are.
 
     Raises:
         TypeError, ValueError: for every argument that cannot be right, before anything is traced.
@@ -105,7 +106,7 @@ class Maximizer:
         )  # fmt: skip
         checks.one_of(compile, "compile", ("plain", False))
         self.labels = _labels(labels)
-        self._device = device
+        self._device = _device(device)
         with self._place():
             self._built = build.build(given)
         self.problem = self._built.problem
@@ -117,6 +118,11 @@ class Maximizer:
     def traces(self) -> int:
         """How often the loop was traced: 1 after any number of runs."""
         return self._loop.traces
+
+    @property
+    def compilations(self) -> int:
+        """How many graphs of the loop there are: one, or with a Keras optimizer one per N."""
+        return self._loop.compilations
 
     def _place(self) -> contextlib.AbstractContextManager[Any]:
         return contextlib.nullcontext() if self._device is None else tf.device(self._device)
@@ -342,6 +348,17 @@ class Maximizer:
                         ProbabilityWarning,
                         stacklevel=4,
                     )
+
+
+def _device(device: Any) -> str | None:
+    """A device that TensorFlow has: one that is absent would silently become the CPU."""
+    if device is None:
+        return None
+    known = [found.name.rsplit("device:", 1)[-1] for found in tf.config.list_logical_devices()]
+    wanted = str(device).upper().rsplit("/", 1)[-1].removeprefix("DEVICE:")
+    if wanted not in known:
+        raise ValueError(checks.message(f"one of the devices {known}", repr(device)))
+    return wanted
 
 
 def _labels(labels: Any) -> tuple[str, ...] | None:

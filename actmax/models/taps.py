@@ -121,7 +121,9 @@ class Taps:
             output = self._forward(dict(inputs))
         outputs = self._named(output)
         found = {name: self._pick(name, outputs, heard) for name in self.names}
-        self.shapes = {name: tuple(value.shape) for name, value in found.items()}
+        self.shapes = {
+            name: tuple(value.shape) for name, value in found.items() if tf.is_tensor(value)
+        }
         return found
 
     def _forward(self, inputs: dict[str, tf.Tensor]) -> Any:
@@ -158,10 +160,13 @@ class Taps:
 
     def _pick(
         self, name: str, outputs: dict[str | None, tf.Tensor], heard: dict[str, list[Any]]
-    ) -> tf.Tensor:
+    ) -> Any:
         if not name.startswith(":"):
             return _one_call(name, heard[split(name)[0]])
         kind, _, key = name.partition("/")
+        if name == OUTPUT and None not in outputs:
+            # A function of the output of a model with several gets them all, by name.
+            return {str(output): value for output, value in outputs.items()}
         if (key or None) not in outputs:
             known = [output for output in outputs if output is not None]
             do = "Name one, as in actmax.Logit(output=...)." if not key else ""

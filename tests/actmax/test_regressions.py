@@ -29,6 +29,13 @@ def sigmoid(units):
     )
 
 
+def test_an_absent_device_is_refused(colors):
+    with pytest.raises(ValueError, match="one of the devices"):
+        Maximizer(colors, input_range=(0, 1), device="GPU:63")
+    placed = Maximizer(colors, input_range=(0, 1), regularizers=[], device="/cpu:0")
+    assert placed([0], steps=1).config["device"] == "CPU:0"
+
+
 def test_labels_in_a_dict_are_refused(colors):
     with pytest.raises(TypeError, match="labels to be a list of names"):
         Maximizer(colors, input_range=(0, 1), labels={"cat": 3})
@@ -126,6 +133,17 @@ def test_a_fixed_input_of_one_row_serves_all_images():
     )
     outputs = model([result.images["image"], np.ones((2, 2))]).numpy()
     np.testing.assert_allclose(result.scores, outputs[[0, 1], [0, 1]], atol=1e-6)
+
+
+def test_a_function_of_the_output_gets_all_outputs_by_name():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((4,))
+    outputs = {"up": layers.Dense(2)(inputs), "down": layers.Dense(3)(inputs)}
+    model = keras.Model(inputs, outputs)
+    maximizer = Maximizer(model, lambda output: output["up"][:, 1], input_range=(0, 1))
+    result = maximizer(images=2, steps=3)
+    np.testing.assert_allclose(result.scores, model(result.images)["up"][:, 1], atol=1e-6)
+    assert (maximizer.traces, maximizer.compilations) == (1, 1)
 
 
 def test_one_layer_can_be_tapped_under_two_paths():
