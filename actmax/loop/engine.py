@@ -120,8 +120,12 @@ class Loop:
         return self._compile("images", self.problem.finish, params)
 
     def prepare(self, images: Images, arguments: Arguments) -> None:
-        """Traces `scores` without running it, which tells the shapes of all activations."""
+        """Traces the clean scores and the penalties' gradients once, without running them.
+
+        That tells the shapes of all activations, and that every penalty has a gradient.
+        """
         self._function("scores", self._score, images, arguments).get_concrete_function()
+        self._function("penalties", self._check_penalties, images).get_concrete_function()
 
     def scores(self, images: Images, arguments: Arguments) -> tf.Tensor:
         """Scores of images without transforms. `[N, ...] -> [N]`."""
@@ -160,6 +164,13 @@ class Loop:
 
     def _score(self, images: Images, arguments: Arguments) -> tf.Tensor:
         return self.problem.score(images, arguments.fixed, arguments.targets)
+
+    def _check_penalties(self, images: Images) -> None:
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+            tape.watch(images)
+            penalties = self.problem.penalize(images)
+        for (name, _, _), penalty in zip(self.problem.penalties, penalties, strict=True):
+            check_penalty(name, tape.gradient(penalty, images))
 
     def _robust_score(self, images: Images, arguments: Arguments, seeds: tf.Tensor) -> tf.Tensor:
         copies = self.problem.transform(images, self.problem.part_seeds(seeds), tf.constant(0))
@@ -224,15 +235,12 @@ class Loop:
             decode_tape.watch(params)
             images = problem.decode(params)
         score, ascent = self._ascend(images, arguments, seeds, step)
-        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as penalty_tape:
+        with tf.GradientTape(watch_accessed_variables=False) as penalty_tape:
             penalty_tape.watch(images)
             penalties = problem.penalize(images)
             weighted = [weights[k] * penalty for k, penalty in enumerate(penalties)]
             burden = tf.add_n(weighted) if weighted else tf.zeros_like(score)
-        for (name, _, _), penalty in zip(problem.penalties, penalties, strict=True):
-            check_penalty(name, penalty_tape.gradient(penalty, images))
         resistance = penalty_tape.gradient(burden, images)
-        del penalty_tape
         descent = {name: _minus(ascent[name], resistance[name]) for name in images}
         if any(images[entry.name] is not params[entry.name] for entry in problem.inputs):
             descent = decode_tape.gradient(images, params, output_gradients=descent)
