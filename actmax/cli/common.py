@@ -1,0 +1,80 @@
+"""What the commands share: settings of a run, the folder that it writes, tables."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from actmax.result import Result
+
+
+def add_run_settings(parser: argparse.ArgumentParser) -> None:
+    """Adds what every command that runs the loop takes."""
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument("--steps", type=int, metavar="N", help="number of updates")
+    parser.add_argument("--gif", action="store_true", help="also write run.gif, the run as a film")
+
+
+def run_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `maximize` that `add_run_settings` read."""
+    from actmax.callbacks import Frames
+
+    settings = {
+        "seed": arguments.seed,
+        "verbose": sys.stderr.isatty(),
+        "callbacks": [Frames()] if arguments.gif else [],
+    }
+    return settings if arguments.steps is None else {**settings, "steps": arguments.steps}
+
+
+def save(out: Path, result: Result, call: dict[str, Any]) -> Path:
+    """Writes the result, and the film of the run if frames of it were kept."""
+    folder = result.save(out)
+    for frames in call["callbacks"]:
+        frames.save_gif(folder / "run.gif", *result.bounds())
+    return folder
+
+
+def finish(folder: Path, result: Result) -> int:
+    """Says where the files are and what failed; the exit code."""
+    from actmax.types import Status
+
+    grid = folder / "grid.png"
+    print(f"\n{'grid' if grid.exists() else 'result'}: {grid if grid.exists() else folder}")
+    failed = False
+    for name, status, text in zip(result.names(), result.status, result.messages, strict=True):
+        if status in (Status.NON_FINITE, Status.NO_GRADIENT):
+            failed = True
+            print(f"{name}: {text}", file=sys.stderr)
+    return int(failed)
+
+
+def ends(result: Result) -> list[tuple[float, str]]:
+    """Score and name of the status of every image."""
+    from actmax.types import Status
+
+    return [
+        (float(score), Status(status).name)
+        for score, status in zip(result.scores, result.status, strict=True)
+    ]
+
+
+def picture_files(folder: Path, result: Result) -> list[Path]:
+    """The PNG file of every image in a saved result."""
+    from actmax.images import safe_name
+
+    return [folder / f"{n:03d}_{safe_name(name)}.png" for n, name in enumerate(result.names())]
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Columns as wide as their widest cell, two spaces apart."""
+    lines = [tuple(header), *map(tuple, rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )

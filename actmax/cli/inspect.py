@@ -1,0 +1,95 @@
+"""`actmax inspect`: layers, inputs, range and head of a model."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from actmax.cli.common import table
+from actmax.cli.files import load_model
+
+# Sizes that a model leaves open get this many pixels while its head is looked up: every network of
+# keras.applications takes it.
+_OPEN_SIZE = 224
+
+
+def add(commands: Any) -> None:
+    """Adds the command to the parser."""
+    inspect = commands.add_parser("inspect", help="layers, inputs, range and head of a model")
+    inspect.add_argument("model", type=Path, metavar="MODEL", help="a .keras or .h5 file")
+    inspect.set_defaults(command=_inspect)
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    from actmax import models
+
+    model = load_model(arguments.model)
+    rows = [
+        (path, type(layer).__name__, _output_shape(layer), f"{layer.count_params():,}")
+        for path, layer in models.layers(model).items()
+    ]
+    print(table(("layer", "class", "output shape", "parameters"), rows))
+    print(f"\n{model.count_params():,} parameters")
+    specs = models.input_specs(model)
+    for spec in specs or ():
+        print(f"input {spec.name}: {_shape((None, *(spec.shape or ())))} {spec.dtype}")
+    if specs is None:
+        print("input: not known before the model is called; give input_shape= in Python")
+    found = models.detect_range(model)
+    if found is None:
+        print("input range: not found, so --input-range LO HI is needed")
+    else:
+        (low, high), layer = found
+        print(f"input range: ({low:g}, {high:g}), read off the layer {layer}")
+    for name, head in _heads(model, specs or ()).items():
+        print(f"head{f' of output {name}' if name else ''}: {head}")
+    return 0
+
+
+def _output_shape(layer: Any) -> str:
+    import keras
+
+    try:
+        outputs = keras.tree.flatten(layer.output)
+    except (AttributeError, ValueError):
+        # A layer of a subclassed model has no symbolic output, a layer called twice has several.
+        return "-"
+    return ", ".join(_shape(tensor.shape) for tensor in outputs)
+
+
+def _shape(shape: Iterable[int | None]) -> str:
+    return "[" + ", ".join("N" if size is None else str(size) for size in shape) + "]"
+
+
+def _heads(model: Any, specs: Sequence[Any]) -> dict[str, str]:
+    """What stands at the end of every output, in words."""
+    import numpy as np
+    import tensorflow as tf
+
+    from actmax import models
+    from actmax.objectives import LOGITS
+
+    if not specs:
+        return {"": "not looked up, because the input shape is not known"}
+    output = getattr(model, "output", None)
+    names = list(output) if isinstance(output, Mapping) else getattr(model, "output_names", [])
+    keys = [f"{LOGITS}/{name}" for name in names] if len(names) > 1 else [LOGITS]
+    taps = models.Taps(model, keys)
+    zeros = {
+        spec.name: tf.constant(
+            np.zeros([1, *(_OPEN_SIZE if size is None else size for size in spec.shape)]),
+            spec.dtype,
+        )
+        for spec in specs
+    }
+    taps(zeros)
+    words = {
+        "softmax": "softmax, and scores are taken before it",
+        "logsoftmax": "log softmax, and scores are taken before it",
+        "sigmoid": "sigmoid, and scores are taken before it",
+        "linear": "linear, and scores are the output itself",
+        "unknown": "not found, and scores are the output itself",
+    }
+    return {name: words[head] for name, head in taps.heads.items()}

@@ -1,0 +1,83 @@
+"""`actmax run`: pictures from a model of the user's own."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from actmax.cli.common import add_run_settings, ends, finish, run_settings, save, table
+from actmax.cli.files import load_model
+
+
+def add(commands: Any) -> None:
+    """Adds the command to the parser."""
+    run = commands.add_parser("run", help="pictures from a model of your own")
+    run.add_argument("model", type=Path, metavar="MODEL", help="a .keras or .h5 file")
+    run.add_argument(
+        "--targets", nargs="+", required=True, metavar="T", help="numbers, or names with --labels"
+    )
+    run.add_argument(
+        "--input-range",
+        nargs=2,
+        type=float,
+        metavar=("LO", "HI"),
+        help="of the values that the model was trained on; default: read off its first layer",
+    )
+    run.add_argument("--out", type=Path, required=True, metavar="DIR")
+    run.add_argument(
+        "--layer", metavar="PATH", help="maximize channels of this layer, not the model's output"
+    )
+    run.add_argument("--labels", type=Path, metavar="FILE.json", help="a JSON list of class names")
+    run.add_argument(
+        "--optimizer-rate", type=float, metavar="R", help="learning rate, in units of the input"
+    )
+    add_run_settings(run)
+    run.set_defaults(command=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    import actmax
+
+    model = load_model(arguments.model)
+    call = run_settings(arguments)
+    if arguments.optimizer_rate is not None:
+        call["learning_rate"] = arguments.optimizer_rate
+    result = actmax.maximize(
+        model,
+        None if arguments.layer is None else actmax.Channel(arguments.layer),
+        targets=[_target(text) for text in arguments.targets],
+        labels=None if arguments.labels is None else _read_labels(arguments.labels),
+        input_range=None if arguments.input_range is None else tuple(arguments.input_range),
+        **call,
+    )
+    folder = save(arguments.out, result, call)
+    rows = [
+        (name, f"{score:.4g}", status)
+        for name, (score, status) in zip(result.names(), ends(result), strict=True)
+    ]
+    print(table(("target", "score", "status"), rows))
+    return finish(folder, result)
+
+
+def _target(text: str) -> int | str:
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def _read_labels(file: Path) -> list[str]:
+    from actmax import checks
+
+    try:
+        labels = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            checks.message('a JSON list of names, ["cat", "dog"]', f"{file} ({error})")
+        ) from error
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        received = f"{file}, which holds a {type(labels).__name__}"
+        raise ValueError(checks.message('a JSON list of names, ["cat", "dog"]', received))
+    return labels
