@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from actmax.constraints import Box, Constraint, Contrast, L2Ball, PixelBall, Sigmoid, Unbounded
     from actmax.gradients import BlurGradient, ClipNorm, ClipValue, Normalize
     from actmax.images import grid, save_gif, save_png, to_uint8
+    from actmax.loading import ModelFileError, load_model
     from actmax.maximizer import Maximizer, NonFiniteError, ProbabilityWarning, maximize
     from actmax.models import layer_paths
     from actmax.objectives import (
@@ -64,6 +65,10 @@ _MODULES = {
         "save_gif",
         "save_png",
         "to_uint8",
+    ),
+    "actmax.loading": (
+        "ModelFileError",
+        "load_model",
     ),
     "actmax.maximizer": (
         "Maximizer",
@@ -138,6 +143,7 @@ __all__ = [
     "Logit",
     "Margin",
     "Maximizer",
+    "ModelFileError",
     "Neuron",
     "NonFiniteError",
     "Normalize",
@@ -160,6 +166,7 @@ __all__ = [
     "__version__",
     "grid",
     "layer_paths",
+    "load_model",
     "maximize",
     "objective",
     "save_gif",

@@ -26,6 +26,7 @@ ORDER = (
     "checks",
     "schedules",
     "images",
+    "loading",
     "objectives",
     "constraints",
     "gradients",

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from actmax.cli.common import table
-from actmax.cli.files import load_model
+from actmax.cli.files import add_model, load_model
 
 # Sizes that a model leaves open get this many pixels while its head is looked up: every network of
 # keras.applications takes it.
@@ -18,14 +17,14 @@ _OPEN_SIZE = 224
 def add(commands: Any) -> None:
     """Adds the command to the parser."""
     inspect = commands.add_parser("inspect", help="layers, inputs, range and head of a model")
-    inspect.add_argument("model", type=Path, metavar="MODEL", help="a .keras or .h5 file")
+    add_model(inspect)
     inspect.set_defaults(command=_inspect)
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
     from actmax import models
 
-    model = load_model(arguments.model)
+    model = load_model(arguments)
     rows = [
         (path, type(layer).__name__, _output_shape(layer), f"{layer.count_params():,}")
         for path, layer in models.layers(model).items()

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from actmax.cli.common import add_run_settings, ends, finish, run_settings, save, table
-from actmax.cli.files import load_model
+from actmax.cli.files import add_model, load_model
 
 
 def add(commands: Any) -> None:
     """Adds the command to the parser."""
     run = commands.add_parser("run", help="pictures from a model of your own")
-    run.add_argument("model", type=Path, metavar="MODEL", help="a .keras or .h5 file")
+    add_model(run)
     run.add_argument(
         "--targets", nargs="+", required=True, metavar="T", help="numbers, or names with --labels"
     )
@@ -40,7 +40,7 @@ def add(commands: Any) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     import actmax
 
-    model = load_model(arguments.model)
+    model = load_model(arguments)
     call = run_settings(arguments)
     if arguments.optimizer_rate is not None:
         call["learning_rate"] = arguments.optimizer_rate

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from actmax import loading
 from actmax._version import __version__
 from actmax.maximizer.build import Built
 from actmax.optimizers import KerasOptimizer
@@ -35,6 +36,7 @@ def record(
             str(getattr(model, "name", type(model).__name__))
             for model in [taps.model for taps in problem.models]
         ],
+        "files": [loading.file_of(taps.model) for taps in problem.models],
         "objective": describe(problem.objective),
         "inputs": {
             entry.name: {

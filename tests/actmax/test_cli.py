@@ -226,7 +226,7 @@ def test_a_damaged_file_is_one_message(tmp_path, capsys, suffix):
     file.write_bytes(b"no model")
     assert run("inspect", file) == 2
     printed = capsys.readouterr().err
-    assert "Expected a model saved as .keras or .h5 that Keras loads in safe mode." in printed
+    assert "Expected a model saved as .keras or .h5, with content of that kind." in printed
     assert str(file) in printed
     assert len(printed.splitlines()) == 1
 
@@ -242,8 +242,18 @@ def test_a_file_of_another_kind_is_refused_unread(tmp_path, capsys):
 def test_code_in_a_file_is_never_run(files, capsys, kind):
     assert run("inspect", files[kind]) == 2
     printed = capsys.readouterr().err
-    assert "ambda" in printed
-    assert "in Python" in printed
+    assert "a Lambda layer, which is Python code" in printed
+    assert "--trust-model" in printed
+
+
+def test_code_of_somebody_trusted_is_run_when_asked_for(files, capsys):
+    assert run("inspect", files["lambda"], "--trust-model") == 0
+    assert "twice" in capsys.readouterr().out
+
+
+def test_a_file_with_another_hash_is_not_loaded(capsys):
+    assert run("inspect", MNIST, "--sha256", "0" * 64) == 2
+    assert "Fetch the file again." in capsys.readouterr().err
 
 
 # inspect

@@ -1,0 +1,143 @@
+"""The configuration of a Keras model, as JSON: what may stand in it without running anybody's code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from actmax.loading.errors import refuse
+
+# Objects of these modules are layers, operations and their settings. `keras.utils`, `keras.config` and
+# `keras.saving` are not among them: their functions read files, fetch addresses and turn safe mode off
+# (CVE-2025-8747 and CVE-2025-9906, 2025).
+_MODULES = frozenset({
+    "keras.activations", "keras.constraints", "keras.dtype_policies", "keras.initializers",
+    "keras.layers", "keras.losses", "keras.metrics", "keras.models", "keras.optimizers",
+    "keras.optimizers.schedules", "keras.quantizers", "keras.random", "keras.regularizers",
+})  # fmt: skip
+_PREFIXES = ("keras.src.applications.", "keras.src.layers.", "keras.src.models.", "keras.src.ops.")
+# The module `keras` itself also holds functions that do anything.
+_OF_KERAS = frozenset({
+    "DTypePolicy", "FloatDTypePolicy", "Functional", "Input", "InputSpec", "KerasTensor", "Model",
+    "Sequential",
+})  # fmt: skip
+# What holds a program or a path instead of weights.
+_CODE = {
+    "Lambda": "a Lambda layer, which is Python code",
+    "__lambda__": "a Python function in bytecode",
+    "__typespec__": "a type of another module",
+    "TFSMLayer": "a TFSMLayer, which runs a SavedModel from a path",
+    "JaxLayer": "a JaxLayer, which is Python code",
+    "FlaxLayer": "a FlaxLayer, which is Python code",
+    "TorchModuleWrapper": "a TorchModuleWrapper, which is a pickle",
+}
+# Preprocessing layers that read a file named in their configuration (CVE-2025-12058, 2025).
+_READERS = ("vocabulary", "idf_weights")
+_LOOKUPS = frozenset({"IndexLookup", "IntegerLookup", "StringLookup", "TextVectorization"})
+# Every one of so many units has at least one weight of its own.
+_SIZES = ("units", "filters", "input_dim", "output_dim", "num_heads", "key_dim")
+_MAX_DEPTH = 200
+_MAX_VALUES = 2_000_000
+
+Known = Callable[[str], bool]
+
+
+def parse(text: bytes | str, where: str) -> Any:
+    """JSON as a tree.
+
+    Raises:
+        ModelFileError: if it is none.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise refuse(f"JSON in {where}", f"{type(error).__name__}: {error}"[:200]) from error
+
+
+def check(tree: Any, known: Known, where: str, weights: int) -> None:
+    """Raises if a model made of this configuration could run code that is not Keras'.
+
+    Args:
+        tree: the configuration.
+        known: whether the user has registered a class or function of this name.
+        where: the file, for messages.
+        weights: bytes of weights in the file; a layer of more units than that is a bomb.
+
+    Raises:
+        ModelFileError: naming what stands there.
+    """
+    if not isinstance(tree, Mapping) or "class_name" not in tree:
+        raise refuse(f"the configuration of a Keras model in {where}", repr(tree)[:80])
+    for value in _values(tree, where):
+        if isinstance(value, Mapping) and isinstance(value.get("class_name"), str):
+            _check_object(value, known, where)
+            _check_sizes(value, where, weights)
+
+
+def _values(tree: Any, where: str) -> Iterator[Any]:
+    """Every value of a tree, without recursion; the losses and optimizer of the whole are left out."""
+    top = {key: value for key, value in tree.items() if key != "compile_config"}
+    waiting = [(top, 0)]
+    seen = 0
+    while waiting:
+        value, depth = waiting.pop()
+        seen += 1
+        if depth > _MAX_DEPTH or seen > _MAX_VALUES:
+            what = f"more than {_MAX_DEPTH} levels" if depth > _MAX_DEPTH else "millions of values"
+            raise refuse(f"the configuration of a Keras model in {where}", what)
+        yield value
+        if isinstance(value, Mapping):
+            waiting += [(child, depth + 1) for child in value.values()]
+        elif isinstance(value, list):
+            waiting += [(child, depth + 1) for child in value]
+
+
+def _check_object(entry: Mapping[str, Any], known: Known, where: str) -> None:
+    name, module = entry["class_name"], entry.get("module")
+    registered = entry.get("registered_name")
+    function = name == "function"
+    if function and isinstance(entry.get("config"), str):
+        name = entry["config"]
+    own = [each for each in (registered, name) if isinstance(each, str)]
+    if name in _CODE:
+        raise _code(f"{where}, which has {_CODE[name]}")
+    if name in _LOOKUPS and isinstance(entry.get("config"), Mapping):
+        paths = [key for key in _READERS if isinstance(entry["config"].get(key), str)]
+        if paths:
+            raise _code(f"{where}, whose {name} reads the file {entry['config'][paths[0]]!r}")
+    if any(known(each) for each in own) or _of_keras(module, name, function):
+        return
+    raise _code(f"{where}, which names {module}.{name}"[:300])
+
+
+def _check_sizes(entry: Mapping[str, Any], where: str, weights: int) -> None:
+    settings = entry.get("config")
+    if not isinstance(settings, Mapping):
+        return
+    for key in _SIZES:
+        size = settings.get(key)
+        if isinstance(size, int) and size > weights:
+            received = f"{entry['class_name']} with {key}={size} and {weights} bytes of weights"
+            raise refuse(f"layers of the size of their weights in {where}", received)
+
+
+def _of_keras(module: Any, name: str, function: bool) -> bool:
+    if module is None:  # HDF5 files name Keras' own classes without a module.
+        return True
+    if not isinstance(module, str):
+        return False
+    if module == "builtins":
+        return function and name.isidentifier()
+    if module == "keras":
+        return name in _OF_KERAS
+    return module in _MODULES or module.startswith(_PREFIXES)
+
+
+def _code(received: str) -> Exception:
+    return refuse(
+        "a model without code of its own",
+        received,
+        "If you trust whoever wrote it: actmax.load_model(path, trusted=True), with the classes "
+        "registered or in custom_objects=, or `--trust-model` on the command line.",
+    )

@@ -1,0 +1,91 @@
+"""HDF5 files: what may stand in one before its values are read."""
+
+from __future__ import annotations
+
+from typing import Any, BinaryIO
+
+from actmax.loading.errors import refuse
+
+# A dataset may declare any size and store nothing. Keras stores weights as they are, so that a declared
+# size far above the stored one, and above what any machine would shrug off, is a bomb.
+_FLOOR = 1 << 26
+_MAX_EXPANSION = 1000
+_MAX_OBJECTS = 200_000
+# gzip, shuffle, fletcher32, szip, n-bit, scale-offset and h5py's lzf. Any other is a plug-in, that is, a
+# library that HDF5 looks for on the disk and runs.
+_FILTERS = frozenset({1, 2, 3, 4, 5, 6, 32000})
+
+
+def check(file: Any, where: str) -> int:
+    """Bytes of all values in an open `h5py.File`.
+
+    Raises:
+        ModelFileError: for links out of the tree, values stored in other files or computed from them,
+            cycles, filters that are plug-ins, values that are no numbers, and bombs.
+    """
+    import h5py
+
+    total = 0
+    seen = 0
+    # Hard links may form a cycle, and a diamond of them visits 2^depth groups.
+    visited = set()
+    waiting = [file["/"]]
+    while waiting:
+        group = waiting.pop()
+        token = h5py.h5o.get_info(group.id)
+        if (token.fileno, token.addr) in visited:
+            raise refuse(f"a tree in {where}", f"{group.name!r}, which stands there twice")
+        visited.add((token.fileno, token.addr))
+        for name in group:
+            seen += 1
+            if seen > _MAX_OBJECTS:
+                raise refuse(f"weights in {where}", f"more than {_MAX_OBJECTS} objects")
+            link = group.get(name, getlink=True)
+            if not isinstance(link, h5py.HardLink):
+                raise refuse(f"weights inside {where}", f"{name!r}, a {type(link).__name__}")
+            kind = group.get(name, getclass=True)
+            if kind is h5py.Group:
+                waiting.append(group[name])
+            elif kind is h5py.Dataset:
+                total += _size(group[name], where)
+            else:
+                raise refuse(f"groups and datasets in {where}", f"{name!r}, a {kind}")
+    return total
+
+
+def _size(dataset: Any, where: str) -> int:
+    import h5py
+
+    settings = dataset.id.get_create_plist()
+    if dataset.is_virtual or settings.get_external_count():
+        raise refuse(f"values inside {where}", f"{dataset.name!r}, whose values are elsewhere")
+    filters = {settings.get_filter(at)[0] for at in range(settings.get_nfilters())}
+    if not filters <= _FILTERS:
+        raise refuse(f"filters of HDF5 itself in {where}", f"the plug-in {min(filters - _FILTERS)}")
+    named = h5py.check_string_dtype(dataset.dtype) is not None
+    if not named and dataset.dtype.kind not in "biufcVS":
+        raise refuse(f"numbers in {where}", f"{dataset.name!r} of type {dataset.dtype}")
+    declared = int(dataset.size or 0) * dataset.dtype.itemsize
+    stored = dataset.id.get_storage_size()
+    if declared > _FLOOR and declared > _MAX_EXPANSION * max(stored, 1):
+        raise refuse(
+            f"values in {where}",
+            f"{dataset.name!r}, which declares {declared} bytes and stores {stored}",
+        )
+    return declared
+
+
+def opened(source: str | BinaryIO, where: str) -> Any:
+    """An `h5py.File`, open for reading.
+
+    Raises:
+        ModelFileError: if it is none.
+    """
+    import h5py
+
+    try:
+        return h5py.File(source, "r")
+    except Exception as error:  # HDF5 raises OSError, RuntimeError, ValueError, KeyError ...
+        raise refuse(
+            f"an HDF5 file in {where}", f"{type(error).__name__}: {error}"[:200]
+        ) from error

@@ -1,0 +1,163 @@
+"""What a model file is, found out without Keras and without running anything in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import os
+import stat
+import zipfile
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from actmax.loading import config, hdf5
+from actmax.loading.errors import ModelFileError, refuse
+
+_EXPECTED = "a model saved as .keras or .h5"
+_SUFFIXES = {".keras": "keras", ".h5": "hdf5", ".hdf5": "hdf5"}
+_SIGNATURES = {"keras": b"PK\x03\x04", "hdf5": b"\x89HDF\r\n\x1a\n"}
+_WEIGHTS = "model.weights.h5"
+_MEMBERS = frozenset({"metadata.json", "config.json", _WEIGHTS})
+_MAX_MEMBERS = 10_000
+# Of the configuration: that of the largest network in keras.applications is 2 MB.
+_MAX_CONFIG = 1 << 26
+_FLOOR = 1 << 26
+_MAX_EXPANSION = 100
+_BLOCK = 1 << 20
+_ENCRYPTED = 0x1
+
+
+@dataclasses.dataclass(frozen=True)
+class Scan:
+    """A model file that may be given to Keras.
+
+    Attributes:
+        path: of the file.
+        kind: "keras" or "hdf5".
+        sha256: of the file's bytes, in hexadecimal.
+        values: bytes of the weights in it.
+    """
+
+    path: Path
+    kind: str
+    sha256: str
+    values: int
+
+
+def scan(path: str | os.PathLike[str], known: config.Known = lambda name: False) -> Scan:
+    """Looks through a model file. Nothing in it is run, and nothing is written.
+
+    Args:
+        path: of a file that `model.save` wrote.
+        known: whether a class or function of this name is the user's own.
+
+    Raises:
+        ModelFileError: if it is not there, not a regular file, not what its name says, damaged, would
+            need code that is not Keras', reaches for other files, or would fill the memory.
+    """
+    file = Path(path)
+    kind = _kind(file)
+    digest = file_hash(file)
+    # Whatever a damaged file makes of the readers, one error tells of it.
+    try:
+        values = _scan_zip(file, known) if kind == "keras" else _scan_hdf5(file, known)
+    except ModelFileError:
+        raise
+    except Exception as error:
+        raise refuse(_EXPECTED, f"{file} ({type(error).__name__}: {error})"[:300]) from error
+    return Scan(file, kind, digest, values)
+
+
+def file_hash(file: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _kind(file: Path) -> str:
+    try:
+        mode = os.stat(file).st_mode
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name.
+        if isinstance(error, FileNotFoundError):
+            raise refuse(_EXPECTED, f"{file}, which does not exist") from error
+        raise refuse(_EXPECTED, f"{str(file)!r} ({error})") from error
+    if stat.S_ISDIR(mode):
+        do = (
+            "For a SavedModel, write a Python program: wrap it in "
+            f"keras.layers.TFSMLayer({str(file)!r}, call_endpoint='serving_default') and give that "
+            "and input_shape= to actmax.maximize."
+        )
+        raise refuse(_EXPECTED, f"the folder {file}", do)
+    if not stat.S_ISREG(mode):  # Opening a FIFO waits for ever, and a device has no end.
+        raise refuse(_EXPECTED, f"{file}, which is not a regular file")
+    if file.suffix not in _SUFFIXES:
+        raise refuse(_EXPECTED, str(file), "Save it again with model.save('name.keras').")
+    kind = _SUFFIXES[file.suffix]
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(8)
+    except OSError as error:
+        raise refuse(_EXPECTED, f"{file} ({error})") from error
+    if not head.startswith(_SIGNATURES[kind]):
+        found = [other for other, mark in _SIGNATURES.items() if head.startswith(mark)]
+        what = f"a file of the kind {found[0]}" if found else f"bytes {head!r}"
+        raise refuse(f"{_EXPECTED}, with content of that kind", f"{file}, which begins as {what}")
+    return kind
+
+
+def _scan_hdf5(file: Path, known: config.Known) -> int:
+    with hdf5.opened(str(file), str(file)) as content:
+        text = content.attrs.get("model_config")
+        if text is None:
+            do = "It may be weights alone: load them into a model in Python."
+            raise refuse(f"a model in {file}", "an HDF5 file without model_config", do)
+        values = hdf5.check(content, str(file))
+        config.check(config.parse(text, str(file)), known, str(file), values)
+        return values
+
+
+def _scan_zip(file: Path, known: config.Known) -> int:
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        names = [member.filename for member in members]
+        if len(members) > _MAX_MEMBERS or len(set(names)) < len(names):
+            raise refuse(
+                f"distinct members in {file}", f"{len(members)} of {len(set(names))} names"
+            )
+        for member in members:
+            _check_member(member, file)
+        for needed in ("config.json", _WEIGHTS):
+            if needed not in names:
+                raise refuse(f"{needed} in {file}", f"{sorted(names)[:5]}")
+        if archive.getinfo("config.json").file_size > _MAX_CONFIG:
+            raise refuse(f"a configuration below {_MAX_CONFIG} bytes in {file}", "a larger one")
+        tree = config.parse(archive.read("config.json"), f"{file}/config.json")
+        weights = io.BytesIO(archive.read(_WEIGHTS))  # Reading to the end also checks its CRC.
+        with hdf5.opened(weights, f"{file}/{_WEIGHTS}") as content:
+            values = hdf5.check(content, f"{file}/{_WEIGHTS}")
+        config.check(tree, known, str(file), values)
+        return values
+
+
+def _check_member(member: zipfile.ZipInfo, file: Path) -> None:
+    name = member.filename
+    parts = PurePosixPath(name).parts
+    outside = name.startswith("/") or ".." in parts or "\\" in name or ":" in name or "\0" in name
+    if outside or (name not in _MEMBERS and parts[:1] != ("assets",)):
+        raise refuse(f"members of a Keras model in {file}", f"{name[:80]!r}")
+    if stat.S_ISLNK(member.external_attr >> 16):
+        raise refuse(f"files in {file}", f"{name!r}, a symbolic link")
+    if member.flag_bits & _ENCRYPTED:
+        raise refuse(f"readable members in {file}", f"{name!r}, which is encrypted")
+    if member.file_size > _FLOOR and member.file_size > _MAX_EXPANSION * member.compress_size:
+        size = f"{name!r}, which unpacks {member.compress_size} bytes to {member.file_size}"
+        raise refuse(f"members of a sane size in {file}", size)
+
+
+def describe(found: Scan) -> dict[str, Any]:
+    """What a record says of the file: its name, not where it lay, and its hash."""
+    return {"file": found.path.name, "sha256": found.sha256}

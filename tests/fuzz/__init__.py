@@ -1,0 +1,1 @@
+"""Long runs of what the tests sample: `python -m tests.fuzz`."""
