@@ -16,6 +16,7 @@ from actmax._version import __version__
 if TYPE_CHECKING:
     from actmax import testing, zoo
     from actmax.callbacks import Callback, Frames, Progress
+    from actmax.catalogs import Catalog, CatalogError, catalog, channels
     from actmax.constraints import Box, Constraint, Contrast, L2Ball, PixelBall, Sigmoid, Unbounded
     from actmax.gradients import BlurGradient, ClipNorm, ClipValue, Normalize
     from actmax.images import grid, save_gif, save_png, to_uint8
@@ -44,6 +45,12 @@ _MODULES = {
         "Callback",
         "Frames",
         "Progress",
+    ),
+    "actmax.catalogs": (
+        "Catalog",
+        "CatalogError",
+        "catalog",
+        "channels",
     ),
     "actmax.constraints": (
         "Box",
@@ -125,6 +132,8 @@ __all__ = [
     "Blurred",
     "Box",
     "Callback",
+    "Catalog",
+    "CatalogError",
     "Channel",
     "ClipNorm",
     "ClipValue",
@@ -164,6 +173,8 @@ __all__ = [
     "Status",
     "Unbounded",
     "__version__",
+    "catalog",
+    "channels",
     "grid",
     "layer_paths",
     "load_model",

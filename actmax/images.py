@@ -21,7 +21,16 @@ from PIL import Image, ImageDraw, ImageFont
 
 from actmax import checks
 
-__all__ = ["from_uint8", "grid", "safe_name", "save_gif", "save_png", "to_uint8", "write_atomic"]
+__all__ = [
+    "from_uint8",
+    "grid",
+    "png",
+    "safe_name",
+    "save_gif",
+    "save_png",
+    "to_uint8",
+    "write_atomic",
+]
 
 LEVELS = 255
 WHITE = 255
@@ -178,6 +187,11 @@ def save_png(path: str | os.PathLike[str], image: npt.ArrayLike) -> None:
         ...     save_png(Path(folder) / "black.png", np.zeros([28, 28, 1], np.uint8))
     """
     file = _with_suffix(path, ".png")
+    write_atomic(file, png(image))
+
+
+def png(image: npt.ArrayLike) -> bytes:
+    """One picture, `[H, W, C]` or `[H, W]` uint8, as the bytes of a PNG file; see `save_png`."""
     pixels = _uint8(image, "image")
     if pixels.ndim == 2:
         pixels = pixels[..., np.newaxis]
@@ -186,7 +200,7 @@ def save_png(path: str | os.PathLike[str], image: npt.ArrayLike) -> None:
     # Pillow knows gray by its missing axis.
     picture = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
     Image.fromarray(picture).save(buffer, format="PNG")
-    write_atomic(file, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def save_gif(path: str | os.PathLike[str], frames: npt.ArrayLike, fps: float = 10.0) -> None:

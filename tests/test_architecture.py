@@ -39,6 +39,7 @@ ORDER = (
     "callbacks",
     "defaults",
     "maximizer",
+    "batching",
     "presets",
     "evaluation",
     "reporting",

@@ -48,7 +48,7 @@ def _run(arguments: argparse.Namespace) -> int:
         model,
         None if arguments.layer is None else actmax.Channel(arguments.layer),
         targets=[_target(text) for text in arguments.targets],
-        labels=None if arguments.labels is None else _read_labels(arguments.labels),
+        labels=None if arguments.labels is None else read_labels(arguments.labels),
         input_range=None if arguments.input_range is None else tuple(arguments.input_range),
         **call,
     )
@@ -68,7 +68,12 @@ def _target(text: str) -> int | str:
         return text
 
 
-def _read_labels(file: Path) -> list[str]:
+def read_labels(file: Path) -> list[str]:
+    """A JSON list of names.
+
+    Raises:
+        ValueError: if the file holds anything else.
+    """
     from actmax import checks
 
     try:

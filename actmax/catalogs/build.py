@@ -1,0 +1,304 @@
+"""`catalog`: from a model and objectives to a folder of pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from actmax import checks, models
+from actmax._version import __version__
+from actmax.batching import best_batch_size
+from actmax.catalogs import manifest as manifests
+from actmax.catalogs import pools, store
+from actmax.catalogs.driver import OutOfMemory, Progress, drive
+from actmax.catalogs.job import Job, digest, fingerprint, save
+from actmax.catalogs.manifest import CatalogError, Manifest
+from actmax.catalogs.plan import Plan
+from actmax.catalogs.reading import Catalog
+from actmax.maximizer import Maximizer
+from actmax.models.structure import children
+from actmax.objectives import Channel, Logit, Objective
+from actmax.types import describe
+
+_RAY = "ray"
+
+
+def channels(model: Any, pattern: str = "*") -> list[Channel]:
+    """One `Channel` objective per layer with weights whose path fits a pattern such as `"block3_*"`.
+
+    Args:
+        model: a Keras model.
+        pattern: of paths, as `actmax.layer_paths` lists them; `*` and `?` stand for any characters.
+
+    Raises:
+        ValueError: if no layer fits.
+
+    Example:
+        >>> import actmax
+        >>> from actmax import zoo
+        >>> [objective.layer for objective in actmax.channels(zoo.load("mnist"), "*")]
+        ['conv', 'dense', 'predictions']
+    """
+    paths = [
+        path
+        for path, layer in models.layers(model).items()
+        if layer.weights and not children(layer) and fnmatch.fnmatchcase(path, pattern)
+    ]
+    if not paths:
+        raise ValueError(
+            checks.message(
+                f"a pattern of layers with weights, of {list(models.layer_paths(model))}",
+                repr(pattern),
+            )
+        )
+    return [Channel(path) for path in paths]
+
+
+def catalog(
+    model: Any,
+    objectives: Sequence[Objective] | None = None,
+    *,
+    out: str | os.PathLike[str],
+    targets: Sequence[int] | Literal["all"] = "all",
+    seeds: Sequence[int] = (0,),
+    steps: int = 256,
+    batch_size: int | Literal["auto"] = "auto",
+    workers: int | str | None = None,
+    threads: int | None = None,
+    learning_rate: Any = None,
+    weights: Mapping[str, Any] | None = None,
+    labels: Sequence[str] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    **settings: Any,
+) -> Catalog:
+    """One image for every unit, objective and seed, in a folder that any later call goes on with.
+
+    Images are independent and every chunk is padded to one batch size, so an image has the same bytes
+    whichever worker makes it, in whatever order, and however often the job was killed. A finished chunk is
+    never done again. Memory stays flat, however many images there are.
+
+    Args:
+        model: a Keras model; with workers, one that can be saved.
+        objectives: each has a loop of its own; see `channels`. None for the model's output.
+        out: the folder, made if it is not there: `manifest.json` and Parquet shards.
+        targets: units of every objective, or "all".
+        seeds: one image per unit and seed.
+        steps: updates of every image.
+        batch_size: images per batch; "auto" measures once and keeps what it found. When a batch does not
+            fit in memory it is halved, for the rest of the job, and the manifest says so.
+        workers: None for this process; a number of processes on this machine, each with a graphics card of
+            its own if there are any; "ray" or the "ray://..." address of a cluster.
+        threads: of each worker, also "ray"'s. The last bits of an image depend on it, as on the machine.
+        learning_rate: as for a run of `Maximizer`.
+        weights: as for a run of `Maximizer`.
+        labels: names of the units of the model's output.
+        progress: called after every chunk.
+        **settings: other arguments of `Maximizer`.
+
+    Returns:
+        The `Catalog`.
+
+    Raises:
+        CatalogError: if the folder holds another job, with the difference, or is being written.
+        ImportError: without pyarrow, or without Ray for workers on it: the message names the extra.
+
+    Example:
+        >>> import tempfile, actmax
+        >>> from actmax import zoo
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     found = actmax.catalog(
+        ...         zoo.load("mnist"), out=folder, input_range=(0, 1), steps=2, batch_size=5
+        ...     )
+        ...     len(found)
+        10
+    """
+    store.arrow()
+    chosen = [Logit()] if objectives is None else list(objectives)
+    _check(chosen, targets, batch_size, workers, threads)
+    steps = checks.integer(steps, "steps", low=0)
+    given = tuple(checks.integer(seed, "every seed", high=2**64 - 1) for seed in seeds)
+    if not given or len(set(given)) < len(given):
+        raise ValueError(checks.message("seeds that differ", repr(list(seeds))))
+    names = None if labels is None else tuple(labels)
+    folder = Path(out)
+    (folder / store.SHARDS).mkdir(parents=True, exist_ok=True)
+    call = {"steps": steps, "learning_rate": learning_rate, "weights": weights}
+    with manifests.alone(folder):
+        plan = Plan(_targets(model, chosen, targets, settings, names), given)
+        wanted = _manifest(model, chosen, plan, call, settings, names, threads)
+        found = manifests.read(folder)
+        if found is not None:
+            manifests.same(wanted, found, folder)
+        elif store.finished(folder):
+            raise CatalogError(
+                checks.message("an empty folder", f"{folder}, with shards of a lost job")
+            )
+        else:
+            sizes = (_batch_size(batch_size, model, chosen[0], plan, call, settings),)
+            found = dataclasses.replace(wanted, batch_sizes=sizes)
+            found.write(folder)
+        job = Job(
+            model, None, tuple(chosen), plan, settings, call, names,
+            (digest(found.config), str(found.config["model_sha256"])),
+        )  # fmt: skip
+        _work(job, found, folder, workers, threads, progress)
+    return Catalog(folder)
+
+
+def _check(
+    objectives: Sequence[Any], targets: Any, batch_size: Any, workers: Any, threads: Any
+) -> None:
+    if not objectives or not all(isinstance(each, Objective) for each in objectives):
+        raise TypeError(checks.message("a list of objectives", repr(objectives)[:80]))
+    bad = isinstance(targets, str) and targets != "all"
+    if bad or not isinstance(targets, (str, Sequence, range, np.ndarray)):
+        raise TypeError(checks.message('targets as a list of numbers, or "all"', repr(targets)))
+    if batch_size != "auto":
+        checks.integer(batch_size, "batch_size", low=1)
+    if isinstance(workers, str):
+        if workers != _RAY and not workers.startswith("ray://"):
+            raise ValueError(
+                checks.message('workers as a number, "ray" or "ray://..."', repr(workers))
+            )
+    elif workers is not None:
+        checks.integer(workers, "workers", low=1)
+    if threads is not None:
+        checks.integer(threads, "threads", low=1)
+        if workers is None:
+            raise ValueError(
+                checks.message(
+                    "threads= together with workers=",
+                    f"threads={threads} for this process, whose threads are TensorFlow's already",
+                    "Give workers=1 as well.",
+                )
+            )
+
+
+def _targets(
+    model: Any, objectives: Sequence[Objective], targets: Any, settings: Any, labels: Any
+) -> tuple[tuple[int | None, ...], ...]:
+    """Units of every objective, all of them looked up in the model."""
+    found: list[tuple[int | None, ...]] = []
+    for objective in objectives:
+        if objective.kind is None:
+            found.append((None,))
+            continue
+        if objective.kind != "index":
+            raise ValueError(
+                checks.message("objectives of units, such as Logit or Channel", repr(objective))
+            )
+        probe = Maximizer(model, objective, **settings)
+        probe([0], steps=0)
+        units = probe.problem.models[0].shapes[objective.layers[0]][-1]
+        if objective.layers[0].startswith(":") and labels is not None and len(labels) != units:
+            raise ValueError(checks.message(f"{units} labels, one per unit", f"{len(labels)}"))
+        if isinstance(targets, str):
+            found.append(tuple(range(int(units or 0))))
+        else:
+            numbers = tuple(checks.integer(target, "every target") for target in targets)
+            objective.check(probe.problem.models[0].shapes, np.asarray(numbers))
+            found.append(numbers)
+        if not found[-1]:
+            raise ValueError(checks.message("at least one target", "none"))
+    return tuple(found)
+
+
+def _manifest(
+    model: Any, objectives: Any, plan: Plan, call: Any, settings: Any, labels: Any, threads: Any
+) -> Manifest:
+    config = {
+        "objectives": describe(list(objectives)),
+        "settings": describe(dict(settings)),
+        "call": describe(dict(call)),
+        "model": str(getattr(model, "name", type(model).__name__)),
+        "model_sha256": fingerprint(model),
+        "threads": threads,
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+        "versions": {
+            "actmax": __version__, "keras": keras.__version__, "tensorflow": tf.__version__,
+        },
+    }  # fmt: skip
+    return Manifest(config, dataclasses.asdict(plan), (1,), labels)
+
+
+def _batch_size(
+    wanted: Any, model: Any, objective: Objective, plan: Plan, call: Any, settings: Any
+) -> int:
+    if wanted != "auto":
+        return int(wanted)
+    probe = Maximizer(model, objective, **settings)
+    tasks = plan.tasks(0, len(plan.targets[0]) * len(plan.seeds))
+
+    def run(size: int, steps: int) -> None:
+        rows: dict[str, Any] = {"images": size}
+        if tasks[0].target is not None:
+            rows = {"targets": [tasks[n % len(tasks)].target for n in range(size)]}
+        probe(**rows, **{**call, "steps": steps})
+
+    return best_batch_size(run, len(tasks))[0]
+
+
+def _work(
+    job: Job,
+    manifest: Manifest,
+    folder: Path,
+    workers: Any,
+    threads: int | None,
+    progress: Callable[[Progress], None] | None,
+) -> None:
+    """Runs what is missing, in generations of ever smaller batches."""
+    total = len(job.plan)
+    while True:
+        finished = store.finished(folder)
+        chunks = job.plan.chunks(manifest.batch_sizes, finished)
+        if not chunks:
+            return
+        done = sum(stop - start for start, stop in finished)
+        try:
+            with _pool(job, workers, threads) as pool:
+                drive(pool, chunks, folder, done, total, progress)
+            return
+        except OutOfMemory as error:
+            size = manifest.batch_sizes[-1]
+            if size == 1:
+                raise CatalogError(
+                    checks.message("memory for one image", str(error), "Use a smaller canvas.")
+                ) from error
+            manifest = dataclasses.replace(
+                manifest, batch_sizes=(*manifest.batch_sizes, max(size // 2, 1))
+            )
+            manifest.write(folder)
+
+
+@contextmanager
+def _pool(job: Job, workers: Any, threads: int | None) -> Iterator[pools.Pool]:
+    if workers is None:
+        yield pools.Here(job)
+        return
+    if not models.is_keras(job.model):
+        raise TypeError(
+            checks.message(
+                "a Keras model, which another process can be sent",
+                type(job.model).__name__,
+                "Leave workers= out.",
+            )
+        )
+    sent = dataclasses.replace(job, model=None, saved=save(job.model))
+    pool: pools.Pool
+    if isinstance(workers, str):
+        pool = pools.Ray(sent, None if workers == _RAY else workers, threads)
+    else:
+        pool = pools.Local(sent, workers, threads)
+    try:
+        yield pool
+    finally:
+        pool.close()

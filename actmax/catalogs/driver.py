@@ -1,0 +1,123 @@
+"""The one loop over chunks: hand out, take back, write, count."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from actmax import checks
+from actmax.catalogs import store
+from actmax.catalogs.manifest import CatalogError
+from actmax.catalogs.plan import Chunk
+from actmax.catalogs.pools import Pool
+
+# A chunk that ends so many workers is itself the cause.
+_PATIENCE = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """How far a job is.
+
+    Attributes:
+        done: images in the store.
+        total: images of the job.
+        images_per_second: of this call, without its first chunk of each worker, which compiles; 0 until
+            there is a second one.
+        remaining: seconds, None while the rate is not known.
+        status: number of images of this call by status.
+    """
+
+    done: int
+    total: int
+    images_per_second: float
+    remaining: float | None
+    status: Mapping[str, int]
+
+
+class OutOfMemory(Exception):
+    """A batch that does not fit."""
+
+
+def drive(
+    pool: Pool,
+    chunks: list[Chunk],
+    folder: Path,
+    done: int,
+    total: int,
+    report: Callable[[Progress], None] | None,
+) -> None:
+    """Runs chunks until none is left. Every finished one is in the store when this returns or raises.
+
+    Raises:
+        OutOfMemory: if a batch does not fit; the chunks in flight are finished and written first.
+        CatalogError: if one chunk ends worker after worker.
+        RuntimeError: with the traceback of an error in a worker.
+    """
+    waiting = collections.deque(chunks)
+    busy: dict[int, Chunk] = {}
+    lost: collections.Counter[Chunk] = collections.Counter()
+    counted: collections.Counter[str] = collections.Counter()
+    rate = _Rate()
+    short = ""
+    for worker in range(min(pool.count, len(waiting))):
+        busy[worker] = waiting.popleft()
+        pool.give(worker, busy[worker])
+    while busy:
+        worker, outcome = pool.next()
+        chunk = busy.pop(worker)
+        if outcome.trouble == "error":
+            raise RuntimeError(
+                f"A worker failed on tasks {chunk.start}..{chunk.stop - 1}:\n{outcome.text}"
+            )
+        if outcome.trouble == "memory":
+            short = outcome.text
+        if outcome.trouble == "lost":
+            lost[chunk] += 1
+            if lost[chunk] >= _PATIENCE:
+                what = f"tasks {chunk.start}..{chunk.stop - 1} ended {_PATIENCE} workers ({outcome.text})"
+                raise CatalogError(
+                    checks.message(
+                        "a worker that lives through its chunk", what, "Try a smaller batch_size."
+                    )
+                )
+            waiting.appendleft(chunk)
+        if (
+            waiting and not short
+        ):  # Before the rows are written, so that no worker waits for the disk.
+            busy[worker] = waiting.popleft()
+            pool.give(worker, busy[worker])
+        if outcome.rows is not None:
+            store.write(folder, chunk.start, chunk.stop, outcome.rows)
+            done += len(outcome.rows)
+            counted.update(row["status"] for row in outcome.rows)
+            rate.add(worker, len(outcome.rows))
+            if report is not None:
+                speed = rate.images_per_second
+                left = (total - done) / speed if speed else None
+                report(Progress(done, total, speed, left, dict(counted)))
+    if short:
+        raise OutOfMemory(short)
+
+
+class _Rate:
+    """Images per second from the end of the first chunk of the first worker on."""
+
+    def __init__(self) -> None:
+        self._begun: float | None = None
+        self._images = 0
+
+    def add(self, worker: int, images: int) -> None:
+        if self._begun is None:
+            self._begun = time.monotonic()
+        else:
+            self._images += images
+
+    @property
+    def images_per_second(self) -> float:
+        if self._begun is None or not self._images:
+            return 0.0
+        return self._images / max(time.monotonic() - self._begun, 1e-9)

@@ -1,0 +1,156 @@
+"""What one process does: the same function, whether in this process, in a worker or on a cluster."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from actmax.catalogs import store
+from actmax.catalogs.plan import Chunk, Plan
+from actmax.maximizer import Maximizer
+from actmax.objectives import Objective
+from actmax.result import Result
+from actmax.types import Status
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """Everything that a chunk needs but the chunk.
+
+    Attributes:
+        model: live; None in a worker, which makes it of `saved`.
+        saved: the bytes of a .keras file that the first process wrote.
+        objectives: in the order of the plan.
+        plan: the tasks.
+        build: arguments of `Maximizer`.
+        call: arguments of its call but targets and seed.
+        labels: names of the units of the model's output.
+        hashes: of the configuration and of the model.
+    """
+
+    model: Any
+    saved: bytes | None
+    objectives: tuple[Objective, ...]
+    plan: Plan
+    build: Mapping[str, Any]
+    call: Mapping[str, Any]
+    labels: tuple[str, ...] | None
+    hashes: tuple[str, str]
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def fingerprint(model: Any) -> str:
+    """SHA-256 of a Keras model's configuration and weights; of a callable, its name and type."""
+    found = hashlib.sha256()
+    weights = getattr(model, "weights", None)
+    if weights is None:
+        found.update(f"{type(model).__module__}.{type(model).__qualname__}".encode())
+        found.update(str(getattr(model, "__qualname__", "")).encode())
+        return found.hexdigest()
+    try:
+        config = json.loads(model.to_json())
+    except (NotImplementedError, TypeError, ValueError):  # A subclass without get_config.
+        config = type(model).__qualname__
+    found.update(json.dumps(_lasting(config), sort_keys=True).encode())
+    for weight in weights:
+        array = np.ascontiguousarray(weight.numpy())
+        found.update(f"{array.dtype} {array.shape}".encode())
+        found.update(array.tobytes())
+    return found.hexdigest()
+
+
+def _lasting(config: Any) -> Any:
+    """A configuration without the numbers by which Keras knows objects again, which are addresses."""
+    if isinstance(config, dict):
+        return {key: _lasting(value) for key, value in config.items() if key != "shared_object_id"}
+    if isinstance(config, list):
+        return [_lasting(value) for value in config]
+    return config
+
+
+class Worker:
+    """Runs chunks; holds the compiled loop of one objective at a time."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._model = job.model
+        self._current: tuple[int, Maximizer] | None = None
+
+    def run(self, chunk: Chunk) -> list[dict[str, Any]]:
+        """Rows of the store, one per task of a chunk."""
+        tasks = self._job.plan.tasks(chunk.start, chunk.stop)
+        maximizer = self._maximizer(tasks[0].objective)
+        # Every chunk has the same batch shape, so that a task's bytes do not depend on its chunk.
+        padded = [*tasks, *[tasks[-1]] * (chunk.batch_size - len(tasks))]
+        rows: dict[str, Any] = {"seed": [task.seed for task in padded]}
+        if tasks[0].target is None:
+            rows["images"] = len(padded)
+        else:
+            rows["targets"] = [task.target for task in padded]
+        result = maximizer(**rows, **self._job.call)
+        return [self._row(task, result, number) for number, task in enumerate(tasks)]
+
+    def _maximizer(self, objective: int) -> Maximizer:
+        if self._model is None and self._job.saved is not None:
+            self._model = _load(self._job.saved)
+        if self._current is None or self._current[0] != objective:
+            self._current = None  # The graphs of the last objective go before the next are made.
+            made = Maximizer(self._model, self._job.objectives[objective], **self._job.build)
+            self._current = (objective, made)
+        return self._current[1]
+
+    def _row(self, task: Any, result: Result, number: int) -> dict[str, Any]:
+        image = np.asarray(result.images)[number]
+        low, high = next(iter(result.low.values())), next(iter(result.high.values()))
+        drawn = store.picture(image, low, high)
+        objective = self._job.objectives[task.objective]
+        layer = objective.layers[0]
+        label = None
+        if self._job.labels is not None and layer.startswith(":") and task.target is not None:
+            label = self._job.labels[task.target]
+        return {
+            "task": task.number,
+            "image": drawn,
+            "values": None if drawn else image.astype(np.float32).ravel(),
+            "shape": list(image.shape),
+            "objective": type(objective).__name__,
+            "layer": layer,
+            "target": task.target,
+            "label": label,
+            "seed": task.seed,
+            "score": float(result.scores[number]),
+            "status": Status(result.status[number]).name,
+            "message": result.messages[number],
+            "steps": int(result.steps[number]),
+            "config_hash": self._job.hashes[0],
+            "model_hash": self._job.hashes[1],
+        }
+
+
+def save(model: Any) -> bytes:
+    """A Keras model as the bytes of a .keras file."""
+    with tempfile.TemporaryDirectory(prefix="actmax_") as folder:
+        file = Path(folder) / "model.keras"
+        model.save(file)
+        return file.read_bytes()
+
+
+def _load(saved: bytes) -> Any:
+    """The model of `save`: this job's own, so that code of the user's in it may be loaded, too."""
+    import keras
+
+    with tempfile.TemporaryDirectory(prefix="actmax_") as folder:
+        file = Path(folder) / "model.keras"
+        file.write_bytes(saved)
+        return keras.models.load_model(file, compile=False, safe_mode=False)

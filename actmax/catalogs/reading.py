@@ -1,0 +1,190 @@
+"""`Catalog`: what a job has made, read back without loading all of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from actmax import checks, images
+from actmax.catalogs import manifest as manifests
+from actmax.catalogs import store
+from actmax.catalogs.manifest import CatalogError
+
+_FACTS = (
+    "task", "objective", "layer", "target", "label", "seed", "score", "status", "message", "steps",
+)  # fmt: skip
+# Pictures are compared at this size, so that a shift by a pixel of a large one counts little.
+_SIDE = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Catalog:
+    """The pictures of a folder that `catalog` wrote, or is writing: what is finished can be read.
+
+    Args:
+        folder: with `manifest.json` and `shards`.
+
+    Attributes:
+        folder: as given.
+
+    Raises:
+        CatalogError: if it is no catalog.
+        ImportError: without pyarrow.
+
+    Example:
+        >>> import tempfile, actmax
+        >>> from actmax import zoo
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     made = actmax.catalog(
+        ...         zoo.load("mnist"), out=folder, input_range=(0, 1), steps=2, batch_size=10
+        ...     )
+        ...     made.select(target=3)[0]["status"]
+        'OK'
+    """
+
+    folder: Path
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        object.__setattr__(self, "folder", Path(folder))
+        store.arrow()
+        if manifests.read(self.folder) is None:
+            raise CatalogError(checks.message("a folder that actmax.catalog wrote", str(folder)))
+
+    def __len__(self) -> int:
+        """Number of finished images."""
+        return sum(stop - start for start, stop in store.finished(self.folder))
+
+    @property
+    def total(self) -> int:
+        """Number of images of the whole job."""
+        plan = self.manifest.plan
+        return sum(map(len, plan["targets"])) * len(plan["seeds"])
+
+    @property
+    def manifest(self) -> manifests.Manifest:
+        """What the job is."""
+        found = manifests.read(self.folder)
+        if found is None:
+            raise CatalogError(checks.message("a manifest", f"none in {self.folder} any more"))
+        return found
+
+    def dataset(self) -> Any:
+        """A `pyarrow.dataset.Dataset` over the finished shards, for filters of your own."""
+        store.arrow()
+        import pyarrow.dataset
+
+        files = [str(file) for file in store.finished(self.folder).values()]
+        return pyarrow.dataset.dataset(files, schema=store.schema(), format="parquet")
+
+    def select(
+        self,
+        *,
+        layer: str | None = None,
+        objective: str | None = None,
+        target: int | None = None,
+        label: str | None = None,
+        seed: int | None = None,
+        status: str | None = None,
+        least_score: float | None = None,
+        best: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """Facts of the images that fit everything given, in the order of the job: no picture is read.
+
+        Args:
+            layer: path of a layer; `":logits"` is the model's output.
+            objective: name of its class.
+            target: unit.
+            label: name of a unit of the model's output.
+            seed: as given to the job.
+            status: such as "OK" or "NO_GRADIENT".
+            least_score: lowest score.
+            best: only so many with the highest score, the highest first.
+        """
+        import pyarrow.compute as pc
+
+        wanted = {
+            "layer": layer, "objective": objective, "target": target, "label": label,
+            "seed": seed, "status": status,
+        }  # fmt: skip
+        filters = [pc.field(name) == value for name, value in wanted.items() if value is not None]
+        if least_score is not None:
+            filters.append(pc.field("score") >= least_score)
+        condition = None
+        for each in filters:
+            condition = each if condition is None else condition & each
+        rows = self.dataset().to_table(columns=list(_FACTS), filter=condition).to_pylist()
+        rows.sort(key=lambda row: row["task"])
+        if best is None:
+            return rows
+        count = checks.integer(best, "best", low=1)
+        return sorted(rows, key=lambda row: -row["score"])[:count]
+
+    def images(self, rows: Sequence[dict[str, Any]]) -> np.ndarray:
+        """Images of selected rows. uint8 `[N, H, W, C]` for pictures, float32 `[N, ...]` for other inputs."""
+        wanted = [int(row["task"]) for row in rows]
+        found = dict(self._read(wanted))
+        missing = sorted(set(wanted) - set(found))
+        if missing:
+            raise CatalogError(checks.message("rows of this catalog", f"tasks {missing[:5]}"))
+        return np.stack([found[task] for task in wanted])
+
+    def _read(self, tasks: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+        import pyarrow.compute as pc
+
+        columns = ["task", "image", "values", "shape"]
+        table = self.dataset().to_table(columns=columns, filter=pc.field("task").isin(tasks))
+        for row in table.to_pylist():
+            yield row["task"], decoded(row)
+
+    def grid(self, rows: Sequence[dict[str, Any]], columns: int | None = None) -> np.ndarray:
+        """A contact sheet of selected pictures, labeled. uint8 `[height, width, 3]`."""
+        names = [
+            row["label"]
+            or f"{row['layer']} {'' if row['target'] is None else row['target']}".strip()
+            for row in rows
+        ]
+        return images.grid(self.images(rows), labels=names, columns=columns)
+
+    def nearest(self, row: dict[str, Any], count: int = 8) -> list[dict[str, Any]]:
+        """Facts of the pictures most like one, most alike first, with `"similarity"` -1 .. 1.
+
+        Cosine of the pictures at 16 x 16, each less its mean: what looks alike, not what means the same.
+        """
+        checks.integer(count, "count", low=1)
+        own = _thumbnail(self.images([row])[0])
+        found = []
+        columns = ["task", "image", "values", "shape"]
+        for batch in self.dataset().to_batches(columns=columns):
+            for each in batch.to_pylist():
+                if each["task"] != row["task"]:
+                    found.append((float(own @ _thumbnail(decoded(each))), each["task"]))
+        found.sort(key=lambda pair: (-pair[0], pair[1]))
+        facts = {each["task"]: each for each in self.select()}
+        return [{**facts[task], "similarity": value} for value, task in found[:count]]
+
+
+def decoded(row: dict[str, Any]) -> np.ndarray:
+    """The image of a row of the store. uint8 `[H, W, C]`, or float32 of its shape."""
+    if row["image"] is None:
+        return np.asarray(row["values"], np.float32).reshape(row["shape"])
+    with Image.open(io.BytesIO(row["image"]["bytes"]), formats=["PNG"]) as picture:
+        return np.asarray(picture).reshape(row["shape"])
+
+
+def _thumbnail(image: np.ndarray) -> np.ndarray:
+    """A picture as a unit vector; other inputs whole."""
+    if image.dtype == np.uint8:
+        flat = image[..., 0] if image.shape[-1] == 1 else image
+        small = Image.fromarray(flat).resize((_SIDE, _SIDE), Image.Resampling.BOX)
+        image = np.asarray(small)
+    vector = image.astype(np.float64).ravel()
+    vector = vector - vector.mean()
+    size = np.linalg.norm(vector)
+    return vector / size if size else vector

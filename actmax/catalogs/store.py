@@ -1,0 +1,96 @@
+"""The store: Parquet shards with the pictures in them, in the layout that Hugging Face `datasets` reads."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from actmax import checks, images
+
+SHARDS = "shards"
+_NAME = re.compile(r"(\d{9})-(\d{9})\.parquet")
+
+Row = Mapping[str, Any]
+
+
+def arrow() -> Any:
+    """pyarrow, or ImportError that names the extra."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ImportError(
+            checks.message("pyarrow, for catalogs", "none", "pip install 'actmax[catalog]'.")
+        ) from error
+    return pyarrow
+
+
+def schema() -> Any:
+    """Columns of a shard; the metadata tells `datasets` that `image` holds pictures."""
+    pa = arrow()
+    fields = [
+        ("task", pa.int64()),
+        ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+        ("values", pa.list_(pa.float32())),
+        ("shape", pa.list_(pa.int32())),
+        ("objective", pa.string()),
+        ("layer", pa.string()),
+        ("target", pa.int32()),
+        ("label", pa.string()),
+        ("seed", pa.uint64()),
+        ("score", pa.float64()),
+        ("status", pa.string()),
+        ("message", pa.string()),
+        ("steps", pa.int32()),
+        ("config_hash", pa.string()),
+        ("model_hash", pa.string()),
+    ]
+    kinds = {"double": "float64", "float": "float32"}
+    features: dict[str, Any] = {
+        name: {"dtype": kinds.get(str(kind), str(kind)), "_type": "Value"}
+        for name, kind in fields
+        if not str(kind).startswith(("struct", "list"))
+    }
+    features["image"] = {"_type": "Image"}
+    for name, kind in (("values", "float32"), ("shape", "int32")):
+        features[name] = {"feature": {"dtype": kind, "_type": "Value"}, "_type": "List"}
+    ordered = {name: features[name] for name, _ in fields}
+    return pa.schema(fields, {"huggingface": json.dumps({"info": {"features": ordered}})})
+
+
+def shard(folder: Path, start: int, stop: int) -> Path:
+    """File of the tasks `start .. stop - 1`."""
+    return folder / SHARDS / f"{start:09d}-{stop:09d}.parquet"
+
+
+def finished(folder: Path) -> dict[tuple[int, int], Path]:
+    """`(start, stop)` of every finished shard. What a killed process left half done has another name."""
+    found = {}
+    for file in sorted((folder / SHARDS).glob("*.parquet")):
+        name = _NAME.fullmatch(file.name)
+        if name:
+            found[int(name[1]), int(name[2])] = file
+    return found
+
+
+def write(folder: Path, start: int, stop: int, rows: Sequence[Row]) -> None:
+    """Writes a shard, whole or not at all; the same rows give the same bytes."""
+    pa = arrow()
+    layout = schema()
+    columns = {name: [row[name] for row in rows] for name in layout.names}
+    buffer = io.BytesIO()
+    pa.parquet.write_table(pa.table(columns, schema=layout), buffer, compression="zstd")
+    images.write_atomic(shard(folder, start, stop), buffer.getvalue())
+
+
+def picture(image: np.ndarray, low: Any, high: Any) -> dict[str, Any] | None:
+    """One image as PNG bytes, `[H, W, 1 or 3]`; None for what is no picture or has no range."""
+    if image.ndim != 3 or image.shape[-1] not in (1, 3) or low is None or high is None:
+        return None
+    return {"bytes": images.png(images.to_uint8(image, low, high)), "path": None}
