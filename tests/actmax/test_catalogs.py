@@ -29,7 +29,7 @@ def model():
     """Two small layers and ten outputs, the same in every process."""
     return keras.Sequential(
         [
-            keras.Input((8, 8, 1)),
+            keras.Input((8, 8, 1), name="pixels"),
             keras.layers.Conv2D(
                 6, 3, activation="relu", name="one",
                 kernel_initializer=keras.initializers.GlorotUniform(1),
