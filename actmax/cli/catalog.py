@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actmax.cli.common import table
-from actmax.cli.files import load_model
+from actmax.cli.files import add_model, load_model
 
 if TYPE_CHECKING:
     from actmax.catalogs import Progress
@@ -19,7 +19,7 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "catalog", help="every unit of a model or of its layers, resumable"
     )
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a .keras or .h5 file")
+    add_model(parser)
     parser.add_argument(
         "--layers", nargs="+", metavar="PATTERN",
         help="layers whose channels are wanted, such as 'block3_*'; default: the model's output",
@@ -52,7 +52,7 @@ def _catalog(arguments: argparse.Namespace) -> int:
     import actmax
     from actmax.cli.run import read_labels
 
-    model = load_model(arguments.model)
+    model = load_model(arguments)
     objectives = None
     if arguments.layers:
         listed = [each for pattern in arguments.layers for each in actmax.channels(model, pattern)]
