@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from actmax.parameterizations import Blurred, Decorrelated, Fourier, Parameterization, Pixels
     from actmax.result import RecordError, Result
     from actmax.schedules import Cosine, Exponential, Linear
+    from actmax.sweeps import Sweep
     from actmax.types import STOP, Snapshot, Status
 
 _MODULES = {
@@ -105,6 +106,7 @@ _MODULES = {
         "Exponential",
         "Linear",
     ),
+    "actmax.sweeps": ("Sweep",),
     "actmax.types": (
         "STOP",
         "Snapshot",
@@ -156,6 +158,7 @@ __all__ = [
     "Sigmoid",
     "Snapshot",
     "Status",
+    "Sweep",
     "Unbounded",
     "__version__",
     "grid",

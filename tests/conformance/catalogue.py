@@ -166,7 +166,7 @@ ENTRIES: dict[str, Entry] = {
 
 # Public classes that are no parts: what is run, what comes out, and bases to subclass.
 NO_PARTS = {
-    "Maximizer", "Result", "Snapshot", "Status", "NonFiniteError", "RecordError",
+    "Maximizer", "Result", "Snapshot", "Status", "Sweep", "NonFiniteError", "RecordError",
     "ProbabilityWarning", "Callback", "Constraint", "Objective", "Optimizer", "Parameterization",
     "Penalty", "Transform", "Affine",
 }  # fmt: skip
