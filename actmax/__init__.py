@@ -15,7 +15,19 @@ from actmax._version import __version__
 
 if TYPE_CHECKING:
     from actmax import testing, zoo
-    from actmax.callbacks import Callback, Frames, Progress
+    from actmax.callbacks import (
+        BestSoFar,
+        Callback,
+        CSVLog,
+        Frames,
+        JSONLines,
+        MLflow,
+        Progress,
+        Snapshots,
+        StopOnPlateau,
+        TensorBoard,
+        WandB,
+    )
     from actmax.constraints import Box, Constraint, Contrast, L2Ball, PixelBall, Sigmoid, Unbounded
     from actmax.gradients import BlurGradient, ClipNorm, ClipValue, Normalize
     from actmax.images import grid, save_gif, save_png, to_uint8
@@ -41,9 +53,17 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "actmax.callbacks": (
+        "BestSoFar",
+        "CSVLog",
         "Callback",
         "Frames",
+        "JSONLines",
+        "MLflow",
         "Progress",
+        "Snapshots",
+        "StopOnPlateau",
+        "TensorBoard",
+        "WandB",
     ),
     "actmax.constraints": (
         "Box",
@@ -118,9 +138,11 @@ _SUBMODULES = ("testing", "zoo")
 
 __all__ = [
     "Adam",
+    "BestSoFar",
     "BlurGradient",
     "Blurred",
     "Box",
+    "CSVLog",
     "Callback",
     "Channel",
     "ClipNorm",
@@ -133,11 +155,13 @@ __all__ = [
     "Exponential",
     "Fourier",
     "Frames",
+    "JSONLines",
     "L2Ball",
     "Layer",
     "Linear",
     "LogProbability",
     "Logit",
+    "MLflow",
     "Margin",
     "Maximizer",
     "Neuron",
@@ -157,9 +181,13 @@ __all__ = [
     "STOP",
     "Sigmoid",
     "Snapshot",
+    "Snapshots",
     "Status",
+    "StopOnPlateau",
     "Sweep",
+    "TensorBoard",
     "Unbounded",
+    "WandB",
     "__version__",
     "grid",
     "layer_paths",

@@ -33,7 +33,7 @@ class Status(enum.IntEnum):
 
 
 class Stop(enum.Enum):
-    """What a callback returns to end the run."""
+    """What a callback returns to end the run; for single images it returns a bool array `[N]`."""
 
     STOP = "stop"
 
@@ -55,6 +55,9 @@ class Snapshot:
         labels: a name per image, or None.
         best_images: with `keep="best"` the best images so far, like `images`; else None.
         best_scores: NumPy `[N]`, their mean scores over the fixed set of transforms; else None.
+        low: least value of the input range: a number, one per channel, or None where it is open or
+            several inputs are optimized.
+        high: largest value likewise.
     """
 
     step: int
@@ -66,6 +69,8 @@ class Snapshot:
     labels: tuple[str, ...] | None
     best_images: Any = None
     best_scores: np.ndarray | None = None
+    low: Any = None
+    high: Any = None
 
 
 # Arrays of up to this many numbers stand in a record; of larger ones their shape and checksum do.

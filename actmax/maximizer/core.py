@@ -385,6 +385,7 @@ class Maximizer:
         for taps in self.problem.models:
             self.problem.objective.check(taps.shapes, targets)
             self.problem.objective.check_heads(taps.heads)
+            looking.check_labels(self.problem, taps.shapes, self.labels)
         if not self._looked:
             looking.warn_of_probabilities(self.problem, pictures, arguments)
         self._looked = True

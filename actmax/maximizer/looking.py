@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,25 @@ def warn_of_probabilities(problem: Problem, pictures: Any, arguments: Arguments)
                     ProbabilityWarning,
                     stacklevel=5,
                 )
+
+
+def check_labels(
+    problem: Problem, shapes: Mapping[str, tuple[int | None, ...]], names: Sequence[str] | None
+) -> None:
+    """Raises ValueError unless there is one label per unit; two for a single-unit sigmoid."""
+    if names is None or problem.objective.kind != "index":
+        return
+    last = [shapes[layer][-1] for layer in problem.objective.layers]
+    counts = {count for count in last if count is not None}
+    fitting = counts | ({2} if 1 in counts else set())
+    if len(counts) == len(set(last)) and len(names) not in fitting:
+        raise ValueError(
+            checks.message(
+                f"one label per unit, {' or '.join(map(str, sorted(fitting)))}",
+                f"{len(names)} labels",
+                "Give the names of all units in their order.",
+            )
+        )
 
 
 def device(name: Any) -> str | None:

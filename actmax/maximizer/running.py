@@ -143,6 +143,10 @@ class Run:
         best = state.best
         table = np.concatenate([self._blank(0), *state.recorded])
         series = enumerate(self.loop.problem.series)
+        inputs = self.loop.problem.inputs
+        low, high = None, None
+        if len(inputs) == 1:
+            low, high = inputs[0].constraint.low, inputs[0].constraint.high
         return Snapshot(
             step=state.done,
             steps=self.steps,
@@ -153,6 +157,8 @@ class Run:
             labels=self.names,
             best_images=None if best is None else self._pictures(best.params),
             best_scores=None if best is None else best.scores.copy(),
+            low=low,
+            high=high,
         )
 
     def _pictures(self, params: Any) -> Any:
