@@ -15,7 +15,19 @@ from actmax._version import __version__
 
 if TYPE_CHECKING:
     from actmax import testing, zoo
-    from actmax.callbacks import Callback, Frames, Progress
+    from actmax.callbacks import (
+        BestSoFar,
+        Callback,
+        CSVLog,
+        Frames,
+        JSONLines,
+        MLflow,
+        Progress,
+        Snapshots,
+        StopOnPlateau,
+        TensorBoard,
+        WandB,
+    )
     from actmax.catalogs import Catalog, CatalogError, catalog, channels
     from actmax.constraints import Box, Constraint, Contrast, L2Ball, PixelBall, Sigmoid, Unbounded
     from actmax.gradients import BlurGradient, ClipNorm, ClipValue, Normalize
@@ -38,13 +50,22 @@ if TYPE_CHECKING:
     from actmax.parameterizations import Blurred, Decorrelated, Fourier, Parameterization, Pixels
     from actmax.result import RecordError, Result
     from actmax.schedules import Cosine, Exponential, Linear
+    from actmax.sweeps import Sweep
     from actmax.types import STOP, Snapshot, Status
 
 _MODULES = {
     "actmax.callbacks": (
+        "BestSoFar",
+        "CSVLog",
         "Callback",
         "Frames",
+        "JSONLines",
+        "MLflow",
         "Progress",
+        "Snapshots",
+        "StopOnPlateau",
+        "TensorBoard",
+        "WandB",
     ),
     "actmax.catalogs": (
         "Catalog",
@@ -117,6 +138,7 @@ _MODULES = {
         "Exponential",
         "Linear",
     ),
+    "actmax.sweeps": ("Sweep",),
     "actmax.types": (
         "STOP",
         "Snapshot",
@@ -128,9 +150,11 @@ _SUBMODULES = ("testing", "zoo")
 
 __all__ = [
     "Adam",
+    "BestSoFar",
     "BlurGradient",
     "Blurred",
     "Box",
+    "CSVLog",
     "Callback",
     "Catalog",
     "CatalogError",
@@ -145,11 +169,13 @@ __all__ = [
     "Exponential",
     "Fourier",
     "Frames",
+    "JSONLines",
     "L2Ball",
     "Layer",
     "Linear",
     "LogProbability",
     "Logit",
+    "MLflow",
     "Margin",
     "Maximizer",
     "ModelFileError",
@@ -170,8 +196,13 @@ __all__ = [
     "STOP",
     "Sigmoid",
     "Snapshot",
+    "Snapshots",
     "Status",
+    "StopOnPlateau",
+    "Sweep",
+    "TensorBoard",
     "Unbounded",
+    "WandB",
     "__version__",
     "catalog",
     "channels",

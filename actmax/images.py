@@ -9,7 +9,6 @@ import io
 import math
 import os
 import re
-import secrets
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from actmax import checks
+from actmax.files import write_atomic
 
 __all__ = [
     "from_uint8",
@@ -278,41 +278,6 @@ def safe_name(text: str) -> str:
     if name.split(".")[0].lower() in RESERVED_NAMES:
         return f"x_{name}"[:MAX_NAME].rstrip(".")
     return name
-
-
-def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
-    """Writes a file so that it is there whole or not at all, also when the power fails.
-
-    Written to a file of another name in the same folder, forced to the disk, then renamed: whoever
-    reads `path` sees the old bytes or the new ones.
-
-    Args:
-        path: replaced if it is there; its folder exists.
-        data: the bytes.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_atomic(Path(folder) / "config.json", b"{}")
-    """
-    file = Path(path)
-    if not file.parent.is_dir():
-        do = f"Create the folder: pathlib.Path({str(file.parent)!r}).mkdir(parents=True)."
-        raise FileNotFoundError(checks.message("a path in an existing folder", repr(str(path)), do))
-    # Not tempfile.mkstemp, whose files nobody else may read.
-    temporary = file.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _check_range(low: npt.ArrayLike, high: npt.ArrayLike) -> None:

@@ -38,7 +38,15 @@ class Optimizer(abc.ABC):
     learning_rate: Weight = 0.05
 
     def __post_init__(self) -> None:
-        check_weight(self.learning_rate, "the learning rate")
+        rate = check_weight(self.learning_rate, "the learning rate")
+        if not callable(rate) and np.any(np.asarray(rate) < 0):
+            raise ValueError(
+                checks.message(
+                    "a learning rate of at least 0",
+                    repr(self.learning_rate),
+                    "To minimize, negate the objective.",
+                )
+            )
 
     @abc.abstractmethod
     def init(self, params: Params) -> Any:

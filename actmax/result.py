@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +124,28 @@ class Result:
         if self.targets is not None and self.targets.ndim == 1:
             return tuple(str(target) for target in self.targets)
         return tuple(str(number) for number in range(len(self)))
+
+    def take(self, rows: Sequence[int]) -> Result:
+        """The images of some rows, in the order given, as a result of their own.
+
+        Raises:
+            IndexError: if there is no such row.
+        """
+        keep = np.asarray(rows, np.intp)
+        pictures = self.images
+        return dataclasses.replace(
+            self,
+            images={name: value[keep] for name, value in pictures.items()}
+            if isinstance(pictures, Mapping)
+            else pictures[keep],
+            scores=self.scores[keep],
+            history={name: value[:, keep] for name, value in self.history.items()},
+            status=self.status[keep],
+            messages=tuple(self.messages[row] for row in keep),
+            steps=self.steps[keep],
+            targets=None if self.targets is None else self.targets[keep],
+            labels=None if self.labels is None else tuple(self.labels[row] for row in keep),
+        )
 
     def _repr_png_(self) -> bytes | None:
         """The grid, for notebooks; None where the inputs are no images."""

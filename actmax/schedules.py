@@ -126,12 +126,15 @@ def table(value: Any, steps: int, count: int, name: str) -> np.ndarray:
 
 
 def _row(value: Any, count: int, name: str, steps: int | None = None) -> np.ndarray:
+    wanted = f"{name} to be a number, [N], [steps, N] or a schedule"
     try:
-        array = np.asarray(value, np.float64)
+        array = np.asarray(value)
+        # NumPy makes numbers of texts and of booleans; whoever gave them meant something else.
+        if array.dtype.kind in "bSUmMc" or _holds_others(value):
+            raise TypeError("no numbers")
+        array = array.astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise TypeError(
-            checks.message(f"{name} to be a number, [N], [steps, N] or a schedule", repr(value))
-        ) from error
+        raise TypeError(checks.message(wanted, repr(value))) from error
     shapes: dict[tuple[int, ...], Callable[[np.ndarray], np.ndarray]] = {
         (): lambda a: a[None, None],
         (1,): lambda a: a[None],
@@ -143,3 +146,10 @@ def _row(value: Any, count: int, name: str, steps: int | None = None) -> np.ndar
         wanted = f"a number or {count} numbers, one per image"
         raise ValueError(checks.message(f"{name} to be {wanted}", f"shape {array.shape}"))
     return checks.finite(shapes[array.shape](array), name)
+
+
+def _holds_others(value: Any) -> bool:
+    """Whether a list has texts or booleans in it, which NumPy would turn into numbers."""
+    if isinstance(value, (list, tuple)):
+        return any(map(_holds_others, value))
+    return isinstance(value, (bool, np.bool_, str, bytes))

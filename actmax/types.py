@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -32,7 +33,7 @@ class Status(enum.IntEnum):
 
 
 class Stop(enum.Enum):
-    """What a callback returns to end the run."""
+    """What a callback returns to end the run; for single images it returns a bool array `[N]`."""
 
     STOP = "stop"
 
@@ -52,6 +53,11 @@ class Snapshot:
         live: NumPy bool `[N]`: False for images that have stopped.
         targets: as given, or None.
         labels: a name per image, or None.
+        best_images: with `keep="best"` the best images so far, like `images`; else None.
+        best_scores: NumPy `[N]`, their mean scores over the fixed set of transforms; else None.
+        low: least value of the input range: a number, one per channel, or None where it is open or
+            several inputs are optimized.
+        high: largest value likewise.
     """
 
     step: int
@@ -61,9 +67,13 @@ class Snapshot:
     live: np.ndarray
     targets: np.ndarray | None
     labels: tuple[str, ...] | None
+    best_images: Any = None
+    best_scores: np.ndarray | None = None
+    low: Any = None
+    high: Any = None
 
 
-# Arrays of up to this many numbers stand in a record; of larger ones only the shape does.
+# Arrays of up to this many numbers stand in a record; of larger ones their shape and checksum do.
 _WRITTEN_OUT = 4096
 
 
@@ -87,6 +97,16 @@ def describe(part: Any) -> Any:
         return part.item()
     if isinstance(part, np.ndarray) and part.size <= _WRITTEN_OUT:
         return part.tolist()
-    if isinstance(part, (np.ndarray, tf.Tensor)):
-        return {"array": list(part.shape), "dtype": str(getattr(part.dtype, "name", part.dtype))}
+    if isinstance(part, np.ndarray) or (tf.is_tensor(part) and hasattr(part, "numpy")):
+        return digest(part)
     return getattr(part, "__qualname__", None) or type(part).__name__
+
+
+def digest(array: Any) -> dict[str, Any]:
+    """What a record says of an array: shape, dtype, and the SHA-256 of its bytes in C order."""
+    values = np.ascontiguousarray(array)
+    return {
+        "array": list(np.shape(array)),
+        "dtype": values.dtype.name,
+        "sha256": hashlib.sha256(values.tobytes()).hexdigest(),
+    }

@@ -17,6 +17,12 @@ def add_run_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.add_argument("--steps", type=int, metavar="N", help="number of updates")
     parser.add_argument("--gif", action="store_true", help="also write run.gif, the run as a film")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="DIR",
+        help="keep the state of the run there; the same command goes on from it",
+    )
 
 
 def run_settings(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -27,6 +33,7 @@ def run_settings(arguments: argparse.Namespace) -> dict[str, Any]:
         "seed": arguments.seed,
         "verbose": sys.stderr.isatty(),
         "callbacks": [Frames()] if arguments.gif else [],
+        "checkpoint": arguments.checkpoint,
     }
     return settings if arguments.steps is None else {**settings, "steps": arguments.steps}
 
@@ -40,12 +47,19 @@ def save(out: Path, result: Result, call: dict[str, Any]) -> Path:
 
 
 def finish(folder: Path, result: Result) -> int:
-    """Says where the files are and what failed; the exit code."""
+    """Says where the files are and what failed; the exit code.
+
+    Raises:
+        KeyboardInterrupt: if that is how the run ended, when all is written.
+    """
     from actmax.types import Status
 
     grid = folder / "grid.png"
     print(f"\n{'grid' if grid.exists() else 'result'}: {grid if grid.exists() else folder}")
     failed = False
+    if Status.INTERRUPTED in result.status:
+        print(result.messages[list(result.status).index(Status.INTERRUPTED)], file=sys.stderr)
+        raise KeyboardInterrupt
     for name, status, text in zip(result.names(), result.status, result.messages, strict=True):
         if status in (Status.NON_FINITE, Status.NO_GRADIENT):
             failed = True

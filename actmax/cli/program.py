@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 
 from actmax.cli import catalog, demo, inspect, run
 
@@ -20,16 +23,40 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments without the program's name; None for those of the process.
 
     Returns:
-        The exit code: 0, 1 if an image failed, 2 if the user has something to correct.
+        The exit code: 0, 1 if an image failed, 2 if the user has something to correct, 128 and the
+        number of the signal if Ctrl-C (130) or SIGTERM (143) ended it, after the images so far were
+        written.
     """
     # Only a default, and only for a process that is this program. What follows imports TensorFlow.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     arguments = _parser().parse_args(argv)
+    ended_by = [signal.SIGINT]
     try:
-        return int(arguments.command(arguments))
+        with _terminable(ended_by):
+            return int(arguments.command(arguments))
+    except KeyboardInterrupt:
+        return 128 + ended_by[-1]
     except (ValueError, TypeError, OSError) as error:
         print(f"actmax {arguments.name_of_command}: {error}", file=sys.stderr)
         return 2
+
+
+@contextlib.contextmanager
+def _terminable(ended_by: list[signal.Signals]) -> Iterator[None]:
+    """SIGTERM ends a run as Ctrl-C does, where signals can be had: in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, _: object) -> None:
+        ended_by.append(signal.Signals(number))
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,7 +1,8 @@
 """`Maximizer`: compile once, run often. `maximize`: both in one call."""
 
-from actmax.maximizer.core import Maximizer, ProbabilityWarning
+from actmax.maximizer.core import Maximizer
 from actmax.maximizer.ending import NonFiniteError
+from actmax.maximizer.looking import ProbabilityWarning
 from actmax.maximizer.once import maximize
 
 __all__ = ["Maximizer", "NonFiniteError", "ProbabilityWarning", "maximize"]

@@ -91,6 +91,7 @@ def build(arguments: Arguments) -> Built:
         for spec in free
     )
     objective = as_objective(arguments.objective)
+    checks.one_of(recipe.balance, "balance", (None, True, False))
     problem = Problem(
         models=tuple(Taps(member, objective.layers) for member in members),
         objective=objective,

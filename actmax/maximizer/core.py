@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
 
-from actmax import checks, models
+from actmax import checks
 from actmax.callbacks import Progress, as_callback
 from actmax.loop import Arguments, Loop
-from actmax.maximizer import build, ending, rows, running
+from actmax.maximizer import (
+    build,
+    chunks,
+    ending,
+    given,
+    looking,
+    resuming,
+    rows,
+    running,
+    sweeping,
+)
 from actmax.maximizer.record import record
-from actmax.objectives import LOGITS, Logit
-from actmax.problem import tile_to
+from actmax.objectives import Logit
 from actmax.result import Result
+from actmax.sweeps import Sweep
+from actmax.types import digest
 
 # Draws of the transforms over which the score's pull is averaged, for balance=True.
 _DRAWS = 8
-
-
-class ProbabilityWarning(UserWarning):
-    """The model's output looks like probabilities and its softmax could not be found."""
+# What `sweep` passes on to every run.
+_SWEPT = ("callbacks", "callback_every", "initial_images", "keep", "on_failure", "verbose")
 
 
 class Maximizer:
@@ -99,16 +108,16 @@ class Maximizer:
         fixed: Mapping[str, Any] | None = None,
         balance: bool | None = None,
     ) -> None:
-        given = build.Arguments(
+        arguments = build.Arguments(
             model, Logit() if objective is None else objective, input_range, regularizers,
             parameterization, optimizer, gradients, metrics, preprocess, copies, canvas, precision,
             input_shape, fixed, balance,
         )  # fmt: skip
         checks.one_of(compile, "compile", ("plain", False))
-        self.labels = _labels(labels)
-        self._device = _device(device)
+        self.labels = looking.labels(labels)
+        self._device = looking.device(device)
         with self._place():
-            self._built = build.build(given)
+            self._built = build.build(arguments)
         self.problem = self._built.problem
         self._loop = Loop(self.problem, compiled=compile == "plain")
         self._compile = compile
@@ -139,6 +148,7 @@ class Maximizer:
         initial_images: Any = None,
         callbacks: Sequence[Any] = (),
         callback_every: int | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         keep: Literal["last", "best"] = "last",
         on_failure: Literal["status", "raise"] = "status",
         verbose: bool = False,
@@ -155,14 +165,25 @@ class Maximizer:
             images: number of images, for objectives that take no targets.
             initial_images: `[1 or N, ...]` in the input range, in place of noise.
             callbacks: callbacks, or functions of a snapshot.
-            callback_every: steps between callbacks; None for a twentieth of the run.
+            callback_every: steps between callbacks, and between checkpoints; None for a twentieth of
+                the run.
+            checkpoint: a folder that holds the state of the run, replaced every `callback_every`
+                steps. The same call finds it there and goes on: its result is the uninterrupted
+                run's to the byte (on a CPU), however the process ended. After the last step the same
+                call returns the result again without a step.
             keep: "last" for the last image; "best" for the best seen every `callback_every` steps,
                 by its mean score over a fixed set of the transforms.
             on_failure: "raise" to make an error of a NON_FINITE or NO_GRADIENT image.
             verbose: True for a progress line.
 
         Returns:
-            A `Result`.
+            A `Result`. Ctrl-C ends the run after the present chunk of steps; the images so far are
+            returned with status INTERRUPTED.
+
+        Raises:
+            RecordError: if the checkpoint is damaged.
+            ValueError: if it is of another call, with the differences; as for every argument.
+            BlockingIOError: if another process is running with it.
         """
         steps = checks.integer(steps, "steps", low=0, high=2**31 - 2)
         checks.one_of(keep, "keep", ("last", "best"))
@@ -178,38 +199,39 @@ class Maximizer:
         kind = self.problem.objective.kind
         found, count = rows.as_targets(targets, kind, self.labels, images, started)
         weight_table, rates = rows.tables(self.problem, weights, learning_rate, steps, count)
-        every = running.chunk(callback_every, steps, bool(listeners) or keep == "best")
+        chunked = bool(listeners) or keep == "best" or checkpoint is not None
+        every = running.chunk(callback_every, steps, chunked)
         with self._place():
             seeds = rows.row_seeds(seed, found, count)
             arguments = rows.arguments(
                 self.problem, found, weight_table, rates, seeds, self._built.fixed
             )
-            initial = {
-                name: tf.constant(
-                    np.broadcast_to(value, (count, *value.shape[1:])), self.problem.dtype
-                )
-                for name, value in first.items()
-            }
-            params = self.problem.start(seeds, initial)
+            params = self.problem.start(seeds, rows.spread(first, count, self.problem.dtype))
             self._look(params, arguments, found)
             arguments = self._balanced(params, arguments)
+            call = {
+                "steps": steps,
+                "seed": seed if np.ndim(seed) == 0 else np.asarray(seed).tolist(),
+                "weights": dict(weights or {}),
+                "learning_rate": learning_rate,
+                "keep": keep,
+                "images": count,
+                "initial_images": {name: digest(value) for name, value in first.items()},
+            }
+            config = record(self._built, self._compile, self._device, call)
             carry = self._loop.begin(params)
             run = running.Run(
-                self._loop,
-                arguments,
-                found,
-                self._names(found),
-                steps,
-                every,
-                listeners,
+                self._loop, arguments, found, self._names(found), steps, every, listeners,
                 keep == "best",
-            )
-            carry, history, interrupted, stopped = run.go(carry)
-            chosen = carry.params if run.best is None else run.best.params
-            pictures = self._loop.images(chosen)
+            )  # fmt: skip
+            with resuming.resumed(checkpoint, run, carry, config) as begun:
+                state = run.go(begun)
+            chosen = state.carry if state.best is None else state.best
+            pictures = self._loop.images(chosen.params)
             scores = self._loop.scores(pictures, arguments).numpy()
+        history = run.history(state)
         status, messages = ending.judge(
-            self.problem, carry, history, steps, interrupted, stopped, self._models()
+            self.problem, state, history, steps, run.interrupted, self._models(), checkpoint
         )
         result = Result(
             images=running.unwrap({name: value.numpy() for name, value in pictures.items()}),
@@ -217,24 +239,12 @@ class Maximizer:
             history=history,
             status=status,
             messages=messages,
-            steps=carry.done.numpy(),
+            steps=state.carry.done.numpy(),
             targets=found,
             labels=self._names(found),
             low={entry.name: entry.constraint.low for entry in self.problem.inputs},
             high={entry.name: entry.constraint.high for entry in self.problem.inputs},
-            config=record(
-                self._built,
-                self._compile,
-                self._device,
-                {
-                    "steps": steps,
-                    "seed": seed if np.ndim(seed) == 0 else np.asarray(seed).tolist(),
-                    "weights": dict(weights or {}),
-                    "learning_rate": learning_rate,
-                    "keep": keep,
-                    "images": count,
-                },
-            ),
+            config=config,
         )
         if on_failure == "raise":
             ending.raise_failures(result)
@@ -267,36 +277,95 @@ class Maximizer:
         """
         step = checks.integer(step, "step")
         span = step + 1 if steps is None else checks.integer(steps, "steps", low=step + 1)
-        first = rows.start_images(images, self.problem.inputs)
-        missing = sorted({entry.name for entry in self.problem.inputs} - set(first))
-        if missing:
-            raise ValueError(
-                checks.message("images of every optimized input", f"none of {missing}")
-            )
-        started = max(len(value) for value in first.values())
-        found, count = rows.as_targets(
-            targets, self.problem.objective.kind, self.labels, None, started
-        )
-        for name, value in first.items():
-            if len(value) != count:
-                raise ValueError(
-                    checks.message(f"{count} images of {name!r}, one per target", f"{len(value)}")
-                )
-        weight_table, rates = rows.tables(self.problem, weights, None, span, count)
         with self._place():
-            seeds = rows.row_seeds(seed, found, count)
-            arguments = rows.arguments(
-                self.problem, found, weight_table, rates, seeds, self._built.fixed
-            )
-            params = {
-                entry.name: entry.encode(tf.constant(first[entry.name], self.problem.dtype))
-                for entry in self.problem.inputs
-            }
+            params, arguments, found = given.prepare(self, images, targets, weights, seed, span)
             self._look(params, arguments, found)
             arguments = self._balanced(params, arguments)
             value, gradient = self._loop.value_and_gradient(params, arguments, step)
         arrays = tf.nest.map_structure(lambda leaf: leaf.numpy(), gradient)
         return value.numpy(), running.unwrap(arrays)
+
+    def robust_scores(
+        self, images: Any, targets: Any = None, *, draws: int = chunks.DRAWS, seed: int = 0
+    ) -> np.ndarray:
+        """Mean scores of given images over fixed draws of the transforms. `[N, ...] -> [N]`.
+
+        The draws are the same for every image, and no run meets them: what an image scores only in
+        the place where it stands, it loses here.
+
+        Args:
+            images: `[N, ...]` in the input range, or a dict by input name.
+            targets: as for a run.
+            draws: number of them, at least 1.
+            seed: of the draws.
+        """
+        draws = checks.integer(draws, "draws", low=1)
+        count = max(len(value) for value in rows.start_images(images, self.problem.inputs).values())
+        with self._place():
+            _, arguments, found = given.prepare(self, images, targets, None, [seed] * count, 1)
+            named = images if isinstance(images, Mapping) else {self.problem.inputs[0].name: images}
+            pictures = {n: tf.constant(value, self.problem.dtype) for n, value in named.items()}
+            self._look(self.problem.start(arguments.seeds, {}), arguments, found)
+            return given.robust_scores(self._loop, pictures, arguments, draws)
+
+    def sweep(
+        self,
+        targets: Any = None,
+        *,
+        weights: Mapping[str, Any] | None = None,
+        learning_rate: Any = None,
+        seeds: Any = 0,
+        restarts: int = 1,
+        batch_size: int | None = None,
+        steps: int = 256,
+        checkpoint: str | os.PathLike[str] | None = None,
+        **call: Any,
+    ) -> Sweep:
+        """Every combination of the values given, each one image, in batches of one size, with one trace.
+
+        A row is the image of `maximizer([target], seed=[seed], ...)` with its settings: to the byte
+        at the same batch size, whatever the other rows are.
+
+        Args:
+            targets: the first axis, all different.
+            weights: penalty name to a list of values, an axis; or to one value for all.
+            learning_rate: a list, an axis; or one for all. Numbers or schedules, as for weights.
+            seeds: a list of integers, an axis; or one for all.
+            restarts: runs of every point from as many starts, of which the best is kept by
+                `robust_scores`.
+            batch_size: images per batch, padded at the end, and kept in the record; None for all at
+                once.
+            steps: number of updates.
+            checkpoint: a folder, with a folder in it for every batch.
+            **call: `callbacks`, `callback_every`, `initial_images` (one for all), `keep`,
+                `on_failure` and `verbose`, as for a run; callbacks are told of batch after batch.
+
+        Returns:
+            A `Sweep`. After Ctrl-C its rows that were not begun are their start images.
+
+        Example:
+            >>> import actmax
+            >>> from actmax import zoo
+            >>> from regularizers import L2
+            >>> maximizer = actmax.Maximizer(
+            ...     zoo.load("mnist"), input_range=(0, 1), regularizers=[L2(1.0)]
+            ... )
+            >>> sweep = maximizer.sweep([3, 5], weights={"l2": [0.1, 1.0, 10.0]}, steps=4)
+            >>> sweep.shape, maximizer.traces
+            ((2, 3), 1)
+        """
+        unknown = sorted(set(call) - set(_SWEPT))
+        if unknown:
+            raise TypeError(checks.message(f"arguments of sweep, or {list(_SWEPT)}", unknown[0]))
+        return sweeping.sweep(
+            self, targets, weights, learning_rate, seeds, restarts, batch_size,
+            steps=steps, checkpoint=checkpoint, call=call,
+        )  # fmt: skip
+
+    @property
+    def fixed(self) -> Mapping[str, np.ndarray]:
+        """Arrays of the inputs that are held fixed, by name."""
+        return self._built.fixed
 
     def _balanced(self, params: Any, arguments: Arguments) -> Arguments:
         """The arguments with weights in units of the score's own pull, where that was asked for."""
@@ -316,55 +385,12 @@ class Maximizer:
         for taps in self.problem.models:
             self.problem.objective.check(taps.shapes, targets)
             self.problem.objective.check_heads(taps.heads)
+            looking.check_labels(self.problem, taps.shapes, self.labels)
         if not self._looked:
-            self._warn_of_probabilities(pictures, arguments)
+            looking.warn_of_probabilities(self.problem, pictures, arguments)
         self._looked = True
 
     def _names(self, targets: np.ndarray | None) -> tuple[str, ...] | None:
         if self.labels is None or targets is None or targets.ndim != 1:
             return None
         return tuple(self.labels[t] if t < len(self.labels) else str(t) for t in targets)
-
-    def _warn_of_probabilities(self, pictures: Any, arguments: Arguments) -> None:
-        for taps in self.problem.models:
-            suspects = [key for key, head in taps.heads.items() if head in ("linear", "unknown")]
-            if not suspects:
-                continue
-            fitted = {entry.name: entry.fit(pictures[entry.name]) for entry in self.problem.inputs}
-            first = next(iter(fitted.values()))
-            fitted |= {name: tile_to(value, first) for name, value in arguments.fixed.items()}
-            found = taps(fitted)
-            for key in suspects:
-                values = found[f"{LOGITS}/{key}" if key else LOGITS].numpy().astype(np.float64)
-                if models.look_like_probabilities(values):
-                    warnings.warn(
-                        checks.message(
-                            "logits to maximize",
-                            "outputs that are positive and sum to 1, whose softmax could not be found",
-                            "Their gradient vanishes as they near 1, and they rise by lowering other "
-                            "classes. Give a model that returns logits, or maximize "
-                            "lambda outputs, targets: tf.math.log(...) of your own.",
-                        ),
-                        ProbabilityWarning,
-                        stacklevel=4,
-                    )
-
-
-def _device(device: Any) -> str | None:
-    """A device that TensorFlow has: one that is absent would silently become the CPU."""
-    if device is None:
-        return None
-    known = [found.name.rsplit("device:", 1)[-1] for found in tf.config.list_logical_devices()]
-    wanted = str(device).upper().rsplit("/", 1)[-1].removeprefix("DEVICE:")
-    if wanted not in known:
-        raise ValueError(checks.message(f"one of the devices {known}", repr(device)))
-    return wanted
-
-
-def _labels(labels: Any) -> tuple[str, ...] | None:
-    if labels is None:
-        return None
-    listed = isinstance(labels, (Sequence, np.ndarray)) and not isinstance(labels, (str, bytes))
-    if not listed or not all(isinstance(label, str) for label in labels):
-        raise TypeError(checks.message("labels to be a list of names", repr(labels)[:80]))
-    return tuple(labels)

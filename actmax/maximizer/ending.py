@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from actmax import models
-from actmax.loop import Carry, Cause
+from actmax.loop import Cause
+from actmax.maximizer.running import State
 from actmax.problem import Problem
 from actmax.result import Result
 from actmax.types import Status
@@ -20,19 +21,24 @@ class NonFiniteError(ArithmeticError):
 
 def judge(
     problem: Problem,
-    carry: Carry,
+    state: State,
     history: Mapping[str, np.ndarray],
     steps: int,
     interrupted: bool,
-    stopped: bool,
     members: Sequence[Any],
+    checkpoint: Any,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Status and message of every image. `-> [N], N texts`."""
+    where = "."
+    if checkpoint is not None:
+        where = f"; the run is kept in {str(checkpoint)!r}: the same call goes on from there."
+    carry, halted = state.carry, state.halted
     cause, done = carry.cause.numpy(), carry.done.numpy()
     live, moved, still = carry.live.numpy(), carry.moved.numpy(), carry.still.numpy()
     blame = _bad_weights(members) if np.any(np.isin(cause, (Cause.SCORE, Cause.GRADIENT))) else ""
     status = np.full(len(live), Status.OK, np.int32)
     messages = []
+    shown = "the best so far" if state.best else "the last one"
     for row in range(len(live)):
         if cause[row]:
             status[row] = Status.NON_FINITE
@@ -44,12 +50,12 @@ def judge(
                 "is dead for this start or saturated: try another seed, initial_images, an objective "
                 "in front of the activation, or a larger std of the parameterization."
             )
+        elif halted[row]:
+            status[row] = Status.STOPPED
+            text = f"Stopped by the callback {halted[row]} after {done[row]} of {steps} steps."
         elif interrupted:
             status[row] = Status.INTERRUPTED
-            text = f"Interrupted after {done[row]} of {steps} steps; the image is the last one."
-        elif stopped:
-            status[row] = Status.STOPPED
-            text = f"Stopped by a callback after {done[row]} of {steps} steps."
+            text = f"Interrupted after {done[row]} of {steps} steps; the image is {shown}{where}"
         elif done[row] > 0 and still[row]:
             status[row] = Status.CONVERGED
             text = f"The gradient became zero within {done[row]} steps."

@@ -13,7 +13,7 @@ from actmax import loading
 from actmax._version import __version__
 from actmax.maximizer.build import Built
 from actmax.optimizers import KerasOptimizer
-from actmax.types import describe
+from actmax.types import describe, digest
 
 
 def record(
@@ -58,7 +58,7 @@ def record(
         "precision": problem.dtype.name,
         "compile": compile_,
         "chosen": dict(built.chosen),
-        "fixed": describe(built.fixed),
+        "fixed": {name: digest(value) for name, value in built.fixed.items()},
         "call": describe(dict(call)),
         "versions": {
             "actmax": __version__,

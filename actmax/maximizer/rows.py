@@ -261,6 +261,14 @@ def _start(images: np.ndarray, entry: Input) -> np.ndarray:
     return images
 
 
+def spread(images: Mapping[str, np.ndarray], count: int, dtype: tf.DType) -> dict[str, tf.Tensor]:
+    """Start images as tensors, one per row. `[1 or N, ...] -> [N, ...]`."""
+    return {
+        name: tf.constant(np.broadcast_to(value, (count, *value.shape[1:])), dtype)
+        for name, value in images.items()
+    }
+
+
 def arguments(
     problem: Problem,
     targets: np.ndarray | None,

@@ -1,10 +1,9 @@
-"""One run in compiled chunks, with callbacks and judging between them."""
+"""One run in compiled chunks, with callbacks, judging and checkpoints between them."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,8 @@ import tensorflow as tf
 from actmax import checks
 from actmax.callbacks import Callback
 from actmax.loop import Arguments, Carry, Loop
-from actmax.types import IMAGES, STOP, Snapshot
+from actmax.maximizer import listening
+from actmax.types import IMAGES, Snapshot
 from regularizers import random
 
 # Folded into a row's seed for the fixed set of transforms by which keep="best" judges.
@@ -32,7 +32,7 @@ def chunk(value: Any, steps: int, chunked: bool) -> int:
     return max(steps // 20, 1) if chunked else max(steps, 1)
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class Best:
     """Best params so far by the fixed transforms, and their scores."""
 
@@ -40,9 +40,35 @@ class Best:
     scores: np.ndarray
 
 
+@dataclasses.dataclass(frozen=True)
+class State:
+    """Where a run stands between two chunks: all that it takes to go on, or to make a result.
+
+    Attributes:
+        carry: of the loop.
+        recorded: history of every chunk so far, `[steps of it, series, N]` each.
+        done: number of steps so far.
+        best: with keep="best" the best so far.
+        halted: for every row the callback that stopped it, or an empty text.
+        ended: True once a callback has ended the run.
+    """
+
+    carry: Carry
+    recorded: tuple[np.ndarray, ...]
+    done: int
+    best: Best | None
+    halted: tuple[str, ...]
+    ended: bool = False
+
+
 @dataclasses.dataclass
 class Run:
-    """One run in compiled chunks, with Python between them."""
+    """One run in compiled chunks, with Python between them.
+
+    Attributes:
+        save: called with the state after every chunk, when the callbacks have answered.
+        interrupted: True once Ctrl-C has ended it.
+    """
 
     loop: Loop
     arguments: Arguments
@@ -52,91 +78,108 @@ class Run:
     every: int
     listeners: list[Callback]
     judged: bool
-    best: Best | None = None
+    save: Callable[[State], None] | None = None
+    interrupted: bool = False
 
-    def go(self, carry: Carry) -> tuple[Carry, dict[str, np.ndarray], bool, bool]:
-        """Runs to the end: `(carry, history, interrupted, stopped)`."""
-        recorded: list[np.ndarray] = []
-        stop = False
-        interrupted = False
-        done = 0
-        if self.judged:
-            self._judge(carry)
-        with self._listening(lambda: self._snapshot(carry, recorded, done)):
+    def begin(self, carry: Carry) -> State:
+        """The state before the first step."""
+        best = self._judge(carry, None) if self.judged else None
+        return State(carry, (), 0, best, ("",) * int(carry.live.shape[0]))
+
+    def go(self, state: State) -> State:
+        """Runs from a state to the end; to the last whole chunk if interrupted."""
+        with listening.listening(self.listeners, lambda: self._snapshot(state)):
             try:
-                while done < self.steps and not stop:
-                    upto = min(done + self.every, self.steps)
-                    carry, rows_ = self.loop.run(carry, self.arguments, done, upto)
-                    recorded.append(rows_.numpy())
-                    done = upto
-                    if self.judged:
-                        self._judge(carry)
+                while not self.is_over(state):
+                    # One assignment each: an interrupt falls between states, never inside one.
+                    state = self._advance(state)
                     if self.listeners:
-                        snapshot = self._snapshot(carry, recorded, done)
-                        answers: list[Any] = [
-                            listener.on_step(snapshot) for listener in self.listeners
-                        ]
-                        odd = [answer for answer in answers if answer not in (None, STOP)]
-                        if odd:
-                            raise TypeError(
-                                checks.message(
-                                    "callbacks to return None or actmax.STOP", repr(odd[0])
-                                )
-                            )
-                        stop = STOP in answers
-                    stop = stop or not np.any(carry.live.numpy())
+                        state = self._ask(state)
+                    if self.save is not None:
+                        self.save(state)
             except KeyboardInterrupt:
-                interrupted = True
-        stopped = stop and done < self.steps
-        return carry, self._history(recorded), interrupted, stopped
+                self.interrupted = True
+        return state
 
-    @contextlib.contextmanager
-    def _listening(self, snapshot: Callable[[], Snapshot]) -> Iterator[None]:
-        try:
-            for listener in self.listeners:
-                listener.on_begin(snapshot())
-            yield
-        finally:
-            for listener in self.listeners:
-                listener.on_end(snapshot())
+    def is_over(self, state: State) -> bool:
+        """Whether no step remains to be done."""
+        return state.ended or state.done >= self.steps or not np.any(state.carry.live.numpy())
 
-    def _history(self, recorded: list[np.ndarray]) -> dict[str, np.ndarray]:
+    def history(self, state: State) -> dict[str, np.ndarray]:
+        """History by name, `[steps, N]` each, NaN after a row stopped; shorter if all was ended."""
         series = self.loop.problem.series
-        count = int(self.arguments.seeds.shape[0])
-        if recorded:
-            table = np.concatenate(recorded)
-        else:
-            table = np.zeros((0, len(series), count), self.loop.problem.dtype.as_numpy_dtype)
+        recorded = list(state.recorded)
+        if self.is_over(state) and not state.ended and not self.interrupted:
+            # Where every row has stopped by itself, steps that were not run are recorded as not run.
+            recorded.append(self._blank(self.steps - state.done))
+        table = np.concatenate([self._blank(0), *recorded])
         return {name: table[:, number] for number, name in enumerate(series)}
 
-    def _snapshot(self, carry: Carry, recorded: list[np.ndarray], done: int) -> Snapshot:
-        pictures = self.loop.images(carry.params)
-        return Snapshot(
-            step=done,
-            steps=self.steps,
-            images=unwrap({name: value.numpy() for name, value in pictures.items()}),
-            history=self._history(recorded),
-            live=carry.live.numpy(),
-            targets=None if self.targets is None else self.targets.copy(),
-            labels=self.names,
+    def _blank(self, steps: int) -> np.ndarray:
+        problem = self.loop.problem
+        shape = (steps, len(problem.series), int(self.arguments.seeds.shape[0]))
+        return np.full(shape, np.nan, problem.dtype.as_numpy_dtype)
+
+    def _advance(self, state: State) -> State:
+        upto = min(state.done + self.every, self.steps)
+        carry, rows = self.loop.run(state.carry, self.arguments, state.done, upto)
+        best = self._judge(carry, state.best) if self.judged else None
+        return dataclasses.replace(
+            state, carry=carry, recorded=(*state.recorded, rows.numpy()), done=upto, best=best
         )
 
-    def _judge(self, carry: Carry) -> None:
-        """Keeps, per row, the params with the best mean score over a fixed set of transforms."""
+    def _ask(self, state: State) -> State:
+        stop, asked = listening.ask(self.listeners, self._snapshot(state))
+        if state.done >= self.steps or not any(asked):
+            return state  # who stops a run at its last step stops nothing
+        live = state.carry.live.numpy()
+        new = np.array([bool(name) for name in asked]) & live
+        pairs = zip(state.halted, asked, new, strict=True)
+        halted = tuple(name if now else before for before, name, now in pairs)
+        carry = state.carry._replace(live=tf.constant(live & ~new))
+        return dataclasses.replace(state, carry=carry, halted=halted, ended=stop)
+
+    def _snapshot(self, state: State) -> Snapshot:
+        best = state.best
+        table = np.concatenate([self._blank(0), *state.recorded])
+        series = enumerate(self.loop.problem.series)
+        inputs = self.loop.problem.inputs
+        low, high = None, None
+        if len(inputs) == 1:
+            low, high = inputs[0].constraint.low, inputs[0].constraint.high
+        return Snapshot(
+            step=state.done,
+            steps=self.steps,
+            images=self._pictures(state.carry.params),
+            history={name: table[:, number] for number, name in series},
+            live=state.carry.live.numpy().copy(),
+            targets=None if self.targets is None else self.targets.copy(),
+            labels=self.names,
+            best_images=None if best is None else self._pictures(best.params),
+            best_scores=None if best is None else best.scores.copy(),
+            low=low,
+            high=high,
+        )
+
+    def _pictures(self, params: Any) -> Any:
+        pictures = self.loop.images(params)
+        return unwrap({name: value.numpy() for name, value in pictures.items()})
+
+    def _judge(self, carry: Carry, best: Best | None) -> Best:
+        """Per row, the params with the best mean score over a fixed set of transforms."""
         loop = self.loop
         seeds = random.fold_in(self.arguments.seeds, JUDGE)
         pictures = loop.images(carry.params)
         scores = loop.robust_scores(pictures, self.arguments, seeds).numpy()
-        if self.best is None:
-            self.best = Best(carry.params, scores)
-            return
-        better = scores > self.best.scores
+        if best is None:
+            return Best(carry.params, scores)
+        better = scores > best.scores
         pick = tf.constant(better)
         params = tf.nest.map_structure(
             lambda new, old: tf.where(
                 tf.reshape(pick, [-1] + [1] * (new.shape.rank - 1)), new, old
             ),
             carry.params,
-            self.best.params,
+            best.params,
         )
-        self.best = Best(params, np.where(better, scores, self.best.scores))
+        return Best(params, np.where(better, scores, best.scores))

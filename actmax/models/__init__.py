@@ -9,6 +9,7 @@ from actmax.models.detect import (
     bad_weight,
     detect_range,
     look_like_probabilities,
+    weights_digest,
 )
 from actmax.models.structure import InputSpec, input_specs, is_keras, layer_paths, layers
 from actmax.models.taps import Taps, before_head
@@ -25,4 +26,5 @@ __all__ = [
     "layer_paths",
     "layers",
     "look_like_probabilities",
+    "weights_digest",
 ]

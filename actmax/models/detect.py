@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -77,3 +78,16 @@ def bad_weight(model: Any) -> str | None:
         if not np.all(np.isfinite(np.asarray(weight, np.float64))):
             return str(getattr(weight, "path", weight.name))
     return None
+
+
+def weights_digest(model: Any) -> str | None:
+    """SHA-256 over paths, shapes, dtypes and values of a Keras model's weights; None for a callable."""
+    if not is_keras(model):
+        return None
+    total = hashlib.sha256()
+    for weight in model.weights:
+        values = np.ascontiguousarray(weight)
+        name = getattr(weight, "path", weight.name)
+        total.update(f"{name} {values.shape} {values.dtype.name}\n".encode())
+        total.update(values.tobytes())
+    return total.hexdigest()

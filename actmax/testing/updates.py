@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import tensorflow as tf
 
 from actmax.callbacks import Callback, as_callback
-from actmax.constraints import Unbounded
+from actmax.constraints import Box
 from actmax.maximizer import Maximizer
 from actmax.optimizers import SGD, KerasOptimizer, Optimizer
 from actmax.testing.common import COUNT, check_fields, name_of, sample_images
@@ -131,14 +132,15 @@ def check_optimizer(optimizer: Any, *, steps: int = 40) -> None:
     check_independent(part, run, start, [rate])
 
 
-def check_callback(callback: Any) -> None:
+def check_callback(callback: Any, *, keep: Literal["last", "best"] = "last") -> None:
     """Checks a callback, or a function of a snapshot, in two runs of six steps.
 
-    Laws: it runs; it returns None or STOP; the images up to where it stopped are byte for byte those
-    of a run without it, also if it writes into its snapshot.
+    Laws: it runs; it returns None, STOP or bool `[N]`; images, scores and history up to where it
+    stopped are byte for byte those of a run without it, also if it writes into its snapshot.
 
     Args:
         callback: the part. It is called, with all that it does.
+        keep: of the run: "best" for a callback that is for such runs.
 
     Raises:
         ContractError: at the first law that breaks.
@@ -167,16 +169,29 @@ def check_callback(callback: Any) -> None:
 
     maximizer = Maximizer(
         lambda images: tf.reduce_sum(tf.sin(images), axis=[1, 2]),
-        input_range=Unbounded(),
+        input_range=Box(0.0, 1.0),
         input_shape=(4, 4, 1),
         regularizers=[],
         optimizer=SGD(0.05),
     )
     with part.trying("runs", "Make it run on a snapshot of any model."):
-        watched = maximizer(0, steps=6, callbacks=[Recording()], callback_every=2)
-    fine = all(answer is None or answer is STOP for answer in answers)
-    part.require("answer", fine, "None or actmax.STOP from on_step", answers, "")
-    plain = maximizer(0, steps=int(watched.steps[0]))
-    same = watched.images.tobytes() == plain.images.tobytes()
+        watched = maximizer(0, steps=6, callbacks=[Recording()], callback_every=2, keep=keep)
+    fine = all(
+        answer is None
+        or answer is STOP
+        or (isinstance(answer, np.ndarray) and answer.shape == (1,))
+        for answer in answers
+    )
+    part.require("answer", fine, "None, actmax.STOP or bool [N] from on_step", answers, "")
+    done = int(watched.steps[0])
+    plain = maximizer(0, steps=done, callback_every=2, keep=keep)
+    same = all(
+        ours.tobytes() == theirs.tobytes()
+        for ours, theirs in [
+            (watched.images, plain.images),
+            (watched.scores, plain.scores),
+            *((watched.history[name][:done], plain.history[name]) for name in plain.history),
+        ]
+    )
     do = "Read the snapshot; to steer a run, use schedules, or start again from result.images."
     part.require("no side effects", same, "the same images with and without it", "others", do)

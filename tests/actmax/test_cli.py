@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import keras
@@ -344,3 +346,29 @@ def test_catalog_of_a_layer_goes_on_where_it_was(tmp_path, files, capsys):
     assert capsys.readouterr().out == first
     assert run("catalog", files["model"], *arguments, "--seeds", "3") == 2
     assert "plan.seeds" in capsys.readouterr().err
+
+
+def demo_of(folder, *more):
+    program = [sys.executable, "-m", "actmax", "demo", "--steps", "40", "--out", folder / "out"]
+    return [str(part) for part in [*program, "--checkpoint", folder / "run", *more]]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_run_with_its_pictures_and_the_same_command_goes_on(tmp_path, number, code):
+    ended = subprocess.Popen(
+        demo_of(tmp_path), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    record = tmp_path / "run" / "checkpoint.json"
+    while not record.exists() and ended.poll() is None:
+        time.sleep(0.02)
+    ended.send_signal(number)
+    said = ended.communicate()[1]
+    assert ended.returncode == code
+    assert f"the run is kept in {str(tmp_path / 'run')!r}: the same call goes on" in said
+    assert actmax.Status.INTERRUPTED in actmax.Result.load(tmp_path / "out").status
+    subprocess.run(demo_of(tmp_path), cwd=ROOT, check=True, capture_output=True)
+    resumed = actmax.Result.load(tmp_path / "out")
+    assert (resumed.status == actmax.Status.OK).all()
+    assert (resumed.steps == 40).all()

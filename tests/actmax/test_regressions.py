@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import keras
 import numpy as np
 import pytest
@@ -191,3 +193,49 @@ def test_a_record_tells_a_keras_optimizer_and_the_weights_of_a_sweep(colors):
     assert config["optimizer"]["class"] == "SGD"
     assert config["optimizer"]["learning_rate"] == 0.25
     assert config["call"]["weights"] == {"l2": [0.5, 2.0]}
+
+
+@pytest.mark.parametrize("value", ["0.1", True, [0.1, "0.2"], [True, 0.5], b"1", 1j])
+@pytest.mark.parametrize("argument", ["weights", "learning_rate"])
+def test_texts_and_booleans_are_no_weights_and_no_rates(colors, argument, value):
+    call = {argument: {"l2": value} if argument == "weights" else value}
+    with pytest.raises(TypeError, match="to be a number"):
+        maximize(colors, targets=[0, 1], input_range=(0, 1), regularizers=[L2()], steps=1, **call)
+
+
+@pytest.mark.parametrize("kind", [actmax.Adam, actmax.SGD, actmax.RMSprop])
+def test_a_negative_rate_fails_where_it_is_written(kind):
+    with pytest.raises(ValueError, match="a learning rate of at least 0"):
+        kind(-1.0)
+    with pytest.raises(ValueError, match="a learning rate of at least 0"):
+        kind([0.1, -0.1])
+
+
+def test_balance_is_true_or_false(colors):
+    with pytest.raises(ValueError, match="balance to be one of"):
+        Maximizer(colors, input_range=(0, 1), regularizers=[], balance="no")
+
+
+def test_labels_are_as_many_as_units(colors):
+    call = {"targets": [0], "input_range": (0, 1), "regularizers": [], "steps": 0}
+    assert maximize(colors, labels=list("abcde"), **call).labels == ("a",)
+    with pytest.raises(ValueError, match=r"one label per unit, 5\. Received: 4 labels"):
+        maximize(colors, labels=list("abcd"), **call)
+    assert maximize(sigmoid(1), labels=["no", "yes"], **call).labels == ("no",)
+
+
+def test_the_record_says_which_arrays_were_used(colors):
+    call = {"targets": [0], "input_range": (0, 1), "regularizers": [], "steps": 0}
+    start = np.full([1, 6, 6, 3], 0.25)
+    first = maximize(colors, initial_images=start, **call).config["call"]["initial_images"]
+    other = maximize(colors, initial_images=start + 0.1, **call).config["call"]["initial_images"]
+    assert first["images"]["array"] == other["images"]["array"] == [1, 6, 6, 3]
+    assert first["images"]["sha256"] == hashlib.sha256(start.tobytes()).hexdigest()
+    assert first["images"]["sha256"] != other["images"]["sha256"]
+    held = keras.Model(
+        [a := keras.Input((2,), name="a"), b := keras.Input((2,), name="b")], layers.Add()([a, b])
+    )
+    fixed = np.float32([[1.0, 2.0]])
+    record = maximize(held, fixed={"b": fixed}, **call).config["fixed"]["b"]
+    assert record["sha256"] == hashlib.sha256(fixed.tobytes()).hexdigest()
+    assert record["array"] == [1, 2]

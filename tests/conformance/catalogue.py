@@ -6,10 +6,13 @@ A new public class that is not here fails `test_catalogue.py`; one that is here 
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 import actmax
 import regularizers
@@ -109,7 +112,23 @@ SCHEDULES = {
     "Exponential": Entry("schedule", lambda: actmax.Exponential(0.1, 0.01, 20)),
 }
 
+# Callbacks that write take a place of their own, which is gone with the process.
+PLACE = tempfile.TemporaryDirectory()
+
+
+def place(name):
+    return Path(PLACE.name) / name
+
+
 CALLBACKS = {
+    "BestSoFar": Entry("callback", lambda: actmax.BestSoFar(place("best")), {"keep": "best"}),
+    "CSVLog": Entry("callback", lambda: actmax.CSVLog(place("log.csv"))),
+    "JSONLines": Entry("callback", lambda: actmax.JSONLines(place("log.jsonl"))),
+    "Snapshots": Entry("callback", lambda: actmax.Snapshots(place("steps"), every=3)),
+    "StopOnPlateau": Entry("callback", lambda: actmax.StopOnPlateau(patience=2, min_delta=1e6)),
+    "stops single images": Entry(
+        "callback", lambda: lambda snapshot: np.full(snapshot.live.shape, snapshot.step >= 4)
+    ),
     "Frames": Entry("callback", actmax.Frames),
     "Progress": Entry("callback", actmax.Progress),
     "function callback": Entry("callback", lambda: lambda snapshot: None),
@@ -166,7 +185,9 @@ ENTRIES: dict[str, Entry] = {
 
 # Public classes that are no parts: what is run, what comes out, and bases to subclass.
 NO_PARTS = {
-    "Maximizer", "Result", "Snapshot", "Status", "NonFiniteError", "RecordError",
+    "Maximizer", "Result", "Snapshot", "Status", "Sweep", "NonFiniteError", "RecordError",
     "ProbabilityWarning", "Callback", "Constraint", "Objective", "Optimizer", "Parameterization",
     "Penalty", "Transform", "Affine",
+    # Tried with a module of their tool in tests/actmax/test_callbacks.py.
+    "MLflow", "TensorBoard", "WandB",
 }  # fmt: skip

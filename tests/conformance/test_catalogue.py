@@ -71,7 +71,7 @@ def test_optimizer(entry):
 
 @pytest.mark.parametrize("entry", by_kind("callback"))
 def test_callback(entry, capsys):
-    assert testing.check_callback(entry.make()) is None
+    assert testing.check_callback(entry.make(), **entry.check) is None
 
 
 @pytest.mark.parametrize("entry", by_kind("schedule"))

@@ -1,0 +1,139 @@
+"""The images of a run while it goes on: in memory, and as files."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from actmax import checks, images
+from actmax.callbacks.base import Callback
+from actmax.files import write_atomic
+from actmax.types import IMAGES, Snapshot
+
+
+class Frames(Callback):
+    """Keeps the images of every chunk, for a GIF of the run.
+
+    Attributes:
+        frames: list of `[N, ...]`, in the input range.
+    """
+
+    def __init__(self) -> None:
+        self.frames: list[Any] = []
+
+    def on_begin(self, snapshot: Snapshot) -> None:
+        self.frames = [snapshot.images]
+
+    def on_step(self, snapshot: Snapshot) -> None:
+        self.frames.append(snapshot.images)
+
+    def save_gif(self, path: str | Path, low: Any, high: Any, *, fps: float = 12.0) -> Path:
+        """Writes the grid of every kept step as an animated GIF.
+
+        Args:
+            path: of the file.
+            low: value that becomes black.
+            high: value that becomes white.
+            fps: frames per second.
+        """
+        sheets = [images.grid(images.to_uint8(frame, low, high)) for frame in self.frames]
+        images.save_gif(Path(path), sheets, fps=fps)
+        return Path(path)
+
+
+class Snapshots(Callback):
+    """Writes the images of the run as files, `step-000128.npz`, and `.png` where they are pictures.
+
+    The NPZ holds the exact images by input name, `images` for the only one. The PNG is the grid of
+    all, of an input range with two ends and 1 or 3 channels. Files of the same step are replaced.
+
+    Args:
+        folder: made if it is not there.
+        every: steps between files, at least 1: written at the first call at or after each multiple.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], every: int = 1) -> None:
+        self.folder = _folder(folder)
+        self.every = checks.integer(every, "every", low=1)
+        self._passed = 0
+
+    def on_begin(self, snapshot: Snapshot) -> None:
+        self._passed = snapshot.step // self.every
+        if snapshot.step == 0:
+            self._write(snapshot)
+
+    def on_step(self, snapshot: Snapshot) -> None:
+        if snapshot.step // self.every > self._passed:
+            self._passed = snapshot.step // self.every
+            self._write(snapshot)
+
+    def _write(self, snapshot: Snapshot) -> None:
+        sheet_of = sheet(snapshot, snapshot.images)
+        write_pictures(self.folder, f"step-{snapshot.step:06d}", snapshot.images, sheet_of)
+
+
+class BestSoFar(Callback):
+    """Writes the best images so far, `best.npz`, and `best.png` where they are pictures.
+
+    For runs with `keep="best"`: best by the mean score over a fixed set of the transforms, per image.
+    The files are replaced whenever an image has become better. The NPZ holds `scores [N]` as well.
+
+    Args:
+        folder: made if it is not there.
+
+    Raises:
+        ValueError: in a run without `keep="best"`.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = _folder(folder)
+        self._scores: np.ndarray | None = None
+
+    def on_begin(self, snapshot: Snapshot) -> None:
+        if snapshot.best_scores is None:
+            raise ValueError(
+                checks.message('a run with keep="best"', "another", 'Give keep="best" to the call.')
+            )
+        self._scores = None
+        self.on_step(snapshot)
+
+    def on_step(self, snapshot: Snapshot) -> None:
+        scores = snapshot.best_scores
+        if scores is None or (self._scores is not None and np.array_equal(scores, self._scores)):
+            return
+        self._scores = scores
+        sheet_of = sheet(snapshot, snapshot.best_images)
+        write_pictures(self.folder, "best", snapshot.best_images, sheet_of, scores=scores)
+
+
+def sheet(snapshot: Snapshot, pictures: Any) -> np.ndarray | None:
+    """The grid of all images, uint8 `[H, W, 3]`; None where they are no pictures or have no range."""
+    if isinstance(pictures, Mapping) or pictures.ndim != 4 or pictures.shape[-1] not in (1, 3):
+        return None
+    if snapshot.low is None or snapshot.high is None:
+        return None
+    return images.grid(images.to_uint8(pictures, snapshot.low, snapshot.high), snapshot.labels)
+
+
+def write_pictures(
+    folder: Path, name: str, pictures: Any, grid: np.ndarray | None, **more: np.ndarray
+) -> None:
+    """The exact arrays as NPZ, and the grid as PNG where there is one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = dict(pictures) if isinstance(pictures, Mapping) else {IMAGES: pictures}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays, **more)
+    write_atomic(folder / f"{name}.npz", buffer.getvalue())
+    if grid is not None:
+        images.save_png(folder / f"{name}.png", grid)
+
+
+def _folder(folder: Any) -> Path:
+    if not isinstance(folder, (str, os.PathLike)):
+        raise TypeError(checks.message("the path of a folder", repr(folder)))
+    return Path(folder)

@@ -1,0 +1,232 @@
+"""Checkpoints on the disk: one folder, one run, one process at a time. JSON and NPZ, no pickle.
+
+    checkpoint.json      what the checkpoint is of, and which file holds the arrays; written last
+    state-00000007.npz   the arrays
+    lock                 held by the process that writes here
+
+A checkpoint is two files. The arrays are written under a new name first; the JSON, which names them
+and their SHA-256, replaces the older one in one rename. So at every instant the folder holds the older
+checkpoint or the newer one, and whatever a killed process left half done bears no name that counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from actmax import checks
+from actmax.files import write_atomic
+from actmax.result import RecordError
+
+FORMAT = 1
+RECORD = "checkpoint.json"
+LOCK = "lock"
+_STATE = "state-{:08d}.npz"
+# What a killed process may leave: arrays that no record names, and temporary files of write_atomic.
+_LEFT = re.compile(r"state-\d{8}\.npz|\.[0-9a-f]{16}\.tmp")
+_SHOWN = 8  # differences in a message
+
+
+class Folder:
+    """A checkpoint's folder, held by this process. Made by `opened`.
+
+    Attributes:
+        path: of the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._serial = 0
+
+    def load(self) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
+        """`(record, arrays)` of the last checkpoint; None where there is none yet.
+
+        Raises:
+            RecordError: if there is one that cannot be trusted: damaged, or of another format.
+        """
+        file = self.path / RECORD
+        if not file.exists():
+            self._clean(None)
+            return None
+        try:
+            envelope = json.loads(file.read_bytes().decode())
+            version = envelope["format"]
+            if version == FORMAT:
+                record, check = envelope["record"], envelope["check"]
+                data = (self.path / _STATE.format(int(envelope["serial"]))).read_bytes()
+                if check != _digest(_text({**envelope, "check": ""})):
+                    raise ValueError("its own checksum does not fit")
+                if envelope["sha256"] != _digest(data):
+                    raise ValueError("the checksum of its arrays does not fit")
+                with np.load(io.BytesIO(data), allow_pickle=False) as found:
+                    arrays = {name: found[name] for name in found.files}
+        except Exception as error:
+            # Whatever a damaged file makes JSON, zip and NumPy raise, the caller learns one class.
+            raise RecordError(
+                checks.message(
+                    "a whole checkpoint",
+                    f"{file} ({type(error).__name__}: {error})",
+                    f"Delete the folder {str(self.path)!r} to begin again.",
+                )
+            ) from error
+        if version != FORMAT:
+            raise RecordError(
+                checks.message(
+                    f"a checkpoint of format {FORMAT}",
+                    f"format {version} in {file}",
+                    "Resume it with the version of actmax that wrote it, or use another folder.",
+                )
+            )
+        self._serial = int(envelope["serial"])
+        self._clean(self._serial)
+        return record, arrays
+
+    def save(self, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        """Replaces the checkpoint: whole, or not at all.
+
+        Raises:
+            OSError: if the disk refuses; the older checkpoint then still stands.
+        """
+        serial = self._serial + 1
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **arrays)
+        data = buffer.getvalue()
+        write_atomic(self.path / _STATE.format(serial), data)
+        envelope = {
+            "format": FORMAT,
+            "serial": serial,
+            "sha256": _digest(data),
+            "record": dict(record),
+            "check": "",
+        }
+        envelope["check"] = _digest(_text(envelope))
+        write_atomic(self.path / RECORD, _text(envelope))
+        self._serial = serial
+        self._clean(serial)
+
+    def _clean(self, serial: int | None) -> None:
+        """Deletes what no record names."""
+        kept = None if serial is None else _STATE.format(serial)
+        for file in self.path.iterdir():
+            if _LEFT.fullmatch(file.name) and file.name != kept:
+                file.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[Folder]:
+    """The folder of a checkpoint, made if it is not there, and locked against other processes.
+
+    The lock is the operating system's, on an open file: it ends with the process, however that ends.
+
+    Raises:
+        TypeError: if `path` is no path.
+        BlockingIOError: if another run holds the folder.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(checks.message("checkpoint to be the path of a folder", repr(path)))
+    folder = Path(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a+b") as stream:
+        if not _lock(stream):
+            stream.seek(0)
+            holder = stream.read(32).decode(errors="replace").strip()
+            raise BlockingIOError(
+                checks.message(
+                    "a checkpoint that no other run is writing",
+                    f"{str(folder)!r}, held by process {holder or 'unknown'}",
+                    "Wait for it, or give another folder.",
+                )
+            )
+        try:
+            stream.truncate(0)
+            stream.write(f"{os.getpid()}\n".encode())
+            stream.flush()
+            yield Folder(folder)
+        finally:
+            _unlock(stream)
+
+
+def _lock(stream: IO[bytes]) -> bool:
+    """Takes the lock of an open file, unless another has it."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            # A byte beyond the number of the process, which stays readable.
+            stream.seek(64)
+            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
+        else:
+            import fcntl
+
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _unlock(stream: IO[bytes]) -> None:
+    if os.name == "nt":
+        import msvcrt
+
+        stream.seek(64)
+        msvcrt.locking(stream.fileno(), msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined, unused-ignore]
+    else:
+        import fcntl
+
+        fcntl.flock(stream, fcntl.LOCK_UN)
+
+
+def differences(old: Any, new: Any, path: str = "") -> list[str]:
+    """Where two JSON structures differ, as texts `path: old -> new`."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        names = [*old, *(name for name in new if name not in old)]
+        return [
+            text
+            for name in names
+            for text in differences(
+                old.get(name, "nothing"), new.get(name, "nothing"), f"{path}/{name}"
+            )
+        ]
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = enumerate(zip(old, new, strict=True))
+        return [text for i, (a, b) in pairs for text in differences(a, b, f"{path}/{i}")]
+    if json.dumps(old) == json.dumps(new):  # where NaN equals NaN
+        return []
+    return [f"{path.lstrip('/')}: {_short(old)} -> {_short(new)}"]
+
+
+def refuse_other(folder: Path, old: Any, new: Any) -> None:
+    """Raises ValueError, with the differences, unless a checkpoint is of the very call."""
+    # What was read was JSON: tuples were lists there.
+    found = differences(old, json.loads(_text(new)))
+    if found:
+        more = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
+        raise ValueError(
+            checks.message(
+                f"the checkpoint in {str(folder)!r} to be of the same call",
+                "another one: " + "; ".join([*found[:_SHOWN], *more]),
+                "Give another folder, or delete this one to begin again.",
+            )
+        )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _text(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

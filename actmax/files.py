@@ -1,0 +1,59 @@
+"""Files that are there whole or not at all. The standard library only."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from actmax import checks
+
+
+def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
+    """Writes a file so that it is there whole or not at all, also when the power fails.
+
+    Written to a file of another name in the same folder, forced to the disk, then renamed: whoever
+    reads `path` sees the old bytes or the new ones.
+
+    Args:
+        path: replaced if it is there; its folder exists.
+        data: the bytes.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_atomic(Path(folder) / "config.json", b"{}")
+    """
+    file = Path(path)
+    if not file.parent.is_dir():
+        do = f"Create the folder: pathlib.Path({str(file.parent)!r}).mkdir(parents=True)."
+        raise FileNotFoundError(checks.message("a path in an existing folder", repr(str(path)), do))
+    # Not tempfile.mkstemp, whose files nobody else may read.
+    temporary = file.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("xb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(file)
+        sync_folder(file.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Forces the names in a folder to the disk, so that a rename outlives a power cut.
+
+    Nothing where the system has no such call: Windows opens no folders.
+    """
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,56 @@
+"""What is asked of images that are given, not of a run: J and its gradient, and robust scores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from actmax import checks
+from actmax.loop import Arguments
+from actmax.maximizer import rows
+from actmax.maximizer.running import JUDGE
+from actmax.types import Params
+from regularizers import random
+
+if TYPE_CHECKING:
+    from actmax.maximizer.core import Maximizer
+
+
+def prepare(
+    maximizer: Maximizer, images: Any, targets: Any, weights: Any, seed: Any, span: int
+) -> tuple[Params, Arguments, np.ndarray | None]:
+    """Params that encode the images, the run's tensors, and checked targets."""
+    problem = maximizer.problem
+    first = rows.start_images(images, problem.inputs)
+    missing = sorted({entry.name for entry in problem.inputs} - set(first))
+    if missing:
+        raise ValueError(checks.message("images of every optimized input", f"none of {missing}"))
+    started = max(len(value) for value in first.values())
+    found, count = rows.as_targets(targets, problem.objective.kind, maximizer.labels, None, started)
+    for name, value in first.items():
+        if len(value) != count:
+            raise ValueError(
+                checks.message(f"{count} images of {name!r}, one per target", f"{len(value)}")
+            )
+    table, rates = rows.tables(problem, weights, None, span, count)
+    seeds = rows.row_seeds(seed, found, count)
+    arguments = rows.arguments(problem, found, table, rates, seeds, maximizer.fixed)
+    params = {
+        entry.name: entry.encode(tf.constant(first[entry.name], problem.dtype))
+        for entry in problem.inputs
+    }
+    return params, arguments, found
+
+
+def robust_scores(
+    loop: Any, images: dict[str, Any], arguments: Arguments, draws: int
+) -> np.ndarray:
+    """Mean scores over `draws` fixed draws of the transforms, equal for every row. `[N]`."""
+    first = random.fold_in(arguments.seeds, JUDGE)
+    scores = [
+        loop.robust_scores(images, arguments, random.fold_in(first, draw)).numpy()
+        for draw in range(draws)
+    ]
+    return np.mean(scores, axis=0, dtype=np.float64).astype(scores[0].dtype)

@@ -1,0 +1,85 @@
+"""Looks at what was given before the first run: device, labels, and outputs that are probabilities."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from actmax import checks, models
+from actmax.loop import Arguments
+from actmax.objectives import LOGITS
+from actmax.problem import Problem, tile_to
+
+
+class ProbabilityWarning(UserWarning):
+    """The model's output looks like probabilities and its softmax could not be found."""
+
+
+def warn_of_probabilities(problem: Problem, pictures: Any, arguments: Arguments) -> None:
+    """Warns once if outputs that are to be maximized are probabilities."""
+    for taps in problem.models:
+        suspects = [key for key, head in taps.heads.items() if head in ("linear", "unknown")]
+        if not suspects:
+            continue
+        fitted = {entry.name: entry.fit(pictures[entry.name]) for entry in problem.inputs}
+        first = next(iter(fitted.values()))
+        fitted |= {name: tile_to(value, first) for name, value in arguments.fixed.items()}
+        found = taps(fitted)
+        for key in suspects:
+            values = found[f"{LOGITS}/{key}" if key else LOGITS].numpy().astype(np.float64)
+            if models.look_like_probabilities(values):
+                warnings.warn(
+                    checks.message(
+                        "logits to maximize",
+                        "outputs that are positive and sum to 1, whose softmax could not be found",
+                        "Their gradient vanishes as they near 1, and they rise by lowering other "
+                        "classes. Give a model that returns logits, or maximize "
+                        "lambda outputs, targets: tf.math.log(...) of your own.",
+                    ),
+                    ProbabilityWarning,
+                    stacklevel=5,
+                )
+
+
+def check_labels(
+    problem: Problem, shapes: Mapping[str, tuple[int | None, ...]], names: Sequence[str] | None
+) -> None:
+    """Raises ValueError unless there is one label per unit; two for a single-unit sigmoid."""
+    if names is None or problem.objective.kind != "index":
+        return
+    last = [shapes[layer][-1] for layer in problem.objective.layers]
+    counts = {count for count in last if count is not None}
+    fitting = counts | ({2} if 1 in counts else set())
+    if len(counts) == len(set(last)) and len(names) not in fitting:
+        raise ValueError(
+            checks.message(
+                f"one label per unit, {' or '.join(map(str, sorted(fitting)))}",
+                f"{len(names)} labels",
+                "Give the names of all units in their order.",
+            )
+        )
+
+
+def device(name: Any) -> str | None:
+    """A device that TensorFlow has: one that is absent would silently become the CPU."""
+    if name is None:
+        return None
+    known = [found.name.rsplit("device:", 1)[-1] for found in tf.config.list_logical_devices()]
+    wanted = str(name).upper().rsplit("/", 1)[-1].removeprefix("DEVICE:")
+    if wanted not in known:
+        raise ValueError(checks.message(f"one of the devices {known}", repr(name)))
+    return wanted
+
+
+def labels(names: Any) -> tuple[str, ...] | None:
+    """Checked names of classes."""
+    if names is None:
+        return None
+    listed = isinstance(names, (Sequence, np.ndarray)) and not isinstance(names, (str, bytes))
+    if not listed or not all(isinstance(label, str) for label in names):
+        raise TypeError(checks.message("labels to be a list of names", repr(names)[:80]))
+    return tuple(names)

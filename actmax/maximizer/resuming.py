@@ -1,0 +1,168 @@
+"""A run that outlives its process: the state of a run as a checkpoint, and back."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from actmax import checkpoints, checks, models
+from actmax.checkpoints import Folder
+from actmax.loop import Arguments, Carry, Loop
+from actmax.maximizer.running import Best, Run, State
+from actmax.result import RecordError
+from actmax.types import digest
+
+# How far the first step may be from the recorded one. On a CPU it is the same to the bit; another
+# device or another build of the kernels rounds otherwise, another problem is far away.
+_NEAR = 1e-3
+
+
+def fingerprint(config: Mapping[str, Any], run: Run, start: Any) -> dict[str, Any]:
+    """What makes two calls the same, as JSON, with the weights of the models and all tables.
+
+    Args:
+        config: the record of the run.
+        run: the run.
+        start: params before the first step.
+    """
+    arguments = run.arguments
+    members = [taps.model for taps in run.loop.problem.models]
+    versions = {name: text for name, text in config["versions"].items() if name != "python"}
+    return {
+        **config,
+        "versions": versions,
+        "callback_every": run.every,
+        "weights of the model": [models.weights_digest(member) for member in members],
+        "arguments": {
+            "targets": digest(arguments.targets.numpy()),
+            "weights": digest(arguments.weights.numpy()),
+            "rates": digest(arguments.rates.numpy()),
+            "seeds": digest(arguments.seeds.numpy()),
+            "fixed": {name: digest(value.numpy()) for name, value in arguments.fixed.items()},
+        },
+        "start": [digest(leaf.numpy()) for leaf in tf.nest.flatten(start)],
+    }
+
+
+@contextlib.contextmanager
+def resumed(
+    path: str | os.PathLike[str] | None, run: Run, carry: Carry, config: Mapping[str, Any]
+) -> Iterator[State]:
+    """The state to go on from: the checkpoint's, or the beginning; further states are saved.
+
+    Args:
+        path: folder of the checkpoint; None to keep none.
+        run: which saves from here on.
+        carry: before the first step.
+        config: the record of the run.
+
+    Raises:
+        RecordError: if the checkpoint is damaged.
+        ValueError: if it is of another call.
+        BlockingIOError: if another run holds the folder.
+    """
+    if path is None:
+        yield run.begin(carry)
+        return
+    with checkpoints.opened(path) as folder:
+        mine = fingerprint(config, run, carry.params)
+        found = folder.load()
+        state = run.begin(carry) if found is None else _restore(folder, found, run, carry, mine)
+        run.save = lambda state: folder.save(*_stored(state, run, mine))
+        yield state
+
+
+def _stored(state: State, run: Run, mine: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    arrays = {f"carry/{n}": leaf.numpy() for n, leaf in enumerate(tf.nest.flatten(state.carry))}
+    arrays["history"] = np.concatenate(state.recorded)
+    if state.best is not None:
+        leaves = enumerate(tf.nest.flatten(state.best.params))
+        arrays |= {f"best/{n}": leaf.numpy() for n, leaf in leaves}
+        arrays["best_scores"] = state.best.scores
+    record = {
+        "call": mine,
+        "step": state.done,
+        "steps": run.steps,
+        "halted": list(state.halted),
+        "ended": state.ended,
+        "over": run.is_over(state),
+    }
+    return record, arrays
+
+
+def _restore(
+    folder: Folder,
+    found: tuple[dict[str, Any], dict[str, np.ndarray]],
+    run: Run,
+    carry: Carry,
+    mine: Any,
+) -> State:
+    record, arrays = found
+    checkpoints.refuse_other(folder.path, record.get("call"), mine)
+    try:
+        history = arrays["history"]
+        done = int(record["step"])
+        halted = tuple(map(str, record["halted"]))
+        series, count = len(run.loop.problem.series), int(carry.live.shape[0])
+        if history.shape != (done, series, count) or len(halted) != count:
+            raise ValueError(f"history of shape {history.shape}")
+        best = None
+        if run.judged:
+            best = Best(_filled(carry.params, arrays, "best"), arrays["best_scores"])
+        restored = _filled(carry, arrays, "carry")
+        state = State(restored, (history,), done, best, halted, bool(record["ended"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecordError(
+            checks.message(
+                "a checkpoint that holds the state of this run",
+                f"{str(folder.path)!r} ({type(error).__name__}: {error})",
+                "Delete the folder to begin again.",
+            )
+        ) from error
+    _replay(folder, run.loop, run.arguments, carry, history[:1])
+    return state
+
+
+def _filled(structure: Any, arrays: Mapping[str, np.ndarray], kind: str) -> Any:
+    """A structure of tensors with the values of a checkpoint."""
+    leaves = []
+    for number, leaf in enumerate(tf.nest.flatten(structure)):
+        value = arrays[f"{kind}/{number}"]
+        dtype = leaf.dtype.as_numpy_dtype
+        if value.dtype.kind == "V":  # bfloat16, which NPZ knows by its size alone
+            value = value.view(dtype)
+        if value.shape != tuple(leaf.shape) or value.dtype != dtype:
+            raise ValueError(f"{kind} {number} is {value.dtype} {value.shape}")
+        leaves.append(tf.constant(value))
+    return tf.nest.pack_sequence_as(structure, leaves)
+
+
+def _replay(
+    folder: Folder, loop: Loop, arguments: Arguments, carry: Carry, first: np.ndarray
+) -> None:
+    """Runs the first step again and compares what it records.
+
+    A function of the user's own has no fingerprint but what it returns.
+    """
+    again = loop.run(carry, arguments, 0, 1)[1].numpy()
+    if again.shape == first.shape:
+        scale = np.nan_to_num(np.abs(first)).max(axis=2, initial=0.0, keepdims=True)
+        near = np.isclose(again, first, rtol=0.0, atol=_NEAR * (scale + 1e-9), equal_nan=True)
+        if near.all():
+            return
+        bad = loop.problem.series[int(np.argwhere(~near)[0][1])]
+    else:
+        bad = "history"
+    raise ValueError(
+        checks.message(
+            f"the checkpoint in {str(folder.path)!r} to be of the same call",
+            f"another {bad!r} at the first step, with the same settings",
+            "Did a function of yours change since? Give another folder, or delete this one to begin "
+            "again.",
+        )
+    )

@@ -1,0 +1,248 @@
+"""A grid of settings as the rows of one batch."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actmax import checks
+from actmax.maximizer import chunks, rows
+from actmax.maximizer.chunks import Rows
+from actmax.result import Result
+from actmax.sweeps import Sweep
+from actmax.types import Status, describe
+
+if TYPE_CHECKING:
+    from actmax.maximizer.core import Maximizer
+
+_TARGET, _RATE, _SEED = "target", "learning_rate", "seed"
+_WORD = 2**64 - 1
+
+
+def sweep(
+    maximizer: Maximizer,
+    targets: Any,
+    weights: Mapping[str, Any] | None,
+    learning_rate: Any,
+    seeds: Any,
+    restarts: int,
+    batch_size: int | None,
+    *,
+    steps: int,
+    checkpoint: str | os.PathLike[str] | None,
+    call: Mapping[str, Any],
+) -> Sweep:
+    """See `Maximizer.sweep`."""
+    restarts = checks.integer(restarts, "restarts", low=1)
+    chunks.check_fixed(maximizer.fixed)
+    _check_start(call)
+    if weights is not None and not isinstance(weights, Mapping):
+        raise TypeError(
+            checks.message("weights to be a dict by the name of the penalty", repr(weights))
+        )
+    found, axes = _targets(maximizer, targets)
+    for name, value in dict(weights or {}).items():
+        if name in (_TARGET, _RATE, _SEED):
+            raise ValueError(checks.message("penalties not called as another axis", repr(name)))
+        if _is_list(value):
+            axes[name] = _axis(value, f"the weights of {name}")
+    if _is_list(learning_rate):
+        axes[_RATE] = _axis(learning_rate, "learning_rate")
+    if _is_list(seeds):
+        axes[_SEED] = _distinct(_axis(seeds, "seeds"), "seeds")
+    points = list(itertools.product(*axes.values()))
+    numbers = list(itertools.product(*(range(len(values)) for values in axes.values())))
+    names = list(axes)
+
+    def column(name: str, constant: Any) -> Any:
+        if name not in axes:
+            return constant
+        at = names.index(name)
+        return [point[at] for point in points for _ in range(restarts)]
+
+    base = column(_SEED, None) or [seeds] * (len(points) * restarts)
+    own = [
+        restart_seed(checks.integer(seed, "seeds", low=0, high=_WORD), n % restarts)
+        for n, seed in enumerate(base)
+    ]
+    table = Rows(
+        targets=None
+        if found is None
+        else found[[index[names.index(_TARGET)] for index in numbers for _ in range(restarts)]],
+        seeds=own,
+        weights={name: column(name, value) for name, value in dict(weights or {}).items()},
+        learning_rate=column(_RATE, learning_rate),
+    )
+    size = checks.integer(len(table) if batch_size is None else batch_size, "batch_size", low=1)
+    result, seeds_, robust = _run(
+        maximizer, table, size, restarts, steps=steps, checkpoint=checkpoint, call=call
+    )
+    config = {
+        **result.config,
+        "call": {
+            **result.config["call"],
+            "axes": [[name, describe(list(values))] for name, values in axes.items()],
+            "seed": describe(list(axes.get(_SEED, (seeds,)))),
+            "weights": {
+                name: describe(value)
+                for name, value in dict(weights or {}).items()
+                if name not in axes
+            },
+            "learning_rate": None if _RATE in axes else describe(learning_rate),
+            "images": len(points),
+            "restarts": restarts,
+            "batch_size": size,
+        },
+    }
+    return Sweep(dataclasses.replace(result, config=config), axes, tuple(seeds_), robust)
+
+
+def restart_seed(seed: int, number: int) -> int:
+    """The seed of a restart: the seed itself first, then 64 bits of SplitMix64 each.
+
+    Source: Steele, Lea and Flood, Fast splittable pseudorandom number generators, 2014,
+    https://doi.org/10.1145/2660193.2660195.
+    """
+    if number == 0:
+        return seed
+    word = (seed + number * 0x9E3779B97F4A7C15) & _WORD
+    word = ((word ^ (word >> 30)) * 0xBF58476D1CE4E5B9) & _WORD
+    word = ((word ^ (word >> 27)) * 0x94D049BB133111EB) & _WORD
+    return word ^ (word >> 31)
+
+
+def _run(
+    maximizer: Maximizer,
+    table: Rows,
+    size: int,
+    restarts: int,
+    *,
+    steps: int,
+    checkpoint: Any,
+    call: Mapping[str, Any],
+) -> tuple[Result, list[int], np.ndarray | None]:
+    """Result, seeds and robust scores of every point, the best of its restarts."""
+    kept = _Kept(restarts)
+    done = 0
+    judged = restarts > 1
+    with_interrupts = chunks.stream(
+        maximizer, table, size, steps=steps, robust=judged, checkpoint=checkpoint, **call
+    )
+    try:
+        for own, result, robust in with_interrupts:
+            kept.add(own, result, robust)
+            done = own.stop
+    except KeyboardInterrupt:
+        pass
+    if done < len(table):
+        # Ctrl-C: rows that were not begun are their start, so that the table is whole.
+        rest = _from(table, done)
+        quiet = {name: call[name] for name in ("initial_images", "keep") if name in call}
+        for own, result, robust in chunks.stream(
+            maximizer, rest, size, steps=0, robust=judged, **quiet
+        ):
+            kept.add(range(done + own.start, done + own.stop), _not_begun(result), robust)
+    parts, numbers, scores = kept.parts()
+    joined = chunks.join(parts, parts[0].config)
+    return joined, [table.seeds[n] for n in numbers], np.array(scores) if judged else None
+
+
+def _from(table: Rows, start: int) -> Rows:
+    def cut(value: Any) -> Any:
+        return value[start:] if isinstance(value, list) else value
+
+    return Rows(
+        None if table.targets is None else table.targets[start:],
+        table.seeds[start:],
+        {name: cut(value) for name, value in table.weights.items()},
+        cut(table.learning_rate),
+    )
+
+
+def _not_begun(result: Result) -> Result:
+    return dataclasses.replace(
+        result,
+        status=np.full_like(result.status, Status.INTERRUPTED),
+        messages=("Interrupted before its batch began; the image is the start.",) * len(result),
+    )
+
+
+class _Kept:
+    """What is kept of every batch: all rows, or the best restart of every point so far."""
+
+    def __init__(self, restarts: int) -> None:
+        self._restarts = restarts
+        self._parts: list[Result] = []
+        self._numbers: list[int] = []
+        self._best: dict[int, tuple[float, int, float, Result]] = {}
+
+    def add(self, own: range, result: Result, robust: np.ndarray | None) -> None:
+        if robust is None:
+            self._parts.append(result)
+            self._numbers += own
+            return
+        for at, number in enumerate(own):
+            score = float(robust[at])
+            fine = math.isfinite(score) and result.status[at] != Status.NON_FINITE
+            rank = score if fine else -math.inf
+            point = number // self._restarts
+            if point not in self._best or rank > self._best[point][0]:
+                self._best[point] = (rank, number, score, result.take([at]))
+
+    def parts(self) -> tuple[list[Result], list[int], list[float]]:
+        if self._parts:
+            return self._parts, self._numbers, []
+        best = [self._best[point] for point in sorted(self._best)]
+        return [b[3] for b in best], [b[1] for b in best], [b[2] for b in best]
+
+
+def _targets(
+    maximizer: Maximizer, targets: Any
+) -> tuple[np.ndarray | None, dict[str, tuple[Any, ...]]]:
+    kind = maximizer.problem.objective.kind
+    found, _ = rows.as_targets(targets, kind, maximizer.labels, None, None)
+    if found is None:
+        return None, {}
+    values = [int(t) for t in found] if kind == "index" else list(range(len(found)))
+    return found, {_TARGET: _distinct(tuple(values), "targets")}
+
+
+def _check_start(call: Mapping[str, Any]) -> None:
+    given = call.get("initial_images")
+    for images in given.values() if isinstance(given, Mapping) else [given]:
+        if images is not None and len(np.asarray(images)) != 1:
+            raise ValueError(
+                checks.message(
+                    "one start image for all points of a sweep", f"{len(np.asarray(images))}"
+                )
+            )
+
+
+def _is_list(value: Any) -> bool:
+    listed = isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, (str, bytes))
+    return listed and np.ndim(value) > 0
+
+
+def _axis(values: Any, name: str) -> tuple[Any, ...]:
+    listed = tuple(value.item() if isinstance(value, np.generic) else value for value in values)
+    if not listed or any(_is_list(value) for value in listed):
+        raise ValueError(checks.message(f"{name} as a list of values to try", repr(values)))
+    return listed
+
+
+def _distinct(values: tuple[Any, ...], name: str) -> tuple[Any, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError(
+            checks.message(
+                f"{name} of a sweep to differ",
+                repr(values),
+                "For several images of one, sweep seeds.",
+            )
+        )
+    return values

@@ -1,0 +1,286 @@
+"""A run with `checkpoint=` ends as if nothing had happened, or says why it cannot go on."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import actmax
+from actmax import checkpoints
+from regularizers import L2, Jitter
+
+ROOT = Path(__file__).resolve().parents[2]
+STEPS = 6
+
+
+class Dies(Exception):
+    """The end of a process, as far as a test can play it inside one."""
+
+
+def waves(images):
+    return tf.reduce_sum(tf.sin(3.0 * images), axis=[1, 2])
+
+
+def maximizer(**changes):
+    arguments = {
+        "input_range": (0, 1),
+        "input_shape": (4, 4, 2),
+        "regularizers": [L2(0.1), Jitter(1)],
+        "optimizer": actmax.Adam(0.05),
+    }
+    return actmax.Maximizer(waves, **{**arguments, **changes})
+
+
+def power(exponent):
+    return lambda output: tf.reduce_sum(output**exponent, -1)
+
+
+def dies_at(step):
+    def callback(snapshot):
+        if snapshot.step == step:
+            raise Dies
+
+    return callback
+
+
+def content(result):
+    arrays = [result.images, result.scores, *result.history.values(), result.status, result.steps]
+    return [np.ascontiguousarray(array).tobytes() for array in arrays] + [result.messages]
+
+
+KINDS = {
+    "Adam": ({}, {}),
+    "SGD, no state": ({"optimizer": actmax.SGD(0.1)}, {}),
+    "Keras": ({"optimizer": keras.optimizers.Adam(0.05)}, {}),
+    "Fourier": ({"parameterization": actmax.Fourier()}, {}),
+    "keep best": ({}, {"keep": "best"}),
+    "schedules": ({}, {"learning_rate": actmax.Cosine(0.1, 0.0), "weights": {"l2": [0.1, 3.0]}}),
+    "a row fails": (
+        {"regularizers": [], "optimizer": actmax.SGD(), "input_range": actmax.Unbounded()},
+        {"learning_rate": [0.05, 3e38]},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_that_died_ends_as_if_it_had_not(tmp_path, kind):
+    build, changes = KINDS[kind]
+    call = {"targets": [0, 1], "steps": STEPS, "callback_every": 2, **changes}
+    whole = maximizer(**build)(**call)
+    seen = []
+    for step in (2, 4):
+        with pytest.raises(Dies):
+            maximizer(**build)(**call, checkpoint=tmp_path, callbacks=[dies_at(step)])
+    result = maximizer(**build)(
+        **call, checkpoint=tmp_path, callbacks=[lambda snapshot: seen.append(snapshot.step)]
+    )
+    assert content(result) == content(whole)
+    assert seen == [4, 6]  # step 4 is told again: its checkpoint waits for the callbacks' answer
+
+
+def test_a_finished_run_returns_its_result_without_a_step(tmp_path):
+    call = {"targets": [0], "steps": STEPS, "checkpoint": tmp_path}
+    first = maximizer()(**call)
+    files = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    told = []
+    again = maximizer()(**call, callbacks=[told.append], callback_every=1)
+    assert content(again) == content(first)
+    assert told == []
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == files
+
+
+def test_what_a_callback_stopped_stays_stopped(tmp_path):
+    def first_row(snapshot):
+        return np.array([snapshot.step == 2, False])
+
+    call = {"targets": [0, 1], "steps": STEPS, "callback_every": 1}
+    whole = maximizer()(**call, callbacks=[first_row])
+    with pytest.raises(Dies):
+        maximizer()(**call, checkpoint=tmp_path, callbacks=[first_row, dies_at(4)])
+    result = maximizer()(**call, checkpoint=tmp_path, callbacks=[first_row])
+    assert content(result) == content(whole)
+    assert [actmax.Status(status).name for status in result.status] == ["STOPPED", "OK"]
+
+
+@pytest.mark.parametrize(
+    ("build", "changes", "shown"),
+    [
+        ({}, {"steps": 8}, "call/steps: 6 -> 8"),
+        ({}, {"seed": 5}, "call/seed: 0 -> 5"),
+        ({}, {"targets": [1, 2]}, "arguments/targets/sha256"),
+        ({}, {"weights": {"l2": 0.2}}, "arguments/weights/sha256"),
+        ({}, {"callback_every": 3}, "callback_every: 2 -> 3"),
+        ({}, {"keep": "best"}, 'call/keep: "last" -> "best"'),
+        ({}, {"initial_images": np.full([1, 4, 4, 2], 0.5)}, "start/0/sha256"),
+        ({"optimizer": actmax.Adam(0.05, beta_1=0.5)}, {}, "optimizer/beta_1"),
+        ({"regularizers": [L2(0.1), Jitter(2)]}, {}, "transforms/0/pixels: 1 -> 2"),
+        (
+            {"objective": power(2)},
+            {},
+            r"another 'score' at the first step.*Did a function of yours change",
+        ),
+    ],
+)
+def test_the_checkpoint_of_another_call_is_refused(tmp_path, build, changes, shown):
+    base = {"objective": power(1)}
+    call = {"images": 2, "steps": STEPS, "callback_every": 2, "checkpoint": tmp_path}
+    if "targets" in changes:
+        base = {}
+        call = {**{k: v for k, v in call.items() if k != "images"}, "targets": [0, 1]}
+        changes = {"targets": [1, 1]}
+    maximizer(**base)(**call)
+    with pytest.raises(ValueError, match=f"of the same call.*{shown}"):
+        maximizer(**{**base, **build})(**{**call, **changes})
+
+
+def test_the_checkpoint_of_another_model_is_refused(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(3, name="out")], name="of_one_name"
+    )
+    call = {"targets": [0], "steps": 2, "checkpoint": tmp_path, "callback_every": 1}
+    build = {"input_range": (0, 1), "regularizers": []}
+    actmax.maximize(model, **build, **call)
+    weights = model.get_weights()
+    model.set_weights([weights[0], weights[1] + 1e-6])
+    with pytest.raises(ValueError, match="weights of the model/0"):
+        actmax.maximize(model, **build, **call)
+
+
+@pytest.fixture
+def half_done(tmp_path):
+    call = {"targets": [0], "steps": STEPS, "callback_every": 2, "checkpoint": tmp_path}
+    with pytest.raises(Dies):
+        maximizer()(**call, callbacks=[dies_at(4)])
+    return tmp_path, call
+
+
+def state_file(folder):
+    (found,) = folder.glob("state-*.npz")
+    return found
+
+
+@pytest.mark.parametrize("where", [0.0, 0.2, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("which", ["checkpoint.json", "state"])
+def test_one_wrong_byte_is_a_record_error(half_done, which, where):
+    folder, call = half_done
+    file = folder / which if which.endswith("json") else state_file(folder)
+    data = bytearray(file.read_bytes())
+    data[int(where * len(data))] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(actmax.RecordError, match=r"a whole checkpoint|format"):
+        maximizer()(**call)
+
+
+def test_missing_and_cut_files_are_record_errors(half_done):
+    folder, call = half_done
+    state = state_file(folder)
+    whole = state.read_bytes()
+    state.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(actmax.RecordError, match="the checksum of its arrays"):
+        maximizer()(**call)
+    state.unlink()
+    with pytest.raises(actmax.RecordError, match="FileNotFoundError"):
+        maximizer()(**call)
+    record = json.loads((folder / "checkpoint.json").read_text())
+    (folder / "checkpoint.json").write_text(json.dumps({**record, "format": 2}))
+    with pytest.raises(actmax.RecordError, match="a checkpoint of format 1"):
+        maximizer()(**call)
+
+
+def test_a_folder_belongs_to_one_run_at_a_time(tmp_path):
+    def second(snapshot):
+        with pytest.raises(BlockingIOError, match=f"held by process {os.getpid()}"):
+            maximizer()([0], steps=1, checkpoint=tmp_path)
+
+    maximizer()([0], steps=2, callbacks=[second], checkpoint=tmp_path)
+    maximizer()([0], steps=2, checkpoint=tmp_path)  # free again
+
+
+def test_a_lock_is_held_against_another_process(tmp_path):
+    program = f"""
+from actmax import checkpoints
+try:
+    with checkpoints.opened({str(tmp_path)!r}):
+        print("mine")
+except BlockingIOError:
+    print("held")
+"""
+
+    def other():
+        run = [sys.executable, "-c", program]
+        return subprocess.run(run, capture_output=True, text=True, cwd=ROOT, check=True).stdout
+
+    with checkpoints.opened(tmp_path):
+        assert other().strip() == "held"
+
+
+def test_an_error_at_any_write_leaves_what_can_be_resumed(tmp_path, monkeypatch):
+    call = {"targets": [0], "steps": 3, "callback_every": 1}
+    subject = maximizer()
+    whole = subject(**call)
+    count = itertools.count()
+    fail_at = -1
+    real = {(os, "fsync"): os.fsync, (Path, "replace"): Path.replace, (Path, "open"): Path.open}
+
+    def failing(function):
+        def call_it(*arguments, **keywords):
+            mode = [*arguments[1:2], keywords.get("mode", "")][0]
+            writes = function is not real[Path, "open"] or "x" in mode
+            if writes and next(count) == fail_at:
+                raise OSError(28, "No space left on device")
+            return function(*arguments, **keywords)
+
+        return call_it
+
+    for (owner, name), function in real.items():
+        monkeypatch.setattr(owner, name, failing(function))
+    tried = 0
+    for number in itertools.count():
+        folder = tmp_path / str(number)
+        count, fail_at = itertools.count(), number
+        try:
+            subject(**call, checkpoint=folder)
+            break
+        except OSError as error:
+            assert error.errno == 28
+        tried += 1
+        named = [file.name for file in folder.iterdir()]
+        assert not [name for name in named if name.endswith(".tmp")]
+        count, fail_at = itertools.count(), -1
+        assert content(subject(**call, checkpoint=folder)) == content(whole)
+    # Open, fsync, replace and fsync of the folder, for two files, at three checkpoints.
+    assert tried == 24
+
+
+def test_ctrl_c_keeps_the_images_and_says_where(tmp_path):
+    def interrupt(snapshot):
+        if snapshot.step == 4:
+            raise KeyboardInterrupt
+
+    call = {"targets": [0], "steps": STEPS, "callback_every": 2}
+    result = maximizer()(**call, checkpoint=tmp_path, callbacks=[interrupt])
+    assert result.status.tolist() == [actmax.Status.INTERRUPTED]
+    assert result.steps.tolist() == [4]
+    where = f"Interrupted after 4 of 6 steps; .* kept in {re.escape(repr(str(tmp_path)))}"
+    assert re.match(where, result.messages[0])
+    assert content(maximizer()(**call, checkpoint=tmp_path)) == content(maximizer()(**call))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="fork and SIGKILL")
+def test_five_kills_at_random_instants():
+    run = [sys.executable, "-m", "tests.soak.kills", "--kills", "5", "--seed", "1"]
+    done = subprocess.run(run, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "5 of 5 identical" in done.stdout
