@@ -142,6 +142,10 @@ TRANSFORMS = {
     "Noise": Entry("regularizer", lambda: regularizers.Noise(0.05)),
     "Pad": Entry("regularizer", lambda: regularizers.Pad(2)),
     "Blur": Entry("regularizer", lambda: regularizers.Blur(0.7)),
+    "RandomBox": Entry("regularizer", lambda: regularizers.RandomBox(0.4, 0.8)),
+    "RandomBox anywhere": Entry("regularizer", lambda: regularizers.RandomBox(0.4, 0.8, None)),
+    "RandomCrop": Entry("regularizer", lambda: regularizers.RandomCrop((5, 6))),
+    "ColorShift": Entry("regularizer", lambda: regularizers.ColorShift(0.3, 0.1)),
     "transform": Entry(
         "regularizer",
         lambda: regularizers.transform(
