@@ -33,7 +33,18 @@ if TYPE_CHECKING:
         objective,
     )
     from actmax.optimizers import SGD, Adam, Optimizer, RMSprop
-    from actmax.parameterizations import Blurred, Decorrelated, Fourier, Parameterization, Pixels
+    from actmax.parameterizations import (
+        CPPN,
+        Blurred,
+        Decorrelated,
+        Fourier,
+        Generator,
+        LaplacianPyramid,
+        LowResolutionSum,
+        Maco,
+        Parameterization,
+        Pixels,
+    )
     from actmax.result import RecordError, Result
     from actmax.schedules import Cosine, Exponential, Linear
     from actmax.types import STOP, Snapshot, Status
@@ -91,8 +102,13 @@ _MODULES = {
     ),
     "actmax.parameterizations": (
         "Blurred",
+        "CPPN",
         "Decorrelated",
         "Fourier",
+        "Generator",
+        "LaplacianPyramid",
+        "LowResolutionSum",
+        "Maco",
         "Parameterization",
         "Pixels",
     ),
@@ -119,6 +135,7 @@ __all__ = [
     "BlurGradient",
     "Blurred",
     "Box",
+    "CPPN",
     "Callback",
     "Channel",
     "ClipNorm",
@@ -131,11 +148,15 @@ __all__ = [
     "Exponential",
     "Fourier",
     "Frames",
+    "Generator",
     "L2Ball",
+    "LaplacianPyramid",
     "Layer",
     "Linear",
     "LogProbability",
     "Logit",
+    "LowResolutionSum",
+    "Maco",
     "Margin",
     "Maximizer",
     "Neuron",

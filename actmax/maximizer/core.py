@@ -49,7 +49,11 @@ class Maximizer:
         labels: names of the classes, so that targets can be names.
         preprocess: images in the input range to what the model takes.
         copies: number of transformed copies per image and step, whose scores are averaged.
+        antithetic: True to draw copies in mirrored pairs: what copy 2k is shifted, turned or made
+            noisy by, copy 2k + 1 is by the opposite, so that a pair's mean displacement is 0.
         canvas: `(height, width)` of the image if it is not the model's size.
+        mask: array `[H, W]` of the image's size, 1 where it is optimized, 0 where it stays
+            `initial_images`, to the byte, and between 0 and 1 a blend of both.
         compile: "plain", or False to run eagerly, for debugging.
         precision: "float32" or "float64", of images, penalties and optimizer. None for the model's.
         device: a TensorFlow device name such as "GPU:0"; None for TensorFlow's choice.
@@ -59,7 +63,7 @@ class Maximizer:
             over its values of the score's gradient at the start. Such a weight means the same for a
             weak unit and a strong one, and for every model. None for False, or the default recipe's.
 
-    For several inputs, `input_range`, `parameterization`, `preprocess`, `input_shape` and
+    For several inputs, `input_range`, `parameterization`, `preprocess`, `input_shape`, `mask` and
     `initial_images` are dicts by input name.
 
     Attributes:
@@ -91,7 +95,9 @@ class Maximizer:
         labels: Sequence[str] | None = None,
         preprocess: Any = None,
         copies: int | None = None,
+        antithetic: bool = False,
         canvas: tuple[int, int] | None = None,
+        mask: Any = None,
         compile: Literal["plain", False] = "plain",
         precision: Literal["float32", "float64"] | None = None,
         device: str | None = None,
@@ -101,8 +107,8 @@ class Maximizer:
     ) -> None:
         given = build.Arguments(
             model, Logit() if objective is None else objective, input_range, regularizers,
-            parameterization, optimizer, gradients, metrics, preprocess, copies, canvas, precision,
-            input_shape, fixed, balance,
+            parameterization, optimizer, gradients, metrics, preprocess, copies, antithetic, canvas,
+            mask, precision, input_shape, fixed, balance,
         )  # fmt: skip
         checks.one_of(compile, "compile", ("plain", False))
         self.labels = _labels(labels)
@@ -181,15 +187,16 @@ class Maximizer:
         every = running.chunk(callback_every, steps, bool(listeners) or keep == "best")
         with self._place():
             seeds = rows.row_seeds(seed, found, count)
-            arguments = rows.arguments(
-                self.problem, found, weight_table, rates, seeds, self._built.fixed
-            )
             initial = {
                 name: tf.constant(
                     np.broadcast_to(value, (count, *value.shape[1:])), self.problem.dtype
                 )
                 for name, value in first.items()
             }
+            kept = self.problem.keep(initial)
+            arguments = rows.arguments(
+                self.problem, found, weight_table, rates, seeds, self._built.fixed, kept
+            )
             params = self.problem.start(seeds, initial)
             self._look(params, arguments, found)
             arguments = self._balanced(params, arguments)
@@ -206,7 +213,7 @@ class Maximizer:
             )
             carry, history, interrupted, stopped = run.go(carry)
             chosen = carry.params if run.best is None else run.best.params
-            pictures = self._loop.images(chosen)
+            pictures = self._loop.images(chosen, arguments)
             scores = self._loop.scores(pictures, arguments).numpy()
         status, messages = ending.judge(
             self.problem, carry, history, steps, interrupted, stopped, self._models()
@@ -285,13 +292,12 @@ class Maximizer:
         weight_table, rates = rows.tables(self.problem, weights, None, span, count)
         with self._place():
             seeds = rows.row_seeds(seed, found, count)
+            given = {name: tf.constant(v, self.problem.dtype) for name, v in first.items()}
             arguments = rows.arguments(
-                self.problem, found, weight_table, rates, seeds, self._built.fixed
-            )
-            params = {
-                entry.name: entry.encode(tf.constant(first[entry.name], self.problem.dtype))
-                for entry in self.problem.inputs
-            }
+                self.problem, found, weight_table, rates, seeds, self._built.fixed,
+                self.problem.keep(given),
+            )  # fmt: skip
+            params = {entry.name: entry.encode(given[entry.name]) for entry in self.problem.inputs}
             self._look(params, arguments, found)
             arguments = self._balanced(params, arguments)
             value, gradient = self._loop.value_and_gradient(params, arguments, step)
@@ -310,7 +316,7 @@ class Maximizer:
 
     def _look(self, params: Any, arguments: Arguments, targets: np.ndarray | None) -> None:
         """Traces the clean score once, and checks what only the model's shapes can tell."""
-        pictures = self._loop.images(params)
+        pictures = self._loop.images(params, arguments)
         if not self._looked:
             self._loop.prepare(pictures, arguments)
         for taps in self.problem.models:

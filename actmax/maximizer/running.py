@@ -110,7 +110,7 @@ class Run:
         return {name: table[:, number] for number, name in enumerate(series)}
 
     def _snapshot(self, carry: Carry, recorded: list[np.ndarray], done: int) -> Snapshot:
-        pictures = self.loop.images(carry.params)
+        pictures = self.loop.images(carry.params, self.arguments)
         return Snapshot(
             step=done,
             steps=self.steps,
@@ -125,7 +125,7 @@ class Run:
         """Keeps, per row, the params with the best mean score over a fixed set of transforms."""
         loop = self.loop
         seeds = random.fold_in(self.arguments.seeds, JUDGE)
-        pictures = loop.images(carry.params)
+        pictures = loop.images(carry.params, self.arguments)
         scores = loop.robust_scores(pictures, self.arguments, seeds).numpy()
         if self.best is None:
             self.best = Best(carry.params, scores)
