@@ -239,10 +239,16 @@ class LowResolutionSum(Parameterization):
 
     def decode(self, params: Params, shape: Shape) -> tf.Tensor:
         images = self.base.decode(params["base"], shape)
+        *others, last = shape[:-1]
+        axis = len(shape) - 1
+        layers, matrices = [], []
         for layer in params["layers"]:
             common = tf.reduce_mean(layer, axis=0, keepdims=True) if self.shared else layer
-            images += _enlarged(common, shape[:-1])
-        return images
+            layers.append(_enlarged(common, tuple(others)))
+            matrices.append(_enlarging(int(layer.shape[axis]), last))
+        # The last axis is the one at full size: one product for all layers side by side.
+        matrix = tf.constant(np.concatenate(matrices, axis=1), images.dtype)
+        return images + along_axis(matrix, tf.concat(layers, axis), axis)
 
     def encode(self, images: tf.Tensor) -> Params:
         shape = tuple(int(size) for size in images.shape[1:])
