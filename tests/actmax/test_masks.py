@@ -269,13 +269,12 @@ def test_antithetic_copies_come_in_pairs(arguments, error, message):
 # A canvas of another size than the model's input.
 
 
-@pytest.mark.parametrize("canvas", [(13, 11), (5, 9), (8, 8)])
 @pytest.mark.parametrize(
-    "parts",
+    ("canvas", "parts"),
     [
-        [RandomBox(0.3, 0.6), Rotate(10)],
-        [RandomCrop((4, 5))],
-        [Pad(2), Jitter(2), RandomCrop((6, 6)), Noise(0.1)],
+        ((13, 11), [RandomBox(0.3, 0.6), Rotate(10)]),
+        ((5, 9), [RandomCrop((4, 5))]),
+        ((8, 8), [Pad(2), Jitter(2), RandomCrop((6, 6)), Noise(0.1)]),
     ],
     ids=["affine", "crop", "mixed"],
 )
