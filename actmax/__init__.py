@@ -47,7 +47,18 @@ if TYPE_CHECKING:
         objective,
     )
     from actmax.optimizers import SGD, Adam, Optimizer, RMSprop
-    from actmax.parameterizations import Blurred, Decorrelated, Fourier, Parameterization, Pixels
+    from actmax.parameterizations import (
+        CPPN,
+        Blurred,
+        Decorrelated,
+        Fourier,
+        Generator,
+        LaplacianPyramid,
+        LowResolutionSum,
+        Maco,
+        Parameterization,
+        Pixels,
+    )
     from actmax.result import RecordError, Result
     from actmax.schedules import Cosine, Exponential, Linear
     from actmax.sweeps import Sweep
@@ -124,8 +135,13 @@ _MODULES = {
     ),
     "actmax.parameterizations": (
         "Blurred",
+        "CPPN",
         "Decorrelated",
         "Fourier",
+        "Generator",
+        "LaplacianPyramid",
+        "LowResolutionSum",
+        "Maco",
         "Parameterization",
         "Pixels",
     ),
@@ -155,6 +171,7 @@ __all__ = [
     "Blurred",
     "Box",
     "CSVLog",
+    "CPPN",
     "Callback",
     "Catalog",
     "CatalogError",
@@ -170,12 +187,16 @@ __all__ = [
     "Fourier",
     "Frames",
     "JSONLines",
+    "Generator",
     "L2Ball",
+    "LaplacianPyramid",
     "Layer",
     "Linear",
     "LogProbability",
     "Logit",
     "MLflow",
+    "LowResolutionSum",
+    "Maco",
     "Margin",
     "Maximizer",
     "ModelFileError",

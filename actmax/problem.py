@@ -18,7 +18,7 @@ from actmax.constraints import Constraint
 from actmax.models import Taps
 from actmax.objectives import Objective
 from actmax.parameterizations import Parameterization
-from actmax.types import GradientFunction, Images, Metric, Params
+from actmax.types import FixedArray, GradientFunction, Images, Metric, Params
 from regularizers import random
 from regularizers.base import Penalty, Transform
 
@@ -38,6 +38,7 @@ class Input:
         preprocess: images in the input range to what the model takes; None for the identity.
         transforms: `(position in the list of regularizers, transform)`.
         composed: the transforms as one function `(images, seeds [T, N, 2], step) -> images`.
+        mask: 1 where the image is optimized, 0 where it is kept, `[H, W]`; None for all of it.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Input:
     preprocess: Callable[[tf.Tensor], tf.Tensor] | None
     transforms: tuple[tuple[int, Transform], ...]
     composed: Composed | None
+    mask: FixedArray | None = None
 
     def start(self, seeds: tf.Tensor, dtype: tf.DType) -> Params:
         """Params before the first step. `[N, 2] ->`."""
@@ -58,9 +60,15 @@ class Input:
         """Params of given images. `[N, ...] ->`."""
         return self.parameterization.encode(self.constraint.invert(images))
 
-    def decode(self, params: Params) -> tf.Tensor:
-        """Images of params. `-> [N, ...]`."""
-        return self.constraint.apply(self.parameterization.decode(params, self.shape))
+    def decode(self, params: Params, kept: Images) -> tf.Tensor:
+        """Images of params, outside of the mask the images kept. `-> [N, ...]`."""
+        images = self.constraint.apply(self.parameterization.decode(params, self.shape))
+        if self.mask is None:
+            return images
+        mask = tf.constant(self.mask.values[..., None], images.dtype)
+        given = kept[self.name]
+        # Chosen, and not only weighted, so that what is kept is kept to the last bit.
+        return tf.where(mask > 0, mask * images + (1 - mask) * given, given)
 
     def project(self, params: Params) -> Params:
         """Params back in the set, where params are images."""
@@ -101,6 +109,7 @@ class Problem:
     optimizer: Any
     copies: int
     dtype: tf.DType
+    antithetic: bool = False
 
     @property
     def series(self) -> tuple[str, ...]:
@@ -112,21 +121,40 @@ class Problem:
         """Params before the first step, from noise or from the images given, inside the set."""
         params = {}
         for position, entry in enumerate(self.inputs):
-            if entry.name in initial:
+            # With a mask, what cannot be encoded starts from noise beside the images kept.
+            if entry.name in initial and (entry.mask is None or entry.parameterization.invertible):
                 first = entry.encode(initial[entry.name])
             else:
                 first = entry.start(random.fold_in(seeds, position), self.dtype)
             params[entry.name] = entry.project(first)
         return params
 
-    def decode(self, params: Params) -> Images:
-        """Images of params: inside the set up to rounding."""
-        return {entry.name: entry.decode(params[entry.name]) for entry in self.inputs}
+    def keep(self, initial: Mapping[str, tf.Tensor]) -> Images:
+        """What masks keep of the start images, by input name. `[N, ...]` each.
 
-    def finish(self, params: Params) -> Images:
+        Raises:
+            ValueError: if an input has a mask and no start image.
+        """
+        masked = [entry for entry in self.inputs if entry.mask is not None]
+        missing = [entry.name for entry in masked if entry.name not in initial]
+        if missing:
+            raise ValueError(
+                checks.message(
+                    f"initial_images of {missing}, of which the mask keeps a part",
+                    "none",
+                    "Give initial_images, or leave mask out.",
+                )
+            )
+        return {entry.name: entry.constraint.clip(initial[entry.name]) for entry in masked}
+
+    def decode(self, params: Params, kept: Images) -> Images:
+        """Images of params: inside the set up to rounding."""
+        return {entry.name: entry.decode(params[entry.name], kept) for entry in self.inputs}
+
+    def finish(self, params: Params, kept: Images) -> Images:
         """Images of params, with rounding over the bounds clipped off."""
         return {
-            entry.name: entry.constraint.clip(entry.decode(params[entry.name]))
+            entry.name: entry.constraint.clip(entry.decode(params[entry.name], kept))
             for entry in self.inputs
         }
 
@@ -155,10 +183,14 @@ class Problem:
     def part_seeds(self, seeds: tf.Tensor) -> tf.Tensor:
         """Seeds of every transform for every copy of every image. `[N, 2] -> [T, K * N, 2]`.
 
-        T counts the transforms of all inputs in turn; copies follow one another.
+        T counts the transforms of all inputs in turn; copies follow one another. Of an antithetic
+        pair the second has the first one's seeds, mirrored (and all have a third number, `[.., 3]`).
         """
         copies = tf.repeat(tf.range(self.copies), tf.shape(seeds)[0])
-        copied = random.fold_in(tf.tile(seeds, [self.copies, 1]), copies)
+        pairs = copies // 2 if self.antithetic else copies
+        copied = random.fold_in(tf.tile(seeds, [self.copies, 1]), pairs)
+        if self.antithetic:
+            copied = random.mirror(copied, copies % 2 == 1)
         positions = [position for entry in self.inputs for position, _ in entry.transforms]
         return random.fold_in(copied[None], tf.constant(positions, tf.int32)[:, None])
 

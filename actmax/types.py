@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -73,6 +74,30 @@ class Snapshot:
     high: Any = None
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class FixedArray:
+    """A read-only array in a field: it compares, hashes and is recorded by value."""
+
+    values: np.ndarray
+
+    def __post_init__(self) -> None:
+        copy = np.array(self.values)
+        copy.flags.writeable = False
+        object.__setattr__(self, "values", copy)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of dtype, shape and bytes."""
+        head = f"{self.values.dtype.str}{self.values.shape}".encode()
+        return hashlib.sha256(head + self.values.tobytes()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FixedArray) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+
 # Arrays of up to this many numbers stand in a record; of larger ones their shape and checksum do.
 _WRITTEN_OUT = 4096
 
@@ -83,6 +108,8 @@ def describe(part: Any) -> Any:
         return part
     if isinstance(part, enum.Enum):
         return part.name
+    if isinstance(part, FixedArray):
+        return {"array": list(part.values.shape), "sha256": part.digest}
     if dataclasses.is_dataclass(part) and not isinstance(part, type):
         fields = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
         return {
@@ -99,7 +126,10 @@ def describe(part: Any) -> Any:
         return part.tolist()
     if isinstance(part, np.ndarray) or (tf.is_tensor(part) and hasattr(part, "numpy")):
         return digest(part)
-    return getattr(part, "__qualname__", None) or type(part).__name__
+    name = getattr(part, "__qualname__", None)
+    if name is None and isinstance(getattr(part, "name", None), str):
+        return {"class": type(part).__name__, "name": part.name}  # a Keras model, for example
+    return name or type(part).__name__
 
 
 def digest(array: Any) -> dict[str, Any]:

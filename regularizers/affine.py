@@ -132,3 +132,79 @@ class Shift(Affine):
         offset = random.uniform(seeds, [2], -limit, limit, dtype)
         linear = tf.eye(2, batch_shape=[tf.shape(seeds)[0]], dtype=dtype)
         return tf.concat([linear, tf.expand_dims(offset, 2)], axis=2)
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomBox(Affine):
+    """Shows a random box of each image at the image's full size. `[N, H, W, C] -> [N, H, W, C]`.
+
+    The box has a side uniform on `(low, high)`, in units of the image's sides, so it keeps their
+    ratio, and lies inside the image. Its centre is normal about the middle with standard deviation
+    `center_std`, moved inside where it must be; or with `center_std=None` uniform over all places
+    at which the box lies inside. Bilinear; a neighbour of other affine transforms in a list is
+    resampled with them, once.
+
+    Args:
+        low: smallest side, above 0 and at most 1; a number or a schedule of the step.
+        high: largest side, at least low and at most 1; a number or a schedule of the step.
+        center_std: standard deviation of the centre, at least 0, in units of the sides; a number, a
+            schedule of the step, or None. The default is that of the MACO code.
+
+    Raises:
+        ValueError: if not 0 < low <= high <= 1, center_std is negative, or images are not of rank 4.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> seeds = tf.constant([[0, 1], [0, 2]])
+        >>> RandomBox(0.2, 0.5)(tf.ones([2, 8, 8, 3]), seeds, tf.constant(0)).shape
+        TensorShape([2, 8, 8, 3])
+
+    Source:
+        Fel et al. 2023, https://arxiv.org/abs/2306.06805; uniform places as in Hamblin et al. 2024,
+        https://arxiv.org/abs/2402.10039.
+    """
+
+    low: Strength
+    high: Strength
+    center_std: Strength | None = 0.15
+
+    def __post_init__(self) -> None:
+        check_strength(self.low, f"low of {self.name}", above=0.0)
+        check_strength(self.high, f"high of {self.name}", above=0.0)
+        if self.center_std is not None:
+            check_strength(self.center_std, f"center_std of {self.name}", at_least=0.0)
+        ends = [end for end in (self.low, self.high) if not callable(end)]
+        if sorted(ends) != ends or any(end > 1 for end in ends):
+            raise ValueError(
+                f"Expected low <= high <= 1 in {self.name}, in units of the image's sides. "
+                f"Received: low={self.low}, high={self.high}. Give the smaller side first."
+            )
+
+    def matrix(self, seeds: tf.Tensor, step: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        raise TypeError(
+            f"Expected the sizes of the images in {self.name}, whose place depends on them. "
+            "Received: none. Call matrix_at."
+        )
+
+    def box(
+        self, seeds: tf.Tensor, step: tf.Tensor, dtype: tf.DType
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Sides, and centres (y, x), in units of the image's sides. `[N, 2], [] -> [N], [N, 2]`."""
+        low, high = value_at(self.low, step, dtype), value_at(self.high, step, dtype)
+        side = random.uniform(random.fold_in(seeds, 0), [], low, high, dtype)
+        half = tf.minimum(side / 2, 0.5)[:, None]
+        places = random.fold_in(seeds, 1)
+        if self.center_std is None:
+            return side, random.uniform(places, [2], half, 1 - half, dtype)
+        spread = value_at(self.center_std, step, dtype)
+        centre = 0.5 + random.normal(places, [2], 0.0, spread, dtype)
+        return side, tf.clip_by_value(centre, half, 1 - half)
+
+    def matrix_at(
+        self, sizes: tuple[int, int], seeds: tf.Tensor, step: tf.Tensor, dtype: tf.DType
+    ) -> tf.Tensor:
+        side, centre = self.box(seeds, step, dtype)
+        zero = tf.zeros_like(side)
+        offset = (centre - 0.5) * tf.constant(sizes, dtype)
+        linear = _linear([[side, zero], [zero, side]])
+        return linear + tf.pad(offset[:, :, None], [[0, 0], [0, 0], [2, 0]])

@@ -134,6 +134,18 @@ def spatial_axes(images: tf.Tensor) -> tuple[int, ...]:
     return tuple(range(1, images.shape.rank - 1))
 
 
+def check_spatial(images: tf.Tensor, owner: str, at_least: int = 1) -> tuple[int, ...]:
+    """Spatial axes, of which there must be some: `[N, H, W, C] -> (1, 2)`."""
+    image_sizes(images, owner)
+    axes = spatial_axes(images)
+    if len(axes) < at_least:
+        raise ValueError(
+            f"Expected images with at least {at_least} spatial axes, [N, ..., C], in {owner}. "
+            f"Received shape {images.shape}. Leave it out for inputs without them."
+        )
+    return axes
+
+
 def image_axes(images: tf.Tensor) -> tuple[int, ...]:
     """All axes but the first: `[N, H, W, C] -> (1, 2, 3)`."""
     return tuple(range(1, images.shape.rank))
@@ -207,7 +219,8 @@ class Transform(Regularizer, abc.ABC):
         Args:
             images: `[N, ...]`.
             seeds: int32 `[N, 2]`, already folded with the row's seed, the step, the copy and the
-                position of this transform in the list: draw from them and from nothing else.
+                position of this transform in the list: draw from them and from nothing else. For
+                antithetic copies `[N, 3]`: draws of `regularizers.random` follow the third number.
             step: int32 `[]`, for strengths that are schedules.
         """
 

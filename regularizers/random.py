@@ -37,6 +37,37 @@ def _mix(x: tf.Tensor) -> tf.Tensor:
     return xor(x, shift(x, tf.constant(16, tf.int64)))
 
 
+def mirror(seeds: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
+    """Seeds whose draws are the opposite of those of the seeds given. `[N, 2], [N] -> [N, 3]`.
+
+    A uniform or whole-numbered draw x on (low, high) becomes `low + high - x`, a normal one
+    `2 mean - x`: antithetic variates, whose pairs have a mean without noise (Hammersley and Morton,
+    1956, https://doi.org/10.1017/S0305004100031455). Those draws follow the third number, `bits` do
+    not, and `fold_in` hands it on.
+
+    Args:
+        seeds: int32 `[N, 2]`.
+        chosen: bool `[N]`, True for the rows to mirror.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from regularizers import random
+        >>> pair = random.mirror(tf.constant([[3, 4], [3, 4]]), tf.constant([False, True]))
+        >>> float(tf.reduce_sum(random.uniform(pair, [], -1.0, 1.0)))
+        0.0
+    """
+    return tf.concat([seeds[..., :2], tf.cast(chosen, tf.int32)[..., None]], axis=-1)
+
+
+def _mirrored(seeds: tf.Tensor, values: tf.Tensor, opposite: tf.Tensor) -> tf.Tensor:
+    """The opposite values in the rows whose seeds ask for it. `[N, 2 or 3], [N, ...] -> [N, ...]`."""
+    if seeds.shape[-1] == 2:
+        return values
+    ones = tf.ones([tf.rank(values) - 1], tf.int32)
+    flags = tf.reshape(seeds[:, 2] > 0, tf.concat([tf.shape(seeds)[:1], ones], axis=0))
+    return tf.where(flags, opposite, values)
+
+
 def _words(seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     words = tf.bitwise.bitwise_and(tf.cast(seeds, tf.int64), _MASK)
     return words[..., 0], words[..., 1]
@@ -53,7 +84,7 @@ def fold_in(seeds: tf.Tensor, value: Any) -> tf.Tensor:
     """New seeds from seeds and an integer. `[..., N, 2], [] or [..., N] -> [..., N, 2]`.
 
     Args:
-        seeds: int32 `[N, 2]`, or several such lists.
+        seeds: int32 `[N, 2]`, or several such lists; `[N, 3]` of mirrored ones stays so.
         value: an integer, one for all rows or one for each; it broadcasts.
 
     Example:
@@ -69,7 +100,11 @@ def fold_in(seeds: tf.Tensor, value: Any) -> tf.Tensor:
     counter = 0x80000000 + 2 * value[..., None] + tf.constant([0, 1], tf.int64)
     words = _hash(first[..., None], second[..., None], counter)
     # To the signed range, which is what int32 can hold.
-    return tf.cast(words - 0x80000000, tf.int32)
+    folded = tf.cast(words - 0x80000000, tf.int32)
+    if seeds.shape[-1] == 2:
+        return folded
+    flags = tf.broadcast_to(seeds[..., 2:], tf.concat([tf.shape(folded)[:-1], [1]], axis=0))
+    return tf.concat([folded, flags], axis=-1)
 
 
 def bits(seeds: tf.Tensor, shape: Shape) -> tf.Tensor:
@@ -105,7 +140,8 @@ def uniform(
     wide = _wide(dtype)
     fraction = tf.cast(tf.bitwise.right_shift(bits(seeds, shape), tf.constant(8, tf.int64)), wide)
     low, high = _number(low, wide), _number(high, wide)
-    return tf.cast(low + (high - low) * (fraction * tf.cast(2.0**-24, wide)), dtype)
+    values = low + (high - low) * (fraction * tf.cast(2.0**-24, wide))
+    return tf.cast(_mirrored(seeds, values, (low + high) - values), dtype)
 
 
 def _number(value: Any, dtype: tf.DType) -> tf.Tensor:
@@ -127,7 +163,8 @@ def integers(seeds: tf.Tensor, shape: Shape, low: Any, high: Any) -> tf.Tensor:
     low, high = tf.cast(low, tf.int64), tf.cast(high, tf.int64)
     draw = tf.bitwise.right_shift(bits(seeds, shape), tf.constant(8, tf.int64))
     scaled = tf.bitwise.right_shift(draw * (high - low + 1), tf.constant(24, tf.int64))
-    return tf.cast(low + scaled, tf.int32)
+    values = tf.cast(low + scaled, tf.int32)
+    return _mirrored(seeds, values, tf.cast(low + high, tf.int32) - values)
 
 
 def normal(
@@ -152,7 +189,8 @@ def normal(
     pairs = (count + 1) // 2
     # Whole vectors of lanes for every row: the tail of an array is rounded by other code.
     lanes = [(pairs + LANES - 1) // LANES * LANES]
-    radius_seeds, angle_seeds = fold_in(seeds, 0), fold_in(seeds, 1)
+    plain = seeds[..., :2]
+    radius_seeds, angle_seeds = fold_in(plain, 0), fold_in(plain, 1)
     # 1 - u lies in (0, 1], so the logarithm is finite; the largest draw is 5.77 deviations.
     radius = tf.sqrt(-2.0 * tf.math.log(1.0 - uniform(radius_seeds, lanes, dtype=wide)))
     angle = uniform(angle_seeds, lanes, high=2.0 * math.pi, dtype=wide)
@@ -162,7 +200,7 @@ def normal(
     values = tf.reshape(values, tf.concat([tf.shape(seeds)[:1], shape], axis=0))
     if static is not None:
         values.set_shape([seeds.shape[0], *(int(size) for size in static)])
-    return tf.cast(_number(mean, wide) + values, dtype)
+    return tf.cast(_number(mean, wide) + _mirrored(seeds, values, -values), dtype)
 
 
 def by_row(function: Callable[[tf.Tensor], tf.Tensor], values: tf.Tensor) -> tf.Tensor:

@@ -14,25 +14,30 @@ from typing import Any, ClassVar
 import tensorflow as tf
 
 from regularizers import random
-from regularizers.affine import Rotate, Scale, Shift
+from regularizers.affine import RandomBox, Rotate, Scale, Shift
 from regularizers.base import (
     Strength,
     Transform,
     check_number,
+    check_spatial,
     check_strength,
     image_sizes,
-    spatial_axes,
     value_at,
 )
+from regularizers.color import ColorShift
+from regularizers.crop import RandomCrop
 from regularizers.warp import Affine, compose, coordinate_dtype
 
 __all__ = [
     "Affine",
     "Blur",
+    "ColorShift",
     "Flip",
     "Jitter",
     "Noise",
     "Pad",
+    "RandomBox",
+    "RandomCrop",
     "Rotate",
     "Scale",
     "Shift",
@@ -79,21 +84,9 @@ class Jitter(Transform):
 
     def __call__(self, images: tf.Tensor, seeds: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         images = tf.convert_to_tensor(images)
-        axes = _check_spatial(images, self.name)
+        axes = check_spatial(images, self.name)
         limit = tf.cast(tf.round(value_at(self.pixels, step, tf.float32)), tf.int32)
         return roll(images, random.integers(seeds, [len(axes)], -limit, limit))
-
-
-def _check_spatial(images: tf.Tensor, owner: str, at_least: int = 1) -> tuple[int, ...]:
-    """Spatial axes, of which there must be some."""
-    image_sizes(images, owner)
-    axes = spatial_axes(images)
-    if len(axes) < at_least:
-        raise ValueError(
-            f"Expected images with at least {at_least} spatial axes, [N, ..., C], in {owner}. "
-            f"Received shape {images.shape}. Leave it out for inputs without them."
-        )
-    return axes
 
 
 def roll(images: tf.Tensor, shifts: tf.Tensor) -> tf.Tensor:
@@ -163,7 +156,7 @@ class Flip(Transform):
     def __call__(self, images: tf.Tensor, seeds: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         images = tf.convert_to_tensor(images)
         back = 1 if self.axis == "horizontal" else 2
-        axis = _check_spatial(images, f"{self.name} ({self.axis})", at_least=back)[-back]
+        axis = check_spatial(images, f"{self.name} ({self.axis})", at_least=back)[-back]
         chosen = random.integers(seeds, [1] * (images.shape.rank - 1), 0, 1) > 0
         return tf.where(chosen, tf.reverse(images, [axis]), images)
 
@@ -248,7 +241,7 @@ class Pad(Transform):
 
     def __call__(self, images: tf.Tensor, seeds: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         images = tf.convert_to_tensor(images)
-        axes = _check_spatial(images, self.name)
+        axes = check_spatial(images, self.name)
         pixels = int(self.pixels)
         if not isinstance(self.value, str):
             value = value_at(self.value, step, images.dtype)
@@ -301,7 +294,7 @@ class Blur(Transform):
 
     def __call__(self, images: tf.Tensor, seeds: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         images = tf.convert_to_tensor(images)
-        axes = _check_spatial(images, self.name)
+        axes = check_spatial(images, self.name)
         dtype = coordinate_dtype(images)
         sigma = value_at(self.sigma, step, dtype)
         result = tf.cast(images, dtype)

@@ -31,10 +31,19 @@ class Affine(Transform):
         from the centre of the image.
         """
 
+    def matrix_at(
+        self, sizes: tuple[int, int], seeds: tf.Tensor, step: tf.Tensor, dtype: tf.DType
+    ) -> tf.Tensor:
+        """`matrix` for images of sizes `(H, W)`: override it where the map depends on them."""
+        del sizes
+        return self.matrix(seeds, step, dtype)
+
     def __call__(self, images: tf.Tensor, seeds: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         images = tf.convert_to_tensor(images)
         check_rank(images, self.name)
-        return resample(images, self.matrix(seeds, step, coordinate_dtype(images)))
+        height, width, _ = image_sizes(images, self.name)
+        matrix = self.matrix_at((height, width), seeds, step, coordinate_dtype(images))
+        return resample(images, matrix)
 
 
 def check_rank(images: tf.Tensor, owner: str) -> None:
@@ -185,8 +194,9 @@ def compose(transforms: Sequence[Transform]) -> Composed:
             members = [(transforms[index], seeds[index]) for index in run]
             check_rank(images, members[0][0].name)
             dtype = coordinate_dtype(images)
+            height, width, _ = image_sizes(images, members[0][0].name)
             matrices = [
-                member.matrix(own, step, dtype)
+                member.matrix_at((height, width), own, step, dtype)
                 for member, own in members
                 if isinstance(member, Affine)
             ]

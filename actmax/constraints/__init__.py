@@ -6,7 +6,7 @@ needs a constraint that maps, such as `Sigmoid`.
 
 from actmax.constraints.base import Bound, Constraint, Intersection
 from actmax.constraints.norms import Contrast, L2Ball, PixelBall
-from actmax.constraints.ranges import Box, Sigmoid, Unbounded, from_range, width
+from actmax.constraints.ranges import Box, Rescale, Sigmoid, Unbounded, from_range, width
 
 __all__ = [
     "Bound",
@@ -16,6 +16,7 @@ __all__ = [
     "Intersection",
     "L2Ball",
     "PixelBall",
+    "Rescale",
     "Sigmoid",
     "Unbounded",
     "from_range",

@@ -25,6 +25,8 @@ class Constraint(abc.ABC):
     """
 
     projects: ClassVar[bool] = True
+    # True if the set is one of values, each on its own, so that parts of two of its images make a third.
+    by_value: ClassVar[bool] = False
 
     @property
     def convex(self) -> bool:

@@ -30,6 +30,8 @@ class Box(Constraint):
         [[0.0, 0.5, 1.0]]
     """
 
+    by_value: ClassVar[bool] = True
+
     lower: Bound = 0.0
     upper: Bound = 1.0
 
@@ -63,6 +65,7 @@ class Sigmoid(Constraint):
     """
 
     projects: ClassVar[bool] = False
+    by_value: ClassVar[bool] = True
 
     lower: Bound = 0.0
     upper: Bound = 1.0
@@ -102,10 +105,53 @@ class Sigmoid(Constraint):
 
 
 @dataclasses.dataclass(frozen=True)
+class Rescale(Constraint):
+    """`low + (high - low) * (raw - a) / (b - a)`, clipped: images of one range `(a, b)` in another.
+
+    It stands where a parameterization makes images of a range of its own, as a generator does.
+
+    Args:
+        lower: a number or one per channel.
+        upper: likewise, above `lower`.
+        source: the range `(a, b)` of the raw images.
+    """
+
+    projects: ClassVar[bool] = False
+    by_value: ClassVar[bool] = True
+
+    lower: Bound = 0.0
+    upper: Bound = 1.0
+    source: tuple[float, float] = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        check_order(self.lower, self.upper)
+        check_order(*self.source)
+
+    @property
+    def low(self) -> Bound:
+        return self.lower
+
+    @property
+    def high(self) -> Bound:
+        return self.upper
+
+    def apply(self, images: tf.Tensor) -> tf.Tensor:
+        low, high = as_bound(self.lower, images.dtype), as_bound(self.upper, images.dtype)
+        first, last = (tf.constant(end, images.dtype) for end in self.source)
+        return self.clip(low + (high - low) * ((images - first) / (last - first)))
+
+    def invert(self, images: tf.Tensor) -> tf.Tensor:
+        low, high = as_bound(self.lower, images.dtype), as_bound(self.upper, images.dtype)
+        first, last = (tf.constant(end, images.dtype) for end in self.source)
+        return first + (last - first) * ((images - low) / (high - low))
+
+
+@dataclasses.dataclass(frozen=True)
 class Unbounded(Constraint):
     """All images: no constraint. The objective must be bounded by its penalties."""
 
     projects: ClassVar[bool] = False
+    by_value: ClassVar[bool] = True
 
 
 def from_range(input_range: Any) -> Constraint:

@@ -51,6 +51,7 @@ class Arguments(NamedTuple):
     rates: tf.Tensor  # [1 or steps, 1 or N]
     seeds: tf.Tensor  # int32 [N, 2]
     fixed: Images  # by name, [1 or N, ...]
+    kept: Images  # of masked inputs, what the mask keeps, by name, [N, ...]
 
 
 class Evaluation(NamedTuple):
@@ -115,9 +116,9 @@ class Loop:
             return self._run(carry, arguments, *bounds)
         return self._compile("run", self._run, carry, arguments, *bounds)
 
-    def images(self, params: Params) -> Images:
+    def images(self, params: Params, arguments: Arguments) -> Images:
         """Images of params, inside the set."""
-        return self._compile("images", self.problem.finish, params)
+        return self._compile("images", self.problem.finish, params, arguments.kept)
 
     def prepare(self, images: Images, arguments: Arguments) -> None:
         """Traces the clean scores and the penalties' gradients once, without running them.
@@ -189,7 +190,7 @@ class Loop:
 
     def _sensitivity(self, params: Params, arguments: Arguments, draws: tf.Tensor) -> tf.Tensor:
         seeds = self.problem.part_seeds(arguments.seeds)
-        images = self.problem.decode(params)
+        images = self.problem.decode(params, arguments.kept)
 
         def add(draw: tf.Tensor, total: Images) -> tuple[tf.Tensor, Images]:
             _, ascent = self._ascend(images, arguments, seeds, draw)
@@ -233,7 +234,7 @@ class Loop:
         weights = arguments.weights[:, tf.minimum(step, tf.shape(arguments.weights)[1] - 1)]
         with tf.GradientTape(watch_accessed_variables=False) as decode_tape:
             decode_tape.watch(params)
-            images = problem.decode(params)
+            images = problem.decode(params, arguments.kept)
         score, ascent = self._ascend(images, arguments, seeds, step)
         with tf.GradientTape(watch_accessed_variables=False) as penalty_tape:
             penalty_tape.watch(images)

@@ -34,7 +34,9 @@ class Arguments:
     metrics: Any
     preprocess: Any
     copies: Any
+    antithetic: Any
     canvas: Any
+    mask: Any
     precision: Any
     input_shape: Any
     fixed: Any
@@ -78,6 +80,7 @@ def build(arguments: Arguments) -> Built:
     regularizers = parts.regularizers(recipe.regularizers, [spec.name for spec in free])
     wanted = _by_input(recipe.parameterization, free, "parameterization")
     preprocess = _by_input(arguments.preprocess, free, "preprocess")
+    masks = _by_input(arguments.mask, free, "mask")
     inputs = tuple(
         _input(
             spec,
@@ -86,12 +89,14 @@ def build(arguments: Arguments) -> Built:
             ranges[spec.name],
             explicit[spec.name],
             preprocess.get(spec.name),
+            masks.get(spec.name),
             regularizers,
         )
         for spec in free
     )
     objective = as_objective(arguments.objective)
     checks.one_of(recipe.balance, "balance", (None, True, False))
+    copies = checks.integer(recipe.copies, "copies", low=1)
     problem = Problem(
         models=tuple(Taps(member, objective.layers) for member in members),
         objective=objective,
@@ -100,7 +105,8 @@ def build(arguments: Arguments) -> Built:
         gradients=parts.functions(arguments.gradients, "gradients"),
         metrics=parts.metrics(arguments.metrics, regularizers),
         optimizer=parts.optimizer(recipe.optimizer),
-        copies=checks.integer(recipe.copies, "copies", low=1),
+        copies=copies,
+        antithetic=parts.antithetic(arguments.antithetic, copies),
         dtype=dtype,
     )
     return Built(problem, fixed, bool(recipe.balance), chosen)
@@ -307,6 +313,7 @@ def _input(
     constraint: constraints.Constraint,
     explicit: bool,
     preprocess: Any,
+    mask: Any,
     regularizers: Sequence[tuple[int, str, Regularizer]],
 ) -> Input:
     if not isinstance(parameterization, Parameterization):
@@ -328,7 +335,21 @@ def _input(
                     "Use actmax.Sigmoid(low, high), or actmax.Pixels() with this constraint.",
                 )
             )
-        constraint = constraints.Sigmoid(constraint.low, constraint.high)
+        if parameterization.image_range is None:
+            constraint = constraints.Sigmoid(constraint.low, constraint.high)
+        else:
+            constraint = constraints.Rescale(
+                constraint.low, constraint.high, parameterization.image_range
+            )
+    elif parameterization.image_range is not None and constraint.low is not None:
+        raise ValueError(
+            checks.message(
+                f"a pair as the input range of {type(parameterization).__name__}, whose images have a "
+                "range already",
+                f"{constraint!r}",
+                "Give (low, high), or the parameterization no range.",
+            )
+        )
     transforms = tuple(
         (position, part)
         for position, name, part in regularizers
@@ -337,5 +358,5 @@ def _input(
     composed = compose([part for _, part in transforms]) if transforms else None
     return Input(
         spec.name, shape, tuple(spec.shape or ()), parameterization, constraint, preprocess,
-        transforms, composed,
+        transforms, composed, parts.mask(mask, spec.name, shape, constraint),
     )  # fmt: skip

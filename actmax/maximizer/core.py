@@ -28,7 +28,7 @@ from actmax.maximizer.record import record
 from actmax.objectives import Logit
 from actmax.result import Result
 from actmax.sweeps import Sweep
-from actmax.types import digest
+from actmax.types import Images, digest
 
 # Draws of the transforms over which the score's pull is averaged, for balance=True.
 _DRAWS = 8
@@ -58,7 +58,11 @@ class Maximizer:
         labels: names of the classes, so that targets can be names.
         preprocess: images in the input range to what the model takes.
         copies: number of transformed copies per image and step, whose scores are averaged.
+        antithetic: True to draw copies in mirrored pairs: what copy 2k is shifted, turned or made
+            noisy by, copy 2k + 1 is by the opposite, so that a pair's mean displacement is 0.
         canvas: `(height, width)` of the image if it is not the model's size.
+        mask: array `[H, W]` of the image's size, 1 where it is optimized, 0 where it stays
+            `initial_images`, to the byte, and between 0 and 1 a blend of both.
         compile: "plain", or False to run eagerly, for debugging.
         precision: "float32" or "float64", of images, penalties and optimizer. None for the model's.
         device: a TensorFlow device name such as "GPU:0"; None for TensorFlow's choice.
@@ -68,7 +72,7 @@ class Maximizer:
             over its values of the score's gradient at the start. Such a weight means the same for a
             weak unit and a strong one, and for every model. None for False, or the default recipe's.
 
-    For several inputs, `input_range`, `parameterization`, `preprocess`, `input_shape` and
+    For several inputs, `input_range`, `parameterization`, `preprocess`, `input_shape`, `mask` and
     `initial_images` are dicts by input name.
 
     Attributes:
@@ -100,7 +104,9 @@ class Maximizer:
         labels: Sequence[str] | None = None,
         preprocess: Any = None,
         copies: int | None = None,
+        antithetic: bool = False,
         canvas: tuple[int, int] | None = None,
+        mask: Any = None,
         compile: Literal["plain", False] = "plain",
         precision: Literal["float32", "float64"] | None = None,
         device: str | None = None,
@@ -110,8 +116,8 @@ class Maximizer:
     ) -> None:
         arguments = build.Arguments(
             model, Logit() if objective is None else objective, input_range, regularizers,
-            parameterization, optimizer, gradients, metrics, preprocess, copies, canvas, precision,
-            input_shape, fixed, balance,
+            parameterization, optimizer, gradients, metrics, preprocess, copies, antithetic, canvas,
+            mask, precision, input_shape, fixed, balance,
         )  # fmt: skip
         checks.one_of(compile, "compile", ("plain", False))
         self.labels = looking.labels(labels)
@@ -203,11 +209,13 @@ class Maximizer:
         every = running.chunk(callback_every, steps, chunked)
         with self._place():
             seeds = rows.row_seeds(seed, found, count)
+            initial = rows.spread(first, count, self.problem.dtype)
+            kept = self.problem.keep(initial)
             arguments = rows.arguments(
-                self.problem, found, weight_table, rates, seeds, self._built.fixed
+                self.problem, found, weight_table, rates, seeds, self._built.fixed, kept
             )
-            params = self.problem.start(seeds, rows.spread(first, count, self.problem.dtype))
-            self._look(params, arguments, found)
+            params = self.problem.start(seeds, initial)
+            self._look(self._loop.images(params, arguments), arguments, found)
             arguments = self._balanced(params, arguments)
             call = {
                 "steps": steps,
@@ -221,13 +229,13 @@ class Maximizer:
             config = record(self._built, self._compile, self._device, call)
             carry = self._loop.begin(params)
             run = running.Run(
-                self._loop, arguments, found, self._names(found), steps, every, listeners,
+                self._loop, arguments, found, looking.names(self.labels, found), steps, every, listeners,
                 keep == "best",
             )  # fmt: skip
             with resuming.resumed(checkpoint, run, carry, config) as begun:
                 state = run.go(begun)
             chosen = state.carry if state.best is None else state.best
-            pictures = self._loop.images(chosen.params)
+            pictures = self._loop.images(chosen.params, arguments)
             scores = self._loop.scores(pictures, arguments).numpy()
         history = run.history(state)
         status, messages = ending.judge(
@@ -241,7 +249,7 @@ class Maximizer:
             messages=messages,
             steps=state.carry.done.numpy(),
             targets=found,
-            labels=self._names(found),
+            labels=looking.names(self.labels, found),
             low={entry.name: entry.constraint.low for entry in self.problem.inputs},
             high={entry.name: entry.constraint.high for entry in self.problem.inputs},
             config=config,
@@ -278,8 +286,9 @@ class Maximizer:
         step = checks.integer(step, "step")
         span = step + 1 if steps is None else checks.integer(steps, "steps", low=step + 1)
         with self._place():
-            params, arguments, found = given.prepare(self, images, targets, weights, seed, span)
-            self._look(params, arguments, found)
+            pictures, arguments, found = given.prepare(self, images, targets, weights, seed, span)
+            params = {each.name: each.encode(pictures[each.name]) for each in self.problem.inputs}
+            self._look(self._loop.images(params, arguments), arguments, found)
             arguments = self._balanced(params, arguments)
             value, gradient = self._loop.value_and_gradient(params, arguments, step)
         arrays = tf.nest.map_structure(lambda leaf: leaf.numpy(), gradient)
@@ -302,10 +311,10 @@ class Maximizer:
         draws = checks.integer(draws, "draws", low=1)
         count = max(len(value) for value in rows.start_images(images, self.problem.inputs).values())
         with self._place():
-            _, arguments, found = given.prepare(self, images, targets, None, [seed] * count, 1)
-            named = images if isinstance(images, Mapping) else {self.problem.inputs[0].name: images}
-            pictures = {n: tf.constant(value, self.problem.dtype) for n, value in named.items()}
-            self._look(self.problem.start(arguments.seeds, {}), arguments, found)
+            pictures, arguments, found = given.prepare(
+                self, images, targets, None, [seed] * count, 1
+            )
+            self._look(pictures, arguments, found)
             return given.robust_scores(self._loop, pictures, arguments, draws)
 
     def sweep(
@@ -377,9 +386,8 @@ class Maximizer:
     def _models(self) -> list[Any]:
         return [taps.model for taps in self.problem.models]
 
-    def _look(self, params: Any, arguments: Arguments, targets: np.ndarray | None) -> None:
+    def _look(self, pictures: Images, arguments: Arguments, targets: np.ndarray | None) -> None:
         """Traces the clean score once, and checks what only the model's shapes can tell."""
-        pictures = self._loop.images(params)
         if not self._looked:
             self._loop.prepare(pictures, arguments)
         for taps in self.problem.models:
@@ -389,8 +397,3 @@ class Maximizer:
         if not self._looked:
             looking.warn_of_probabilities(self.problem, pictures, arguments)
         self._looked = True
-
-    def _names(self, targets: np.ndarray | None) -> tuple[str, ...] | None:
-        if self.labels is None or targets is None or targets.ndim != 1:
-            return None
-        return tuple(self.labels[t] if t < len(self.labels) else str(t) for t in targets)

@@ -11,7 +11,7 @@ from actmax import checks
 from actmax.loop import Arguments
 from actmax.maximizer import rows
 from actmax.maximizer.running import JUDGE
-from actmax.types import Params
+from actmax.types import Images
 from regularizers import random
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 def prepare(
     maximizer: Maximizer, images: Any, targets: Any, weights: Any, seed: Any, span: int
-) -> tuple[Params, Arguments, np.ndarray | None]:
-    """Params that encode the images, the run's tensors, and checked targets."""
+) -> tuple[Images, Arguments, np.ndarray | None]:
+    """The images by input, the run's tensors, and checked targets."""
     problem = maximizer.problem
     first = rows.start_images(images, problem.inputs)
     missing = sorted({entry.name for entry in problem.inputs} - set(first))
@@ -36,17 +36,14 @@ def prepare(
             )
     table, rates = rows.tables(problem, weights, None, span, count)
     seeds = rows.row_seeds(seed, found, count)
-    arguments = rows.arguments(problem, found, table, rates, seeds, maximizer.fixed)
-    params = {
-        entry.name: entry.encode(tf.constant(first[entry.name], problem.dtype))
-        for entry in problem.inputs
-    }
-    return params, arguments, found
+    given = {name: tf.constant(value, problem.dtype) for name, value in first.items()}
+    arguments = rows.arguments(
+        problem, found, table, rates, seeds, maximizer.fixed, problem.keep(given)
+    )
+    return given, arguments, found
 
 
-def robust_scores(
-    loop: Any, images: dict[str, Any], arguments: Arguments, draws: int
-) -> np.ndarray:
+def robust_scores(loop: Any, images: Images, arguments: Arguments, draws: int) -> np.ndarray:
     """Mean scores over `draws` fixed draws of the transforms, equal for every row. `[N]`."""
     first = random.fold_in(arguments.seeds, JUDGE)
     scores = [

@@ -83,3 +83,10 @@ def labels(names: Any) -> tuple[str, ...] | None:
     if not listed or not all(isinstance(label, str) for label in names):
         raise TypeError(checks.message("labels to be a list of names", repr(names)[:80]))
     return tuple(names)
+
+
+def names(labels: tuple[str, ...] | None, targets: np.ndarray | None) -> tuple[str, ...] | None:
+    """The label of every row's target; None where there are none."""
+    if labels is None or targets is None or targets.ndim != 1:
+        return None
+    return tuple(labels[t] if t < len(labels) else str(t) for t in targets)

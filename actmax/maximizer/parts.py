@@ -6,8 +6,12 @@ import collections
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from actmax import checks
+from actmax.constraints import Constraint
 from actmax.optimizers import KerasOptimizer, Optimizer
+from actmax.types import FixedArray
 from regularizers.base import Penalty, Regularizer
 
 
@@ -99,6 +103,63 @@ def metrics(
             checks.message("metrics with names of their own", f"{clash}, already taken")
         )
     return tuple(value.items())
+
+
+def mask(
+    value: Any, name: str, shape: tuple[int, ...], constraint: Constraint
+) -> FixedArray | None:
+    """A checked mask `[H, W]` of one input; None for none.
+
+    Raises:
+        TypeError: if it is no array of numbers.
+        ValueError: if it is not of the image's size, leaves 0 .. 1 or is 0 everywhere, or if a part
+            of an image in the set and a part of another may make one outside of it.
+    """
+    if value is None:
+        return None
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(checks.message("mask to be an array of numbers", f"dtype {array.dtype}"))
+    wanted = shape[:-1]
+    if array.shape != wanted or not wanted:
+        raise ValueError(
+            checks.message(
+                f"a mask of shape {wanted}, that of the images of {name!r} without channels",
+                f"shape {array.shape}",
+                "It is one for all images and channels.",
+            )
+        )
+    array = checks.finite(array.astype(np.float64), "mask")
+    if array.min() < 0 or array.max() > 1 or array.max() == 0:
+        raise ValueError(
+            checks.message(
+                "a mask of values in 0 .. 1, not all 0",
+                f"values in {array.min():g} .. {array.max():g}",
+                "1 is optimized, 0 is kept.",
+            )
+        )
+    if not constraint.by_value:
+        raise ValueError(
+            checks.message(
+                "with a mask, a constraint on each value by itself",
+                f"{constraint!r}",
+                "Give a pair (low, high), or make the image without a mask.",
+            )
+        )
+    return FixedArray(array)
+
+
+def antithetic(value: Any, copies: int) -> bool:
+    """A checked `antithetic`, which needs pairs of copies."""
+    if not isinstance(value, bool):
+        raise TypeError(checks.message("antithetic to be True or False", repr(value)))
+    if value and copies % 2:
+        raise ValueError(
+            checks.message(
+                "an even number of copies for antithetic pairs", f"copies={copies}", "Add one."
+            )
+        )
+    return value
 
 
 def optimizer(value: Any) -> Any:

@@ -44,6 +44,7 @@ def record(
                 "constraint": describe(entry.constraint),
                 "parameterization": describe(entry.parameterization),
                 "preprocess": describe(entry.preprocess),
+                "mask": describe(entry.mask),
             }
             for entry in problem.inputs
         },
@@ -53,6 +54,7 @@ def record(
         "metrics": [name for name, _ in problem.metrics],
         "optimizer": _optimizer(problem.optimizer),
         "copies": problem.copies,
+        "antithetic": problem.antithetic,
         "balance": built.balance,
         "heads": [dict(taps.heads) for taps in problem.models],
         "precision": problem.dtype.name,

@@ -15,6 +15,7 @@ from actmax import checks, schedules
 from actmax.loop import Arguments
 from actmax.objectives import Kind
 from actmax.problem import Input, Problem
+from actmax.types import Images
 from regularizers import random
 
 
@@ -276,6 +277,7 @@ def arguments(
     rates: tf.Tensor,
     seeds: tf.Tensor,
     fixed: Mapping[str, np.ndarray],
+    kept: Images,
 ) -> Arguments:
     """What stays the same during a run, as tensors."""
     count = int(seeds.shape[0])
@@ -291,4 +293,4 @@ def arguments(
                 checks.message(f"fixed[{name!r}] of 1 or {count} rows", f"{len(value)} rows")
             )
     held = {name: tf.constant(value) for name, value in fixed.items()}
-    return Arguments(given, weights, rates, seeds, held)
+    return Arguments(given, weights, rates, seeds, held, kept)

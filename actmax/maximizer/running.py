@@ -162,14 +162,14 @@ class Run:
         )
 
     def _pictures(self, params: Any) -> Any:
-        pictures = self.loop.images(params)
+        pictures = self.loop.images(params, self.arguments)
         return unwrap({name: value.numpy() for name, value in pictures.items()})
 
     def _judge(self, carry: Carry, best: Best | None) -> Best:
         """Per row, the params with the best mean score over a fixed set of transforms."""
         loop = self.loop
         seeds = random.fold_in(self.arguments.seeds, JUDGE)
-        pictures = loop.images(carry.params)
+        pictures = loop.images(carry.params, self.arguments)
         scores = loop.robust_scores(pictures, self.arguments, seeds).numpy()
         if best is None:
             return Best(carry.params, scores)

@@ -70,9 +70,10 @@ def check_parameterization(
             return parameterization.decode(values, shape)
 
         check_repeat(part, decode, params, [])
-        check_gradient(part, decode, params, [])
+        coupled = parameterization.couples_images
+        check_gradient(part, decode, params, [], coupled=coupled)
         check_graph(part, decode, params, [])
-        if not parameterization.couples_images:
+        if not coupled:
             check_independent(part, decode, params, [])
 
 
@@ -107,7 +108,7 @@ def _check_init(
 def _check_round_trip(
     part: Part, parameterization: Parameterization, shape: tuple[int, ...], dtype: tf.DType
 ) -> None:
-    if type(parameterization).encode is Parameterization.encode:
+    if not parameterization.invertible:
         return
     images = sample_images(shape, dtype)
     with part.trying("round trip", "Leave encode out if there is no inverse."):

@@ -202,8 +202,13 @@ def check_independent(part: Part, function: RowFunction, values: Any, others: An
     )
 
 
-def check_gradient(part: Part, function: RowFunction, values: Any, others: Any) -> None:
-    """The gradient exists, is finite, and equals central differences; values in float64."""
+def check_gradient(
+    part: Part, function: RowFunction, values: Any, others: Any, *, coupled: bool = False
+) -> None:
+    """The gradient exists, is finite, and equals central differences; values in float64.
+
+    Row by row; where rows are `coupled`, in the sum over them, which is what the gradient is of.
+    """
     gradient = gradient_of(function, values, others)
     connected = all(leaf is not None for leaf in tf.nest.flatten(gradient))
     do = "Use operations that have a gradient: not tf.round, integers, NumPy or tf.stop_gradient."
@@ -221,6 +226,8 @@ def check_gradient(part: Part, function: RowFunction, values: Any, others: Any) 
 
         expected = (moved(STEP) - moved(-STEP)) / (2 * STEP)
         received = along(gradient, direction)
+        if coupled:
+            expected, received = tf.reduce_sum(expected), tf.reduce_sum(received)
         largest = tf.maximum(tf.abs(expected), tf.abs(received))
         part.require(
             "gradient",

@@ -16,6 +16,7 @@ import numpy as np
 
 import actmax
 import regularizers
+from tests.conformance.models import decoder, photos
 
 # One image is optimized by each part in this problem.
 TARGETS = [0, 1, 2]
@@ -59,11 +60,27 @@ OBJECTIVES = {
     "function": Entry("objective", lambda: lambda output: output[:, 0], targets=None),
 }
 
+COLORS = {"shapes": [(8, 8, 3)]}
 PARAMETERIZATIONS = {
     "Pixels": Entry("parameterization", actmax.Pixels),
     "Fourier": Entry("parameterization", actmax.Fourier),
     "Blurred": Entry("parameterization", actmax.Blurred),
-    "Decorrelated": Entry("parameterization", actmax.Decorrelated, {"shapes": [(8, 8, 3)]}),
+    "Decorrelated": Entry("parameterization", actmax.Decorrelated, COLORS),
+    "Decorrelated by images": Entry(
+        "parameterization", lambda: actmax.Decorrelated.from_images(photos()), COLORS
+    ),
+    "LaplacianPyramid": Entry("parameterization", lambda: actmax.LaplacianPyramid(3)),
+    "LowResolutionSum": Entry("parameterization", lambda: actmax.LowResolutionSum(factors=(2, 4))),
+    "CPPN": Entry("parameterization", lambda: actmax.CPPN(layers=2, units=8)),
+    "Maco": Entry("parameterization", actmax.Maco),
+    "Maco of images in colors": Entry(
+        "parameterization", lambda: actmax.Decorrelated(actmax.Maco.from_images(photos())), COLORS
+    ),
+    "Generator": Entry(
+        "parameterization",
+        lambda: actmax.Generator(decoder(), output_range=(0, 1), latent_range=(-2, 2)),
+        COLORS,
+    ),
 }
 
 CONVEX = {"convex": True}
@@ -161,6 +178,10 @@ TRANSFORMS = {
     "Noise": Entry("regularizer", lambda: regularizers.Noise(0.05)),
     "Pad": Entry("regularizer", lambda: regularizers.Pad(2)),
     "Blur": Entry("regularizer", lambda: regularizers.Blur(0.7)),
+    "RandomBox": Entry("regularizer", lambda: regularizers.RandomBox(0.4, 0.8)),
+    "RandomBox anywhere": Entry("regularizer", lambda: regularizers.RandomBox(0.4, 0.8, None)),
+    "RandomCrop": Entry("regularizer", lambda: regularizers.RandomCrop((5, 6))),
+    "ColorShift": Entry("regularizer", lambda: regularizers.ColorShift(0.3, 0.1)),
     "transform": Entry(
         "regularizer",
         lambda: regularizers.transform(

@@ -23,3 +23,24 @@ def tiny():
     generator = np.random.default_rng(0)
     model.set_weights([generator.normal(0.0, 0.4, w.shape) for w in model.get_weights()])
     return model
+
+
+def decoder():
+    """A generator of images in (0, 1) from four latents; in float64, so that slopes can be checked."""
+    model = keras.Sequential(
+        [
+            keras.Input([4], dtype="float64"),
+            keras.layers.Dense(int(np.prod(SHAPE)), "sigmoid", dtype="float64"),
+            keras.layers.Reshape(SHAPE, dtype="float64"),
+        ],
+        name="decoder",
+    )
+    generator = np.random.default_rng(1)
+    model.set_weights([generator.normal(0.0, 0.5, w.shape) for w in model.get_weights()])
+    return model
+
+
+def photos():
+    """Images whose channels vary together. `[N, H, W, C]`."""
+    generator = np.random.default_rng(2)
+    return generator.uniform(size=(20, *SHAPE)) @ generator.uniform(size=(SHAPE[-1], SHAPE[-1]))

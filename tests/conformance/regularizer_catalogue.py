@@ -11,12 +11,15 @@ from regularizers import (
     AlphaNorm,
     Blur,
     Bound,
+    ColorShift,
     Flip,
     Jitter,
     LInf,
     LogSum,
     Noise,
     Pad,
+    RandomBox,
+    RandomCrop,
     Rotate,
     Scale,
     Shift,
@@ -78,6 +81,12 @@ TRANSFORMS = (
     Entry(Pad(1, value=0.5), OTHER_RANKS),
     Entry(Blur(1.0)),
     Entry(Blur(0.7), OTHER_RANKS),
+    Entry(RandomBox(0.3, 0.9)),
+    Entry(RandomBox(0.5, 0.5, center_std=None)),
+    Entry(RandomCrop((5, 4))),
+    Entry(RandomCrop((3, 4, 2)), ((4, 5, 6, 2),)),
+    Entry(ColorShift(1.0, 0.5)),
+    Entry(ColorShift(0.5, 0.1), VECTORS),
 )
 CATALOGUE = PENALTIES + TRANSFORMS
 

@@ -1,0 +1,24 @@
+"""Image parameterizations: what the optimizer moves, and how it becomes images."""
+
+from actmax.parameterizations.base import Parameterization
+from actmax.parameterizations.color import IMAGENET_COLORS, Decorrelated
+from actmax.parameterizations.cppn import CPPN
+from actmax.parameterizations.fourier import Fourier
+from actmax.parameterizations.generator import Generator
+from actmax.parameterizations.maco import Maco
+from actmax.parameterizations.pixels import Blurred, Pixels
+from actmax.parameterizations.pyramid import LaplacianPyramid, LowResolutionSum
+
+__all__ = [
+    "Blurred",
+    "CPPN",
+    "Decorrelated",
+    "Fourier",
+    "Generator",
+    "IMAGENET_COLORS",
+    "LaplacianPyramid",
+    "LowResolutionSum",
+    "Maco",
+    "Parameterization",
+    "Pixels",
+]

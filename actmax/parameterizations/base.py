@@ -1,0 +1,82 @@
+"""What a parameterization is: params that the optimizer moves, and how they become images.
+
+Every leaf of params has the leading dimension N. `init` gives zero-mean noise, in units of the range's
+width for `Pixels` and before the constraint's map for the others.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from typing import ClassVar
+
+import tensorflow as tf
+
+from actmax import checks
+from actmax.types import Params
+
+Shape = tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameterization(abc.ABC):
+    """A map from params to raw images.
+
+    Attributes:
+        are_images: True if params are the images themselves, so that a constraint can project them.
+        couples_images: True if one row's params change another row's image.
+    """
+
+    are_images: ClassVar[bool] = False
+    couples_images: ClassVar[bool] = False
+
+    @property
+    def invertible(self) -> bool:
+        """Whether `encode` exists, so that a run can start from given images."""
+        return type(self).encode is not Parameterization.encode
+
+    @property
+    def image_range(self) -> tuple[float, float] | None:
+        """Range of the decoded images where nothing has to map them into one; None for raw images."""
+        return None
+
+    @abc.abstractmethod
+    def init(self, shape: Shape, seed: tf.Tensor, dtype: tf.DType = tf.float32) -> Params:
+        """Params for the first step.
+
+        Args:
+            shape: of one image, `(H, W, C)`, without the batch dimension.
+            seed: int32 `[N, 2]`, one per image.
+            dtype: of the images.
+        """
+
+    @abc.abstractmethod
+    def decode(self, params: Params, shape: Shape) -> tf.Tensor:
+        """Raw images of params, differentiable. `-> [N, *shape]`."""
+
+    def encode(self, images: tf.Tensor) -> Params:
+        """Params whose raw images are `images`. `[N, ...] ->`.
+
+        Raises:
+            ValueError: if this parameterization has no inverse.
+        """
+        raise ValueError(
+            checks.message(
+                "a parameterization that can start from given images",
+                f"{type(self).__name__}, which reaches only some images",
+                "Leave initial_images out, or use actmax.Pixels() or actmax.Fourier().",
+            )
+        )
+
+
+def image_shape(shape: Shape, owner: Parameterization) -> tuple[int, int, int]:
+    """The shape `(H, W, C)` of one image; ValueError for inputs that are no images."""
+    if len(shape) != 3:
+        raise ValueError(
+            checks.message(
+                f"images (H, W, C) for {type(owner).__name__}",
+                f"shape {shape}",
+                "Use actmax.Pixels() for vectors, series and volumes.",
+            )
+        )
+    return shape
