@@ -191,3 +191,14 @@ def test_a_record_tells_a_keras_optimizer_and_the_weights_of_a_sweep(colors):
     assert config["optimizer"]["class"] == "SGD"
     assert config["optimizer"]["learning_rate"] == 0.25
     assert config["call"]["weights"] == {"l2": [0.5, 2.0]}
+
+
+def test_many_maximizers_in_one_program_draw_no_warning_of_retracing(caplog):
+    # TensorFlow warns from the fifth trace of one piece of code on, and every Maximizer has its own trace.
+    for _ in range(7):
+        maximizer = actmax.Maximizer(
+            lambda images: images, input_shape=(2,), input_range=(0, 1), regularizers=[]
+        )
+        maximizer([0], steps=1)
+        assert maximizer.traces == 1
+    assert "retracing" not in caplog.text
