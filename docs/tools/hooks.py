@@ -9,10 +9,9 @@ from __future__ import annotations
 import ast
 import base64
 import json
+import re
 from pathlib import Path
 from typing import Any
-
-from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "docs" / "notebooks"
@@ -21,7 +20,11 @@ NOTEBOOKS = ROOT / "docs" / "notebooks"
 # here gets an area of its own, so that no name is ever missing.
 AREAS = (
     ("Running", "Compile once, run often.", ("actmax.maximizer",)),
-    ("Results", "What a run returns, and how it is drawn and kept.", ("actmax.result", "actmax.images")),
+    (
+        "Results",
+        "What a run returns, and how it is drawn and kept.",
+        ("actmax.result", "actmax.images"),
+    ),
     ("Objectives", "What is maximized.", ("actmax.objectives",)),
     ("Penalties and transforms", "", ("regularizers",)),
     ("Parameterizations", "What the optimizer moves.", ("actmax.parameterizations",)),
@@ -34,7 +37,11 @@ AREAS = (
     ("Callbacks", "Python between compiled steps.", ("actmax.callbacks", "actmax.types")),
     ("Models", "Layers by path, and the models that ship along.", ("actmax.models", "actmax.zoo")),
     ("Checkers", "The laws, tried on anyone's part.", ("actmax.testing", "regularizers.testing")),
-    ("Random numbers", "Draws from seeds, one pair of integers per image.", ("regularizers.random",)),
+    (
+        "Random numbers",
+        "Draws from seeds, one pair of integers per image.",
+        ("regularizers.random",),
+    ),
 )
 
 
@@ -55,7 +62,9 @@ def submodule_names(module: str) -> list[str]:
         return list(literal(file, "__all__"))
     except ValueError:
         kinds = (ast.FunctionDef, ast.ClassDef)
-        defined = [node.name for node in ast.parse(file.read_text("utf-8")).body if isinstance(node, kinds)]
+        defined = [
+            node.name for node in ast.parse(file.read_text("utf-8")).body if isinstance(node, kinds)
+        ]
         return [name for name in defined if not name.startswith("_")]
 
 
@@ -66,7 +75,9 @@ def public_names() -> dict[str, list[str]]:
     for module, names in homes.items():
         found[module] = [f"actmax.{name}" for name in names]
     for name in literal(ROOT / "actmax" / "__init__.py", "_SUBMODULES"):
-        found[f"actmax.{name}"] = [f"actmax.{name}.{inner}" for inner in submodule_names(f"actmax.{name}")]
+        found[f"actmax.{name}"] = [
+            f"actmax.{name}.{inner}" for inner in submodule_names(f"actmax.{name}")
+        ]
     own = []
     for name in literal(ROOT / "regularizers" / "__init__.py", "__all__"):
         place = ROOT / "regularizers" / name
@@ -84,7 +95,9 @@ def reference() -> dict[str, tuple[str, str]]:
     names = public_names()
     placed = {module for _, _, modules in AREAS for module in modules}
     others = tuple(
-        (module.split(".")[-1].capitalize(), "", (module,)) for module in names if module not in placed
+        (module.split(".")[-1].capitalize(), "", (module,))
+        for module in names
+        if module not in placed
     )
     found = {}
     for title, sentence, modules in (*AREAS, *others):
@@ -128,6 +141,8 @@ def on_config(config: Any) -> Any:
 
 def on_files(files: Any, config: Any) -> Any:
     """Adds the pages that are made here."""
+    from mkdocs.structure.files import File  # here: the tests read this module without MkDocs
+
     for path, (_, text) in reference().items():
         files.append(File.generated(config, path, content=text))
     for file in sorted(NOTEBOOKS.glob("*.ipynb")):
@@ -136,3 +151,28 @@ def on_files(files: Any, config: Any) -> Any:
         for name, picture in pictures.items():
             files.append(File.generated(config, f"notebooks/{name}", content=picture))
     return files
+
+
+# What a browser fetches by itself when it shows a page.
+_LOADS = re.compile(
+    r"""<(?:script|img|iframe|source|video|audio|embed)\b[^>]*?\bsrc=["']?(?P<src>[^"'\s>]+)"""
+    r"""|<link\b(?=[^>]*\brel=["']?(?:stylesheet|icon|preload|preconnect|modulepreload))"""
+    r"""[^>]*?\bhref=["']?(?P<href>[^"'\s>]+)"""
+)
+
+
+def foreign(html: str) -> list[str]:
+    """Addresses outside of the site that a page would load by itself."""
+    found = [match["src"] or match["href"] for match in _LOADS.finditer(html)]
+    return [address for address in found if re.match(r"(?:[a-z]+:)?//", address)]
+
+
+def on_post_page(output: str, page: Any, config: Any) -> str:
+    """Refuses a page that would load anything from elsewhere: the site works without a network."""
+    del config
+    if foreign(output):
+        raise ValueError(
+            f"Expected pages that load nothing from elsewhere. Received: {foreign(output)} in "
+            f"{page.file.src_uri}. Put the file into docs/."
+        )
+    return output
