@@ -10,7 +10,7 @@ from actmax.models.detect import (
     detect_range,
     look_like_probabilities,
 )
-from actmax.models.structure import InputSpec, input_specs, is_keras, layer_paths, layers
+from actmax.models.structure import InputSpec, input_specs, is_keras, layer_paths, layers, symbolic
 from actmax.models.taps import Taps, before_head
 
 __all__ = [
@@ -25,4 +25,5 @@ __all__ = [
     "layer_paths",
     "layers",
     "look_like_probabilities",
+    "symbolic",
 ]
