@@ -6,17 +6,19 @@ PYTHON ?= python3
 PYTEST_ARGS ?= -n 2 --dist loadfile
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+DOCS := .venv/.docs
 
 # Only here: what a user of the package sees of TensorFlow's log is the user's to decide.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench docs clean
 
 help:
 	@echo "make demo    ten digits, each what the demo network responds to most, in out/demo"
 	@echo "make test    all tests (PYTEST_ARGS='-m \"not slow\"' for fewer)"
 	@echo "make check   lint, format, types, architecture"
 	@echo "make bench   the benchmarks (BENCH_ARGS=... are passed on)"
+	@echo "make docs    the documentation, in site/"
 	@echo "make clean   remove what the others wrote, except .venv"
 
 demo: $(INSTALLED)
@@ -34,8 +36,12 @@ check: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
+# The banner of the theme about MkDocs 2, which pyproject.toml rules out, is no warning about these pages.
+docs: $(DOCS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis out/demo
+	rm -rf site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis out/demo
 	find actmax regularizers tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # The stamp is written last, so an interrupted installation is taken up again.
@@ -45,4 +51,8 @@ $(INSTALLED): pyproject.toml actmax/_version.py
 	       "Name another one: make PYTHON=python3.12"; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+$(DOCS): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	@touch $@

@@ -72,7 +72,7 @@ def _heads(model: Any, specs: Sequence[Any]) -> dict[str, str]:
 
     if not specs:
         return {"": "not looked up, because the input shape is not known"}
-    output = getattr(model, "output", None)
+    output = models.symbolic(model, "output")
     names = list(output) if isinstance(output, Mapping) else getattr(model, "output_names", [])
     keys = [f"{LOGITS}/{name}" for name in names] if len(names) > 1 else [LOGITS]
     taps = models.Taps(model, keys)

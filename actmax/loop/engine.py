@@ -8,6 +8,7 @@ batch dimension is open, so one trace serves every run of a `Maximizer`.
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -160,7 +161,10 @@ class Loop:
         key = (name, tf.nest.flatten(arguments[0])[0].shape[0] if fixed_rows else None)
         if key not in self._functions:
             signature = [_spec(argument, open_rows=not fixed_rows) for argument in arguments]
-            self._functions[key] = tf.function(function, input_signature=signature, autograph=False)
+            # TensorFlow counts traces by a function's code, so the sixth Maximizer of a program would
+            # be warned of retracing that never happened. A partial has no code, and counts alone.
+            own = functools.partial(function)
+            self._functions[key] = tf.function(own, input_signature=signature, autograph=False)
         return self._functions[key]
 
     def _score(self, images: Images, arguments: Arguments) -> tf.Tensor:

@@ -11,7 +11,7 @@ from actmax.models.detect import (
     look_like_probabilities,
     weights_digest,
 )
-from actmax.models.structure import InputSpec, input_specs, is_keras, layer_paths, layers
+from actmax.models.structure import InputSpec, input_specs, is_keras, layer_paths, layers, symbolic
 from actmax.models.taps import Taps, before_head
 
 __all__ = [
@@ -27,4 +27,5 @@ __all__ = [
     "layers",
     "look_like_probabilities",
     "weights_digest",
+    "symbolic",
 ]

@@ -31,14 +31,25 @@ def is_keras(model: Any) -> bool:
 
 def symbolic_inputs(model: Any) -> Any:
     """Structure of a built Keras model's symbolic inputs, or None if it has none."""
-    inputs = getattr(model, "inputs", None)
+    inputs = symbolic(model, "inputs")
     if not inputs:
         return None
+    # A Sequential that was built but never called has inputs and no input.
+    structure = symbolic(model, "input")
+    if structure is None:
+        return inputs[0] if len(inputs) == 1 else list(inputs)
+    return structure
+
+
+def symbolic(model: Any, name: str) -> Any:
+    """A model's `inputs`, `input` or `output`, or None where it has none yet.
+
+    Keras raises AttributeError for one that was never called, its older versions ValueError.
+    """
     try:
-        return model.input
-    except (AttributeError, ValueError):
-        # A Sequential that was built but never called; older versions of Keras raise ValueError.
-        return inputs[0]
+        return getattr(model, name, None)
+    except ValueError:
+        return None
 
 
 def leaves(structure: Any) -> list[tuple[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -109,7 +110,9 @@ class Taps:
         inner = [name for name in names if not name.startswith(":")]
         known = layers(model) if inner else {}
         self._layers = {split(name)[0]: find_layer(model, name, known) for name in inner}
-        self._graph = tf.function(self._collect, autograph=False, reduce_retracing=True)
+        # A partial, because TensorFlow warns of retracing by a method's code, not by its instance.
+        own = functools.partial(self._collect)
+        self._graph = tf.function(own, autograph=False, reduce_retracing=True)
 
     def __call__(self, inputs: Inputs) -> dict[str, tf.Tensor]:
         """Activations of every name."""

@@ -239,3 +239,14 @@ def test_the_record_says_which_arrays_were_used(colors):
     record = maximize(held, fixed={"b": fixed}, **call).config["fixed"]["b"]
     assert record["sha256"] == hashlib.sha256(fixed.tobytes()).hexdigest()
     assert record["array"] == [1, 2]
+
+
+def test_many_maximizers_in_one_program_draw_no_warning_of_retracing(caplog):
+    # TensorFlow warns from the fifth trace of one piece of code on, and every Maximizer has its own trace.
+    for _ in range(7):
+        maximizer = actmax.Maximizer(
+            lambda images: images, input_shape=(2,), input_range=(0, 1), regularizers=[]
+        )
+        maximizer([0], steps=1)
+        assert maximizer.traces == 1
+    assert "retracing" not in caplog.text

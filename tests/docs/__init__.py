@@ -1,0 +1,1 @@
+"""Code in the documentation, taken out of its pages and run."""
