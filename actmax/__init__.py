@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from actmax.parameterizations import Blurred, Decorrelated, Fourier, Parameterization, Pixels
     from actmax.result import RecordError, Result
     from actmax.schedules import Cosine, Exponential, Linear
+    from actmax.throughput import Throughput, benchmark
     from actmax.types import STOP, Snapshot, Status
 
 _MODULES = {
@@ -105,6 +106,10 @@ _MODULES = {
         "Exponential",
         "Linear",
     ),
+    "actmax.throughput": (
+        "Throughput",
+        "benchmark",
+    ),
     "actmax.types": (
         "STOP",
         "Snapshot",
@@ -156,8 +161,10 @@ __all__ = [
     "Sigmoid",
     "Snapshot",
     "Status",
+    "Throughput",
     "Unbounded",
     "__version__",
+    "benchmark",
     "grid",
     "layer_paths",
     "maximize",

@@ -80,7 +80,9 @@ class Study:
     compiles: tuple[str, ...] = ()
 
 
-def vary(case: Case, group: str, changes: dict[str, dict[str, object]], **settings: object) -> Study:
+def vary(
+    case: Case, group: str, changes: dict[str, dict[str, object]], **settings: object
+) -> Study:
     """A study of one case under changes, by label."""
     cases = tuple(
         dataclasses.replace(case, label=label, **change)  # type: ignore[arg-type]
@@ -135,9 +137,7 @@ def penalties(case: Case) -> Study:
 
 def headline(case: Case) -> Study:
     """A case with every baseline, oneDNN off and on, and the peers."""
-    return Study(
-        case.name, "headline", (case,), ALL_BASELINES, processes=True, compiles=("auto",)
-    )
+    return Study(case.name, "headline", (case,), ALL_BASELINES, processes=True, compiles=("auto",))
 
 
 MNIST = Case("mnist", size=28, batch=10, steps=128)

@@ -58,7 +58,7 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> Iterator[Change]:
         old = studies.get(record["name"], {})
         olds, news = old.get("seconds_per_step", {}), record.get("seconds_per_step", {})
         for variant, base in record.get("bases", {}).items():
-            if variant == base or variant == OVERHEAD:
+            if variant in {base, OVERHEAD}:
                 continue
             if {variant, base} <= olds.keys() and {variant, base} <= news.keys():
                 yield Change(

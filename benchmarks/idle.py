@@ -37,9 +37,7 @@ def sampled(place: str) -> Iterator[Busy]:
         yield busy
         return
     query = ["--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "-i", "0"]
-    process = subprocess.Popen(
-        [tool, *query, f"-lms={_EVERY}"], stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([tool, *query, f"-lms={_EVERY}"], stdout=subprocess.PIPE, text=True)
     lines: list[str] = []
     reader = threading.Thread(target=lambda: lines.extend(process.stdout), daemon=True)
     reader.start()

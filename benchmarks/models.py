@@ -42,7 +42,7 @@ class Subject:
         """A model of the same weights whose output are the logits, for peers."""
         last = self.model.layers[-1]
         head = keras.layers.Dense(last.units, name=f"{last.name}_logits")
-        twin = keras.Model(self.features.inputs, head(self.features.output))
+        twin = keras.Model(self.features.inputs[0], head(self.features.output))
         head.set_weights(last.get_weights())
         return twin
 
@@ -52,7 +52,7 @@ def _subject(model: keras.Model, low: float, high: float) -> Subject:
     last = model.layers[-1]
     assert isinstance(last, keras.layers.Dense)
     assert last.activation is keras.activations.softmax
-    features = keras.Model(model.inputs, model.layers[-2].output)
+    features = keras.Model(model.inputs[0], model.layers[-2].output)
 
     def logits(images: tf.Tensor) -> tf.Tensor:
         found = features(images, training=False)
@@ -69,9 +69,7 @@ def _application(build: Callable[..., keras.Model]) -> Callable[[int], Subject]:
     def make(size: int) -> Subject:
         keras.utils.set_random_seed(SEED)
         # All in (-1, 1), which is MobileNetV2's; for a network of random weights one is as good as another.
-        model = build(
-            weights=None, input_shape=(size, size, 3), classifier_activation="softmax"
-        )
+        model = build(weights=None, input_shape=(size, size, 3), classifier_activation="softmax")
         return _subject(model, -1.0, 1.0)
 
     return make

@@ -7,6 +7,7 @@ the processes.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import sys
 import time
 from collections.abc import Mapping
@@ -60,7 +61,7 @@ def first_steps(job: Mapping[str, Any]) -> dict[str, float]:
     )
     clock.append(time.perf_counter())
     names = ("import tensorflow", "import keras", "import actmax", "load the model", "first run")
-    return dict(zip(names, (b - a for a, b in zip(clock, clock[1:], strict=False)), strict=True))
+    return dict(zip(names, (b - a for a, b in itertools.pairwise(clock)), strict=True))
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ ORDER = (
     "callbacks",
     "defaults",
     "maximizer",
+    "throughput",
     "presets",
     "evaluation",
     "reporting",

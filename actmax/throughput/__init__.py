@@ -1,11 +1,7 @@
 """How fast a loop is: against its floor, and what each part of it costs."""
 
-from actmax.throughput.samples import Summary, interleaved, paired_difference, paired_ratio, summarize
+from actmax.throughput.measuring import benchmark
+from actmax.throughput.records import Measurement, Throughput
+from actmax.throughput.samples import Summary
 
-__all__ = [
-    "Summary",
-    "interleaved",
-    "paired_difference",
-    "paired_ratio",
-    "summarize",
-]
+__all__ = ["Measurement", "Summary", "Throughput", "benchmark"]

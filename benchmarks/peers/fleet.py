@@ -89,7 +89,10 @@ def hire(
                 try:
                     worker = Worker(
                         [python, str(HERE / peer.script)],
-                        {**job, "threads": (threads or os.cpu_count()) if threads is not None else 0},
+                        {
+                            **job,
+                            "threads": (threads or os.cpu_count()) if threads is not None else 0,
+                        },
                         environment,
                     )
                 except WorkerError as error:

@@ -26,7 +26,8 @@ def load(folder):
     kinds = {node["name"]: node["kind"] for node in graph["nodes"]}
     weights = {}
     with np.load(folder / "weights.npz") as arrays:
-        for key, array in arrays.items():
+        for key, stored in arrays.items():
+            array = stored
             if kinds[key.rpartition("/")[0]] == "depthwise" and array.ndim == 4:
                 array = array.reshape(*array.shape[:2], 1, -1)
             weights[key] = jnp.asarray(array)

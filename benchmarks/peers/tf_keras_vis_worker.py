@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import sys
 import time
 from pathlib import Path
@@ -40,7 +41,7 @@ def first_steps(job):
     names = (
         "import tensorflow", "import keras", "import tf-keras-vis", "load the model", "first run"
     )  # fmt: skip
-    return dict(zip(names, (b - a for a, b in zip(clock, clock[1:], strict=False)), strict=True))
+    return dict(zip(names, (b - a for a, b in itertools.pairwise(clock)), strict=True))
 
 
 def build(job):

@@ -25,7 +25,8 @@ class Network(torch.nn.Module):
         self.keys = {}
         kinds = {node["name"]: node["kind"] for node in self.nodes}
         with np.load(folder / "weights.npz") as arrays:
-            for number, (key, array) in enumerate(arrays.items()):
+            for number, (key, stored) in enumerate(arrays.items()):
+                array = stored
                 name, _, part = key.rpartition("/")
                 if part == "kernel" and array.ndim == 4:
                     if kinds[name] == "depthwise":  # [h, w, C, M] -> [C * M, 1, h, w]
