@@ -88,7 +88,9 @@ def vary(
         dataclasses.replace(case, label=label, **change)  # type: ignore[arg-type]
         for label, change in changes.items()
     )
-    return Study(f"{case.model} {case.size}x{case.size}, {group}", group, cases, **settings)  # type: ignore[arg-type]
+    special = f" {case.precision}" if case.precision and group != "precision" else ""
+    name = f"{case.model} {case.size}x{case.size}{special}, {group}"
+    return Study(name, group, cases, **settings)  # type: ignore[arg-type]
 
 
 def batches(case: Case, sizes: tuple[int, ...], pixels: int) -> Study:

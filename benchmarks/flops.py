@@ -33,11 +33,15 @@ def count(function: Callable[..., Any], *signature: tf.TensorSpec) -> float:
         ValueError: if a product's shape is not known in the graph.
     """
     graph = tf.function(function, autograph=False).get_concrete_function(*signature).graph
-    total = 0.0
-    graphs = [graph, *(f.graph for f in graph._functions.values() if hasattr(f, "graph"))]
-    for operation in (operation for found in graphs for operation in found.get_operations()):
-        total += _operations(operation)
-    return total
+    # Only what the results need: a gradient that nobody asked for is in the graph, and is never run.
+    needed: dict[str, tf.Operation] = {}
+    waiting = [tensor.op for tensor in graph.outputs]
+    while waiting:
+        operation = waiting.pop()
+        if operation.name not in needed:
+            needed[operation.name] = operation
+            waiting += [tensor.op for tensor in operation.inputs]
+    return sum(_operations(operation) for operation in needed.values())
 
 
 def _operations(operation: tf.Operation) -> float:

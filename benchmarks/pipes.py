@@ -50,6 +50,7 @@ class Worker:
                 cwd=Path(__file__).resolve().parents[1],
             )
         except OSError as error:
+            self._errors.close()
             raise WorkerError(str(error)) from error
         self.ready: dict[str, Any] = {}
 

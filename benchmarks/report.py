@@ -1,4 +1,4 @@
-"""`python -m benchmarks report RESULTS.json ... --plot docs/images/speed.png`: the README's table and plot."""
+"""The README's table and plot: `python -m benchmarks report RESULTS.json ... --plot FILE.png`."""
 
 from __future__ import annotations
 

@@ -123,8 +123,8 @@ def start(job):
     low, high = job["low"], job["high"]
     noise = np.random.default_rng(0).uniform(0.45, 0.55, [job["batch"], *job["shape"]])
     images = jnp.asarray(low + (high - low) * noise, jnp.float32)
-    zeros = jnp.zeros_like(images)
-    return images, zeros, zeros, jnp.asarray(0), jax.random.PRNGKey(0)
+    first, second = jnp.zeros(images.shape), jnp.zeros(images.shape)
+    return images, first, second, jnp.asarray(0), jax.random.PRNGKey(0)
 
 
 def one_step(job, graph, weights, state):
