@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from actmax.result import RecordError, Result
     from actmax.schedules import Cosine, Exponential, Linear
     from actmax.sweeps import Sweep
+    from actmax.throughput import Throughput, benchmark
     from actmax.types import STOP, Snapshot, Status
 
 _MODULES = {
@@ -155,6 +156,10 @@ _MODULES = {
         "Linear",
     ),
     "actmax.sweeps": ("Sweep",),
+    "actmax.throughput": (
+        "Throughput",
+        "benchmark",
+    ),
     "actmax.types": (
         "STOP",
         "Snapshot",
@@ -170,8 +175,8 @@ __all__ = [
     "BlurGradient",
     "Blurred",
     "Box",
-    "CSVLog",
     "CPPN",
+    "CSVLog",
     "Callback",
     "Catalog",
     "CatalogError",
@@ -186,16 +191,16 @@ __all__ = [
     "Exponential",
     "Fourier",
     "Frames",
-    "JSONLines",
     "Generator",
+    "JSONLines",
     "L2Ball",
     "LaplacianPyramid",
     "Layer",
     "Linear",
     "LogProbability",
     "Logit",
-    "MLflow",
     "LowResolutionSum",
+    "MLflow",
     "Maco",
     "Margin",
     "Maximizer",
@@ -222,9 +227,11 @@ __all__ = [
     "StopOnPlateau",
     "Sweep",
     "TensorBoard",
+    "Throughput",
     "Unbounded",
     "WandB",
     "__version__",
+    "benchmark",
     "catalog",
     "channels",
     "grid",

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.cases import Case
+from benchmarks.cases import EAGER, FLOOR, STEP, STRICT, Case
 from benchmarks.models import Subject
 
 TOTAL_VARIATION = 0.1
@@ -31,10 +31,10 @@ def start(subject: Subject, case: Case) -> tuple[tf.Tensor, tf.Tensor]:
     shape = [case.batch, *subject.model.input_shape[1:]]
     noise = np.random.default_rng(0).uniform(0.45, 0.55, shape)
     images = subject.low + (subject.high - subject.low) * noise
-    return tf.constant(images, tf.float32), tf.constant(case.targets(subject.classes), tf.int32)
+    return tf.constant(images, tf.float32), tf.constant(case.classes(subject.classes), tf.int32)
 
 
-def _pass(subject: Subject) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+def forward_and_gradient_of(subject: Subject) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
     def forward_and_gradient(images: tf.Tensor, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(images)
@@ -48,7 +48,7 @@ def bare_floor(subject: Subject, case: Case) -> Run:
     """The pass in one `tf.function`, open in the batch, called from Python once per step."""
     images, targets = start(subject, case)
     step = tf.function(
-        _pass(subject),
+        forward_and_gradient_of(subject),
         input_signature=[
             tf.TensorSpec([None, *images.shape[1:]], images.dtype),
             tf.TensorSpec([None], targets.dtype),
@@ -72,7 +72,7 @@ def strict_floor(subject: Subject, case: Case) -> Run:
     multiplication and one addition per pixel.
     """
     images, targets = start(subject, case)
-    forward_and_gradient = _pass(subject)
+    forward_and_gradient = forward_and_gradient_of(subject)
 
     @tf.function(
         input_signature=[
@@ -139,3 +139,11 @@ def eager_loop(subject: Subject, case: Case) -> Run:
 def compiled_step(subject: Subject, case: Case) -> Run:
     """The same step in a `tf.function`, called from Python once per step."""
     return _plain_loop(subject, case, lambda step: tf.function(step, autograph=False))
+
+
+BUILDERS: dict[str, Callable[[Subject, Case], Run]] = {
+    FLOOR: bare_floor,
+    STRICT: strict_floor,
+    STEP: compiled_step,
+    EAGER: eager_loop,
+}

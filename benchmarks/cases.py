@@ -1,8 +1,19 @@
-"""What is measured: models, sizes and batches, in suites."""
+"""What is measured: models, sizes, batches and settings, in studies, in suites."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
+
+FLOOR = "bare floor"
+STRICT = "strict floor"
+STEP = "step in a tf.function"
+EAGER = "eager loop"
+OURS = "actmax"
+OVERHEAD = "actmax, call of no steps"
+FLOORS = (FLOOR, STRICT)
+ALL_BASELINES = (FLOOR, STRICT, STEP, EAGER)
+PENALTIES = ("total_variation", "l2")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,33 +23,238 @@ class Case:
     Attributes:
         model: a name in `models.MODELS`.
         size: height and width of the images, in pixels.
-        batch: number of images; image n has target n modulo the number of classes.
-        jitter: largest shift of our loop's Jitter, in pixels.
-        steps: updates in one timed sample; enough that one call of a `Maximizer` vanishes.
+        batch: number of images.
+        steps: updates in one timed sample of our loop; enough that one call of a `Maximizer` vanishes.
+        jitter: largest shift, in pixels; 0 for no jitter.
+        targets: number of distinct classes; None for one per image, as far as there are classes.
+        penalties: names in `parts.PENALTIES`.
+        metrics: number of metrics recorded at every step.
+        parameterization: a name in `parts.PARAMETERIZATIONS`.
+        precision: as of `Maximizer`; None for the model's.
+        compile: as of `Maximizer`.
+        label: what is special in a study of several cases.
     """
 
     model: str
     size: int
     batch: int
-    jitter: int
     steps: int
+    jitter: int = 2
+    targets: int | None = None
+    penalties: tuple[str, ...] = PENALTIES
+    metrics: int = 0
+    parameterization: str = "pixels"
+    precision: str | None = None
+    compile: str = "plain"
+    label: str = ""
 
     @property
     def name(self) -> str:
         return f"{self.model} {self.size}x{self.size} batch {self.batch}"
 
-    def targets(self, classes: int) -> list[int]:
-        return [n % classes for n in range(self.batch)]
+    def classes(self, known: int) -> list[int]:
+        """Target of every image, of a model of `known` classes."""
+        distinct = min(self.targets or known, known)
+        return [n % distinct for n in range(self.batch)]
 
 
-SMOKE = (Case("mnist", size=28, batch=10, jitter=2, steps=128),)
-FULL = (
-    Case("mnist", size=28, batch=1, jitter=2, steps=512),
-    Case("mnist", size=28, batch=10, jitter=2, steps=256),
-    Case("mnist", size=28, batch=100, jitter=2, steps=64),
-    Case("cifar10", size=32, batch=10, jitter=2, steps=256),
-    Case("mobilenet_v2", size=224, batch=1, jitter=8, steps=16),
-    Case("mobilenet_v2", size=224, batch=4, jitter=8, steps=8),
-    Case("resnet50", size=224, batch=1, jitter=8, steps=8),
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """Cases that are measured in the same rounds.
+
+    Attributes:
+        name: of the record.
+        group: headline, batch, classes, size, parts, penalties, precision, models, sweep, memory,
+            start-up.
+        cases: what is measured; the first is the base of the comparisons.
+        baselines: what each case is compared with, once per model, size, batch and targets.
+        processes: True for a process with oneDNN off, one with oneDNN on, and one per peer.
+        compiles: further values of `compile` to try in each case; one that is not there is said.
+    """
+
+    name: str
+    group: str
+    cases: tuple[Case, ...]
+    baselines: tuple[str, ...] = FLOORS
+    processes: bool = False
+    compiles: tuple[str, ...] = ()
+
+
+def vary(
+    case: Case, group: str, changes: dict[str, dict[str, object]], **settings: object
+) -> Study:
+    """A study of one case under changes, by label."""
+    cases = tuple(
+        dataclasses.replace(case, label=label, **change)  # type: ignore[arg-type]
+        for label, change in changes.items()
+    )
+    special = f" {case.precision}" if case.precision and group != "precision" else ""
+    name = f"{case.model} {case.size}x{case.size}{special}, {group}"
+    return Study(name, group, cases, **settings)  # type: ignore[arg-type]
+
+
+def batches(case: Case, sizes: tuple[int, ...], pixels: int) -> Study:
+    """Growth with the batch, with fewer steps the larger it is: `pixels` images x steps a sample."""
+    return vary(
+        case,
+        "batch",
+        {f"batch {n}": {"batch": n, "steps": max(pixels // n, 2)} for n in sizes},
+        baselines=(FLOOR,),
+    )
+
+
+def classes(case: Case, counts: tuple[int, ...] = (1, 10, 100, 1000)) -> Study:
+    """The same batch for ever more classes."""
+    return vary(
+        case, "classes", {f"{n} classes": {"targets": n} for n in counts}, baselines=(FLOOR,)
+    )
+
+
+def parts(case: Case) -> Study:
+    """The loop with and without each of its parts."""
+    return vary(
+        case,
+        "parts",
+        {
+            "all": {},
+            "without total_variation": {"penalties": ("l2",)},
+            "without l2": {"penalties": ("total_variation",)},
+            "without jitter": {"jitter": 0},
+            "with a metric": {"metrics": 1},
+            "without penalties and jitter": {"penalties": (), "jitter": 0},
+        },
+    )
+
+
+def penalties(case: Case) -> Study:
+    """Growth with the number of penalties."""
+    names = ("total_variation", "l2", "l1", "alpha_norm", "log_sum", "bound")
+    return vary(
+        case,
+        "penalties",
+        {f"{n} penalties": {"penalties": names[:n]} for n in (0, 1, 2, 4, 6)},
+        baselines=(FLOOR,),
+    )
+
+
+def headline(case: Case) -> Study:
+    """A case with every baseline, oneDNN off and on, and the peers."""
+    return Study(case.name, "headline", (case,), ALL_BASELINES, processes=True, compiles=("auto",))
+
+
+MNIST = Case("mnist", size=28, batch=10, steps=128)
+CIFAR10 = Case("cifar10", size=32, batch=10, steps=128)
+MOBILENET = Case("mobilenet_v2", size=224, batch=4, steps=8, jitter=8)
+RESNET = Case("resnet50", size=224, batch=1, steps=8, jitter=8)
+SMALL = Case("mobilenet_v2", size=96, batch=4, steps=16, jitter=4)
+
+HEADLINES = tuple(headline(case) for case in (MNIST, CIFAR10, MOBILENET, RESNET))
+OTHERS = tuple(
+    Study(case.name, "models", (case,), compiles=("auto",))
+    for case in (
+        Case("efficientnet_b0", size=224, batch=1, steps=4, jitter=8),
+        Case("inception_v3", size=299, batch=1, steps=4, jitter=8),
+        Case("convnext_tiny", size=224, batch=1, steps=4, jitter=8),
+        Case("vit", size=224, batch=1, steps=8, jitter=8),
+    )
 )
-SUITES = {"smoke": SMOKE, "full": FULL}
+FULL = (
+    *HEADLINES,
+    parts(MNIST),
+    parts(MOBILENET),
+    batches(MNIST, (1, 4, 16, 64, 256, 1024), 1024),
+    batches(CIFAR10, (1, 4, 16, 64, 256), 512),
+    batches(SMALL, (1, 4, 16, 64), 64),
+    batches(dataclasses.replace(RESNET, steps=4), (1, 4, 8), 8),
+    classes(Case("mobilenet_v2", size=32, batch=1000, steps=2)),
+    vary(
+        SMALL,
+        "size",
+        {f"{n} pixels": {"size": n, "steps": max(16 * 96**2 // n**2, 2)} for n in (64, 96, 160, 224)},
+        baselines=(FLOOR,),
+    ),
+    penalties(MOBILENET),
+    vary(
+        SMALL,
+        "precision",
+        {name: {"precision": name} for name in ("float32", "mixed", "bfloat16", "float16", "float64")},
+    ),
+    vary(
+        SMALL, "parameterization", {name: {"parameterization": name} for name in ("pixels", "fourier")}
+    ),
+    *OTHERS,
+    Study("first 64 steps", "start-up", (dataclasses.replace(MNIST, steps=64),), processes=True),
+    Study("mobilenet_v2 224x224, memory", "memory", tuple(
+        dataclasses.replace(MOBILENET, batch=n, steps=2, label=f"batch {n}") for n in (1, 8, 16)
+    )),
+    Study("resnet50 224x224, memory", "memory", tuple(
+        dataclasses.replace(RESNET, batch=n, steps=2, label=f"batch {n}") for n in (1, 8)
+    )),
+    Study("mobilenet_v2 96x96, 1,000 classes", "sweep", tuple(
+        dataclasses.replace(SMALL, batch=n, steps=64, label=f"batch {n}") for n in (4, 10, 20, 50)
+    )),
+)  # fmt: skip
+
+# Three stages, each to end within ten minutes on one GPU of a data center.
+_GPU_RESNET = Case("resnet50", size=224, batch=64, steps=32, jitter=8)
+_GPU_MOBILENET = Case("mobilenet_v2", size=224, batch=64, steps=32, jitter=8)
+_GPU_BATCHES = (1, 4, 16, 64, 128, 256, 512)
+GPU_STAGES: dict[int, tuple[Study, ...]] = {
+    1: (
+        Study(
+            "resnet50 224x224 batch 64, float32", "headline",
+            (dataclasses.replace(_GPU_RESNET, precision="float32"),),
+            ALL_BASELINES, processes=True, compiles=("auto", "xla"),
+        ),
+        Study(
+            "mnist 28x28 batch 1000", "headline", (Case("mnist", size=28, batch=1000, steps=128),),
+            ALL_BASELINES, processes=True, compiles=("auto", "xla"),
+        ),
+        classes(dataclasses.replace(_GPU_MOBILENET, size=96, batch=1000, steps=16)),
+    ),
+    2: (
+        batches(_GPU_RESNET, _GPU_BATCHES, 2048),
+        batches(dataclasses.replace(_GPU_RESNET, precision="tf32"), _GPU_BATCHES, 2048),
+        batches(dataclasses.replace(_GPU_RESNET, precision="bfloat16"), _GPU_BATCHES, 2048),
+        parts(_GPU_RESNET),
+    ),
+    3: (
+        Study(
+            "resnet50 224x224 batch 64, tf32", "headline",
+            (dataclasses.replace(_GPU_RESNET, precision="tf32"),), FLOORS, processes=True,
+            compiles=("auto", "xla"),
+        ),
+        Study(
+            "resnet50 224x224 batch 64, bfloat16", "headline",
+            (dataclasses.replace(_GPU_RESNET, precision="bfloat16"),), FLOORS, processes=True,
+            compiles=("auto", "xla"),
+        ),
+        Study("resnet50 224x224, memory", "memory", tuple(
+            dataclasses.replace(_GPU_RESNET, batch=n, steps=2, label=f"batch {n}")
+            for n in (1, 64, 256)
+        )),
+        Study("mobilenet_v2 96x96, 1,000 classes", "sweep", tuple(
+            dataclasses.replace(SMALL, batch=n, steps=64, label=f"batch {n}")
+            for n in (100, 250, 500, 1000)
+        )),
+    ),
+}  # fmt: skip
+
+SUITES: dict[str, tuple[Study, ...]] = {
+    "smoke": (Study(MNIST.name, "headline", (MNIST,), ALL_BASELINES),),
+    "ci": (
+        Study(MNIST.name, "headline", (dataclasses.replace(MNIST, steps=64),)),
+        Study(CIFAR10.name, "headline", (dataclasses.replace(CIFAR10, steps=64),)),
+    ),
+    "full": FULL,
+    "gpu": tuple(study for stage in GPU_STAGES.values() for study in stage),
+}
+
+
+def study_from(given: dict[str, Any]) -> Study:
+    """A study from its `dataclasses.asdict`, which may have been through JSON."""
+    cases = tuple(
+        Case(**{**case, "penalties": tuple(case["penalties"])}) for case in given["cases"]
+    )
+    lists = {name: tuple(given[name]) for name in ("baselines", "compiles")}
+    return Study(**{**given, **lists, "cases": cases})

@@ -14,10 +14,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.cases import OVERHEAD
 from benchmarks.measure import Summary, paired_ratio
-from benchmarks.suite import FLOOR, OVERHEAD
 
-FORMAT = 1
+FORMAT = 2
 # A record has dozens of rows. At 0.95, one row in a hundred of equal code would be called a change
 # (simulated: 400 pairs, 15 to 31 rounds, 5 and 10 % noise); at 0.99 none of them was.
 CONFIDENCE = 0.99
@@ -52,20 +52,20 @@ class Change:
 
 
 def changes(before: dict[str, Any], after: dict[str, Any]) -> Iterator[Change]:
-    """Every variant of every case that both records have."""
-    cases = {record["case"]["name"]: record for record in before["cases"]}
-    for record in after["cases"]:
-        name = record["case"]["name"]
-        if name not in cases:
-            continue
-        old, new = cases[name]["seconds_per_step"], record["seconds_per_step"]
-        for variant in new:
-            if variant in old and variant not in (FLOOR, OVERHEAD):
+    """Every variant of every study that both records have, against the bare floor of its case."""
+    studies = {record["name"]: record for record in before["studies"]}
+    for record in after["studies"]:
+        old = studies.get(record["name"], {})
+        olds, news = old.get("seconds_per_step", {}), record.get("seconds_per_step", {})
+        for variant, base in record.get("bases", {}).items():
+            if variant in {base, OVERHEAD}:
+                continue
+            if {variant, base} <= olds.keys() and {variant, base} <= news.keys():
                 yield Change(
-                    name,
+                    record["name"],
                     variant,
-                    paired_ratio(old[variant], old[FLOOR], CONFIDENCE),
-                    paired_ratio(new[variant], new[FLOOR], CONFIDENCE),
+                    paired_ratio(olds[variant], olds[base], CONFIDENCE),
+                    paired_ratio(news[variant], news[base], CONFIDENCE),
                 )
 
 
@@ -107,7 +107,7 @@ def main(argv: Sequence[str]) -> int:
         print(line)
     found = list(changes(before, after))
     if not found:
-        print("the records have no case in common")
+        print("the records have no study in common")
     for change in found:
         print(
             f"{change.case}, {change.variant}: {_interval(change.before)} -> "

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 import actmax
+from actmax.throughput.measuring import onednn
 
 
 def describe() -> dict[str, Any]:
@@ -69,19 +70,6 @@ def cpu_name() -> str:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def onednn() -> bool | None:
-    """Whether TensorFlow runs oneDNN's kernels; None where it does not tell.
-
-    The environment variable alone says nothing: unset, TensorFlow decides by the processor. What it
-    decided is not in its public interface.
-    """
-    try:
-        from tensorflow.python.util import _pywrap_util_port
-    except ImportError:
-        return None
-    return bool(_pywrap_util_port.IsMklEnabled())
 
 
 def gpu_names() -> list[str]:

@@ -1,112 +1,284 @@
-"""One case: the floors, the loops that people write, and ours, in interleaved rounds."""
+"""One study: its variants, here or in processes, in interleaved rounds."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-import actmax
-from benchmarks import baselines, measure
-from benchmarks.cases import Case
-from benchmarks.measure import StartUp, Variant
-from benchmarks.models import MODELS, Subject
-from regularizers import L2, Jitter, TotalVariation
+from benchmarks.cases import EAGER, FLOOR, OURS, OVERHEAD, Study
+from benchmarks.measure import Sampler, interleaved, timed
+from benchmarks.models import MODELS
+from benchmarks.peers.fleet import HERE, PEERS, hire, python_of
+from benchmarks.pipes import Worker, WorkerError
 
-FLOOR = "bare floor"
-STRICT = "strict floor"
-OURS = "actmax"
-OVERHEAD = "actmax, call of no steps"
-BUILDERS = {
-    FLOOR: baselines.bare_floor,
-    STRICT: baselines.strict_floor,
-    "step in a tf.function": baselines.compiled_step,
-    "eager loop": baselines.eager_loop,
-}
-# An eager step is several times as long as a compiled one and has no call to amortize.
-EAGER_SHARE = 16
-# Two orders of summation in float32; the scores of the cases are between 1e-3 and 1e2.
-TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
+ONEDNN = "oneDNN on"
+# A sample of a peer or of an eager loop, in seconds: long against a clock, short against a drift.
+SAMPLE = 0.5
+_START_UP_ROUNDS = 5
 
 
-def make_maximizer(subject: Subject, case: Case, device: str | None) -> actmax.Maximizer:
-    """Our loop: two penalties, a transform, Adam and the box, with history and guards, always on."""
-    return actmax.Maximizer(
-        subject.model,
-        input_range=(subject.low, subject.high),
-        regularizers=[
-            TotalVariation(baselines.TOTAL_VARIATION),
-            L2(baselines.L2),
-            Jitter(case.jitter),
-        ],
-        parameterization=actmax.Pixels(),
-        optimizer=actmax.Adam(baselines.LEARNING_RATE * (subject.high - subject.low)),
-        copies=1,
-        device=device,
-    )
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What the command line fixes for all studies."""
+
+    rounds: int
+    device: str | None = None
+    peers: Path | None = None
+    pythons: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def place(self) -> str:
+        return (self.device or "CPU:0").upper()
 
 
-def run_case(case: Case, rounds: int, device: str | None = None) -> dict[str, Any]:
-    """Measures one case.
+def run_study(study: Study, options: Options) -> dict[str, Any]:
+    """Measures a study: a record, as JSON, with seconds per step of every round by variant."""
+    head = {
+        "study": dataclasses.asdict(study),
+        "name": study.name,
+        "group": study.group,
+        "missing": {},
+    }
+    kinds = {"memory": _memory, "start-up": _start_up, "sweep": _sweep}
+    if study.group in kinds:
+        return {**head, **kinds[study.group](study, options, head["missing"])}
+    if study.processes:
+        return {**head, **_in_processes(study, options, head["missing"])}
+    return {**head, **_here(study, options, head["missing"])}
 
-    Args:
-        case: what to do.
-        rounds: number of samples of every variant.
-        device: a TensorFlow device name; None for TensorFlow's choice.
 
-    Returns:
-        A record, as JSON: seconds of the start, seconds per step of every round.
-    """
-    subject = MODELS[case.model](case.size)
-    targets = case.targets(subject.classes)
-    with tf.device(device):
-        runs = {name: build(subject, case) for name, build in BUILDERS.items()}
-        made: list[actmax.Maximizer] = []
-        construction = measure.seconds(lambda: made.append(make_maximizer(subject, case, device)))
-        maximizer = made[0]
-        starts = {name: measure.start_up(functools.partial(run, 1)) for name, run in runs.items()}
-        starts[OURS] = measure.start_up(lambda: maximizer(targets, steps=1))
-        _check(subject, case, maximizer, runs)
-        variants = {
-            name: _variant(
-                run, max(case.steps // EAGER_SHARE, 2) if "eager" in name else case.steps
-            )
-            for name, run in runs.items()
-        }
-        variants[OURS] = Variant(lambda: maximizer(targets, steps=case.steps), case.steps)
-        variants[OVERHEAD] = Variant(lambda: maximizer(targets, steps=0), 1)
-        samples = measure.interleaved(variants, rounds)
-    assert maximizer.traces == 1, f"Expected one trace of the loop. Received {maximizer.traces}."
+def _here(study: Study, options: Options, missing: dict[str, str]) -> dict[str, Any]:
+    from benchmarks import session
+
+    made = session.prepare(study, options.device)
+    missing |= made.missing
+    samplers = {
+        name: timed(functools.partial(run, made.steps[name]), made.steps[name])
+        for name, run in made.runs.items()
+    }
+    samples = interleaved(samplers, options.rounds)
+    _one_trace(made.info["traces"])
     return {
-        "case": {"name": case.name, **dataclasses.asdict(case)},
-        "construction": construction,
-        "start_up": {name: _plain(start) for name, start in starts.items()},
-        "traces": maximizer.traces,
+        **made.info,
+        "steps": made.steps,
+        "bases": made.bases,
+        "start_up": {name: start.plain() for name, start in made.starts.items()},
         "seconds_per_step": {name: values.tolist() for name, values in samples.items()},
     }
 
 
-def _variant(run: baselines.Run, steps: int) -> Variant:
-    return Variant(functools.partial(run, steps), steps)
+def _in_processes(study: Study, options: Options, missing: dict[str, str]) -> dict[str, Any]:
+    """Our variants with oneDNN off and on, and the peers, all alive, one at work at a time."""
+    workers: dict[str, Worker] = {}
+    record: dict[str, Any] = {"workers": {}, "start_up": {}, "steps": {}, "bases": {}}
+    try:
+        on_gpu = options.place.startswith("GPU")
+        for label, flag in (("", "0"),) if on_gpu else (("", "0"), (ONEDNN, "1")):
+            _tell(f"{study.name}: our variants {label}")
+            job = {
+                "kind": "study",
+                "study": dataclasses.asdict(study),
+                "device": options.device,
+                "counted": not label,
+            }
+            workers[label] = _ours(job, {"TF_ENABLE_ONEDNN_OPTS": flag}).wait()
+        _tell(f"{study.name}: peers")
+        for label, worker in hire(
+            study.cases[0], options.place, options.peers, options.pythons, missing
+        ):
+            _tell(f"  {label} is ready")
+            workers[label] = worker
+        samplers: dict[str, Sampler] = {}
+        first = workers[""].ready["info"]
+        for label, worker in workers.items():
+            ready = worker.ready
+            ours = label in ("", ONEDNN)
+            record["workers"][label or "oneDNN off"] = {
+                name: value for name, value in ready["info"].items() if name != "logits"
+            }
+            for variant, why in ready["missing"].items():
+                missing[_name(label, variant)] = why
+            for variant, (begun, second) in ready["starts"].items():
+                name = _name(label, variant)
+                most = ready["info"]["steps"][variant] if ours else study.cases[0].steps
+                # Ours with all its steps, that the call be paid as it is; others as time allows.
+                steps = most if ours and EAGER not in variant else _affordable(second, most)
+                record["steps"][name] = steps
+                record["bases"][name] = FLOOR
+                record["start_up"][name] = (
+                    ready["info"]["starts"][variant]
+                    if variant in ready["info"].get("starts", {})
+                    else {"first_call": begun, "second_call": second}
+                )
+                if variant == OVERHEAD and label:
+                    continue
+                samplers[name] = _Remote(name, worker, variant, steps, missing)
+        _one_trace(first["traces"])
+        _tell(f"{study.name}: {options.rounds} rounds of {len(samplers)} variants")
+        samples = interleaved(samplers, options.rounds)
+        if np.isnan(samples[FLOOR]).any():
+            raise WorkerError(missing.get(FLOOR, "the floor has no samples"))
+        return {
+            **record,
+            "flops": first["flops"],
+            "traces": first["traces"],
+            "construction": first["construction"],
+            "seconds_per_step": {
+                name: values.tolist() for name, values in samples.items() if name not in missing
+            },
+        }
+    finally:
+        for worker in workers.values():
+            worker.close()
 
 
-def _plain(start: StartUp) -> dict[str, float]:
-    return {**dataclasses.asdict(start), "trace": start.trace}
+class _Remote:
+    """A sampler in another process; once that has died, every further sample is a NaN."""
+
+    def __init__(
+        self, name: str, worker: Worker, variant: str, steps: int, missing: dict[str, str]
+    ) -> None:
+        self.name, self.worker, self.variant, self.steps = name, worker, variant, steps
+        self.missing = missing
+
+    def __call__(self) -> float:
+        if self.name in self.missing:
+            return float("nan")
+        try:
+            return self.worker.seconds(self.variant, self.steps) / self.steps
+        except WorkerError as error:
+            self.missing[self.name] = str(error)
+            return float("nan")
 
 
-def _check(
-    subject: Subject,
-    case: Case,
-    maximizer: actmax.Maximizer,
-    runs: dict[str, baselines.Run],
-) -> None:
-    """Stops where the variants do not do the same: a fast wrong answer is no answer."""
-    images, targets = baselines.start(subject, case)
-    floor, _ = runs[FLOOR](1)
-    strict, _ = runs[STRICT](2)
-    ours = maximizer(targets.numpy(), steps=0, initial_images=images.numpy()).scores
-    np.testing.assert_allclose(strict, floor, **TOLERANCE)
-    np.testing.assert_allclose(ours, floor, **TOLERANCE)
+def _memory(study: Study, options: Options, missing: dict[str, str]) -> dict[str, Any]:
+    """Peaks of the floor and of ours for every case, each in a process of its own."""
+    found: dict[str, Any] = {}
+    for number, case in enumerate(study.cases):
+        for variant in (FLOOR, OURS):
+            job = {
+                "kind": "memory",
+                "study": dataclasses.asdict(study),
+                "device": options.device,
+                "case": number,
+                "variant": variant,
+            }
+            name = f"{variant}, {case.label}"
+            worker = _ours(job, {})
+            try:
+                found[name] = {"batch": case.batch, **worker.wait().ready["info"]}
+            except WorkerError as error:
+                missing[name] = str(error)
+            finally:
+                worker.close()
+    return {"memory": found}
+
+
+def _start_up(study: Study, options: Options, missing: dict[str, str]) -> dict[str, Any]:
+    """From a fresh process to the first images, in turn with tf-keras-vis."""
+    (case,) = study.cases
+    subject = MODELS[case.model](case.size)
+    peer = next(peer for peer in PEERS if peer.name == "tf-keras-vis")
+    python = python_of(peer, options.peers, options.pythons)
+    if python is None:
+        missing[peer.name] = "no environment: benchmarks/peers/setup.sh DIR, then --peers DIR"
+    commands = {OURS: [sys.executable, "-m", "benchmarks.worker"]}
+    if python is not None:
+        commands[peer.name] = [python, str(HERE / peer.script)]
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in commands}
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "model.keras"
+        subject.model.save(file)
+        job = {
+            "kind": "start-up",
+            "model": str(file),
+            "targets": case.classes(subject.classes),
+            "low": subject.low,
+            "high": subject.high,
+            "steps": case.steps,
+        }
+        for _ in range(min(options.rounds, _START_UP_ROUNDS)):
+            for name, command in commands.items():
+                if name in missing:
+                    continue
+                worker = Worker(command, job, {"TF_ENABLE_ONEDNN_OPTS": "0"})
+                try:
+                    found[name].append(worker.wait().ready["info"])
+                except WorkerError as error:
+                    missing[name] = str(error)
+                finally:
+                    worker.close()
+    return {"first_steps": found}
+
+
+def _sweep(study: Study, options: Options, missing: dict[str, str]) -> dict[str, Any]:
+    """Every class of a model, in chunks of the batch that is fastest, with the same `Maximizer`.
+
+    Every fourth chunk is followed by a reference of the same length at that batch, all of one class:
+    what a neighbor on the machine does to one it does to the other.
+    """
+    from benchmarks import parts
+
+    case = study.cases[0]
+    subject = MODELS[case.model](case.size)
+    maximizer = parts.maximizer(subject, case, options.device)
+    short = max(case.steps // 8, 2)
+    samplers = {
+        other.label: timed(
+            functools.partial(maximizer, [0] * other.batch, steps=short), short * other.batch
+        )
+        for other in study.cases
+    }
+    spent = interleaved(samplers, min(options.rounds, 5))
+    best = min(study.cases, key=lambda other: float(np.median(spent[other.label])))
+    chunks, references = [], []
+    for begin in range(0, subject.classes, best.batch):
+        targets = list(range(begin, min(begin + best.batch, subject.classes)))
+        work = len(targets) * case.steps
+        chunks.append(timed(functools.partial(maximizer, targets, steps=case.steps), work)())
+        if len(chunks) % 4 == 1:
+            reference = functools.partial(maximizer, [0] * best.batch, steps=case.steps)
+            references.append(timed(reference, best.batch * case.steps)())
+    return {
+        "sweep": {
+            "classes": subject.classes,
+            "steps": case.steps,
+            "batch": best.batch,
+            "traces": maximizer.traces,
+            "seconds_per_image_step": chunks,
+            "reference": references,
+            "by_batch": {name: values.tolist() for name, values in spent.items()},
+        }
+    }
+
+
+def _ours(job: dict[str, Any], environment: dict[str, str]) -> Worker:
+    return Worker([sys.executable, "-m", "benchmarks.worker"], job, environment)
+
+
+def _name(label: str, variant: str) -> str:
+    if not label:
+        return variant
+    return f"{variant}, {label}" if label == ONEDNN else f"{label}: {variant}"
+
+
+def _affordable(seconds: float, most: int) -> int:
+    return int(np.clip(round(SAMPLE / max(seconds, 1e-6)), 2, max(most, 2)))
+
+
+def _one_trace(traces: Mapping[str, int]) -> None:
+    for name, count in traces.items():
+        if name.startswith(f"{OURS} "):
+            continue  # compile="auto" traces what it chooses from
+        assert count == 1, f"Expected one trace of the loop. Received: {count} of {name}."
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -43,6 +43,7 @@ ORDER = (
     "defaults",
     "maximizer",
     "batching",
+    "throughput",
     "presets",
     "evaluation",
     "reporting",

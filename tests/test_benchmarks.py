@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
+import sys
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from benchmarks import compare, measure
+from benchmarks import cases, compare, flops, gate, idle, measure, pipes, suite, table
 from benchmarks.__main__ import main
-from benchmarks.measure import Variant, interleaved, paired_ratio, start_up, summarize
-from benchmarks.suite import FLOOR, OURS, OVERHEAD, STRICT
+from benchmarks.cases import FLOOR, OURS, OVERHEAD, STRICT
+from benchmarks.measure import interleaved, paired_ratio, start_up, summarize, timed
 
 NAME = "mnist 28x28 batch 10"
 ROUNDS = 21
@@ -43,9 +47,16 @@ def record(slowdown=1.0, seed=0, speed=1.0):
     return {
         "format": compare.FORMAT,
         "environment": {"commit": str(seed), "cpu": "one", "onednn": True},
-        "cases": [
+        "studies": [
             {
-                "case": {"name": NAME, "steps": 1},
+                "name": NAME,
+                "group": "headline",
+                "study": {"cases": [{"label": "", "batch": 10, "model": "mnist"}]},
+                "missing": {},
+                "flops": {FLOOR: 1e6},
+                "bases": {FLOOR: FLOOR, STRICT: FLOOR, OURS: FLOOR, OVERHEAD: FLOOR},
+                "steps": {OURS: 16},
+                "start_up": {},
                 "seconds_per_step": {
                     FLOOR: samples(0.01),
                     STRICT: samples(0.01),
@@ -81,7 +92,7 @@ def test_a_machine_of_half_the_speed_is_no_change_of_the_code():
 def test_the_relative_change_is_that_of_the_ratio():
     before = record(seed=0)
     after = copy.deepcopy(before)
-    samples = after["cases"][0]["seconds_per_step"]
+    samples = after["studies"][0]["seconds_per_step"]
     samples[OURS] = [1.3 * value for value in samples[OURS]]
     change = next(change for change in compare.changes(before, after) if change.variant == OURS)
     assert change.relative == pytest.approx(0.3)
@@ -112,7 +123,7 @@ def test_a_busy_machine_is_named():
 
 def test_records_of_another_format_are_refused(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps({"format": 0}))
-    with pytest.raises(ValueError, match=r"Expected a record of format 1\. Received: format 0"):
+    with pytest.raises(ValueError, match=r"Expected a record of format 2\. Received: format 0"):
         compare.read(tmp_path / "a.json")
 
 
@@ -121,26 +132,26 @@ def test_records_of_another_format_are_refused(tmp_path):
 
 def test_rounds_are_interleaved_and_each_begins_with_another_variant():
     order = []
-    variants = {name: Variant(lambda name=name: order.append(name), 1) for name in "abc"}
-    interleaved(variants, 3, warm_up=1)
+    samplers = {name: timed(lambda name=name: order.append(name)) for name in "abc"}
+    interleaved(samplers, 3, warm_up=1)
     assert "".join(order) == "cab" + "abc" + "bca" + "cab"
 
 
 def test_time_is_divided_by_steps_and_the_warm_up_does_not_count():
     clock = FakeClock()
     costs = iter([100.0, 6.0, 6.0])
-    variants = {"slow": Variant(lambda: clock.work(next(costs)), 3)}
-    assert interleaved(variants, 2, warm_up=1, clock=clock)["slow"].tolist() == [2.0, 2.0]
+    samplers = {"slow": timed(lambda: clock.work(next(costs)), 3, clock)}
+    assert interleaved(samplers, 2, warm_up=1)["slow"].tolist() == [2.0, 2.0]
 
 
 def test_a_drifting_machine_does_not_move_a_paired_ratio():
     clock = FakeClock()
-    variants = {
+    samplers = {
         # Every call finds the machine a little slower than the one before.
-        "floor": Variant(lambda: clock.work(1.0 + clock.now / 1000), 1),
-        "ours": Variant(lambda: clock.work(1.3 * (1.0 + clock.now / 1000)), 1),
+        "floor": timed(lambda: clock.work(1.0 + clock.now / 1000), 1, clock),
+        "ours": timed(lambda: clock.work(1.3 * (1.0 + clock.now / 1000)), 1, clock),
     }
-    samples = interleaved(variants, 100, clock=clock)
+    samples = interleaved(samplers, 100)
     assert np.ptp(samples["floor"]) > 0.2
     assert paired_ratio(samples["ours"], samples["floor"]).median == pytest.approx(1.3, rel=0.01)
 
@@ -170,6 +181,162 @@ def test_equal_samples_have_an_interval_of_one_point():
     assert summarize([2.0] * 5) == measure.Summary(2.0, 2.0, 2.0, 2.0, 2.0)
 
 
+# The gate
+
+
+@pytest.mark.parametrize(("slowdown", "failed"), [(1.0, 0), (1.4, 0), (1.8, 1)])
+def test_the_gate_fails_above_its_bound_only(slowdown, failed):
+    assert len(list(gate.failures(record(slowdown)["studies"]))) == failed
+
+
+def test_noise_around_the_bound_does_not_fail_the_gate():
+    found = record()["studies"]
+    samples = found[0]["seconds_per_step"]
+    samples[FLOOR] = [1.0] * 7
+    samples[OURS] = [1.0, 1.2, 1.4, 1.6, 1.8, 3.0, 4.0]
+    assert paired_ratio(samples[OURS], samples[FLOOR]).median > gate.BOUND
+    assert not list(gate.failures(found))
+
+
+# Workers
+
+WORKER = """
+import sys
+sys.path.insert(0, {peers!r})
+import os, time, protocol
+def die(steps):
+    print("a library prints")
+    count.append(1)
+    if len(count) > 2: os._exit(3)
+def fail(steps): raise RuntimeError("no such kernel")
+count = []
+runs = dict(fine=lambda steps: print("x" * 100000), die=die, fail=fail)
+sys.exit(protocol.serve(lambda job: dict(runs={{k: runs[k] for k in job["runs"]}}, info=job)))
+"""
+
+
+def hired(tmp_path, runs, patience=60.0):
+    file = tmp_path / "worker.py"
+    file.write_text(WORKER.format(peers=str(suite.HERE)))
+    return pipes.Worker([sys.executable, str(file)], {"runs": runs}, patience=patience)
+
+
+def test_a_worker_answers_and_what_libraries_print_is_kept_apart(tmp_path):
+    worker = hired(tmp_path, ["fine", "fail"]).wait()
+    assert worker.ready["info"]["runs"] == ["fine", "fail"]
+    assert worker.ready["missing"] == {"fail": "RuntimeError: no such kernel"}
+    assert 0 <= worker.seconds("fine", 3) < 60
+    worker.close()
+
+
+def test_a_worker_that_dies_is_reported_and_the_others_go_on(tmp_path):
+    worker = hired(tmp_path, ["die"]).wait()
+    missing = {}
+    remote = suite._Remote("peer: die", worker, "die", 2, missing)
+    samples = interleaved({"peer: die": remote, "other": lambda: 1.0}, 3)
+    assert np.isnan(samples["peer: die"]).all()
+    assert samples["other"].tolist() == [1.0] * 3
+    assert "exit code 3" in missing["peer: die"]
+    worker.close()
+
+
+def test_a_worker_that_hangs_is_ended(tmp_path):
+    worker = pipes.Worker([sys.executable, "-c", "import time; time.sleep(600)"], {}, patience=0.5)
+    with pytest.raises(pipes.WorkerError, match="no answer within"):
+        worker.wait()
+    worker.close()
+
+
+def test_an_interpreter_that_is_not_there_is_an_error_of_the_worker():
+    with pytest.raises(pipes.WorkerError, match="No such file"):
+        pipes.Worker(["/nowhere/python"], {})
+
+
+# Counting
+
+
+def test_operations_are_those_of_the_closed_form():
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input([16, 16, 3]),
+            layers.Conv2D(8, 3, padding="same"),
+            layers.DepthwiseConv2D(5, strides=2, padding="same"),
+            layers.Flatten(),
+            layers.Dense(10),
+        ]
+    )
+
+    def forward_and_gradient(images):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(images)
+            scores = model(images, training=False)
+        return scores, tape.gradient(scores, images)
+
+    convolution = 2 * 16 * 16 * 8 * 3 * 3 * 3
+    depthwise = 2 * 8 * 8 * 8 * 5 * 5
+    dense = 2 * 8 * 8 * 8 * 10
+    found = flops.count(forward_and_gradient, tf.TensorSpec([4, 16, 16, 3], tf.float32))
+    # Back to the input every product is done once more; weights have no gradient.
+    assert found == 2 * 4 * (convolution + depthwise + dense)
+
+
+def test_unknown_shapes_are_not_counted_silently():
+    with pytest.raises(ValueError, match="Expected static shapes"):
+        flops.count(lambda x: tf.matmul(x, x), tf.TensorSpec([None, None], tf.float32))
+
+
+def test_the_gpu_is_busy_as_often_as_it_says_while_it_works():
+    assert idle.used(["0", "0", "80", "100", "", "[N/A]"]) == pytest.approx(0.9)
+    assert idle.used(["0"]) is None
+
+
+# Cases
+
+
+@pytest.mark.parametrize("name", sorted(cases.SUITES))
+def test_studies_have_names_of_their_own_and_survive_json(name):
+    studies = cases.SUITES[name]
+    keys = [(study.name, study.group) for study in studies]
+    assert len(set(keys)) == len(keys)
+    for study in studies:
+        assert cases.study_from(json.loads(json.dumps(dataclasses.asdict(study)))) == study
+        labels = [case.label for case in study.cases]
+        assert len(set(labels)) == len(labels)
+
+
+def test_distinct_targets_are_counted():
+    case = dataclasses.replace(cases.MNIST, batch=30)
+    assert len(set(dataclasses.replace(case, targets=7).classes(1000))) == 7
+    assert len(set(case.classes(1000))) == 30
+    assert len(set(case.classes(10))) == 10
+
+
+# The report
+
+
+def test_a_report_has_every_row_and_says_what_is_missing(tmp_path, capsys):
+    content = record(0.9) | {"rounds": ROUNDS}
+    content["environment"] |= {"versions": {"tensorflow": "2"}, "gpus": [], "cores": 2}
+    study = content["studies"][0]
+    samples = study["seconds_per_step"]
+    samples["tf-keras-vis: defaults"] = [0.08] * ROUNDS
+    samples["torch 1 thread: eager"] = [0.02] * ROUNDS
+    samples["torch 2 threads: eager"] = [0.03] * ROUNDS
+    study["bases"] |= dict.fromkeys(samples, FLOOR)
+    study["missing"] = {"jax": "ended with exit code 1", "actmax auto": "ValueError: no"}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    assert main(["report", str(tmp_path / "a.json"), "--plot", str(tmp_path / "p.png")]) == 0
+    printed = capsys.readouterr().out
+    assert "| jax | not measured: ended with exit code 1 |" in printed
+    assert "(1 thread: eager)" in printed
+    assert "2 threads" not in printed
+    assert "not measured" in printed.split("| xplique |")[1].splitlines()[0]
+    assert (tmp_path / "p.png").stat().st_size > 1000
+    assert "jax: not measured: ended with exit code 1" in table.study_table(study, 1e9)
+
+
 # The whole
 
 
@@ -179,9 +346,11 @@ def test_the_smoke_suite_runs_and_its_record_compares_with_itself(tmp_path, caps
     assert main(arguments) == 0
     printed = capsys.readouterr().out
     found = json.loads(file.read_text())
-    (case,) = found["cases"]
-    assert case["traces"] == 1
-    assert case["case"]["name"] == NAME
+    (case,) = found["studies"]
+    assert case["traces"] == {OURS: 1}
+    assert case["name"] == NAME
+    assert found["matrix_rate"] > 0
+    assert case["flops"][FLOOR] > 1e6
     assert set(case["seconds_per_step"]) == {
         FLOOR, STRICT, "step in a tf.function", "eager loop", OURS, OVERHEAD,
     }  # fmt: skip

@@ -10,10 +10,10 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 
-from actmax.cli import catalog, demo, inspect, run
+from actmax.cli import bench, catalog, demo, inspect, run
 
 # In the order of the help. Each module has `add(commands)`, which sets `command`.
-_COMMANDS = (demo, run, catalog, inspect)
+_COMMANDS = (demo, run, catalog, inspect, bench)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -26,6 +26,6 @@ __all__ = [
     "layer_paths",
     "layers",
     "look_like_probabilities",
-    "weights_digest",
     "symbolic",
+    "weights_digest",
 ]

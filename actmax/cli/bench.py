@@ -1,0 +1,79 @@
+"""`actmax bench`: how fast a model of the user's own is, and what each regularizer costs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from actmax.cli.files import add_model, load_model
+
+
+def add(commands: Any) -> None:
+    """Adds the command to the parser."""
+    bench = commands.add_parser("bench", help="steps per second of a model of your own")
+    add_model(bench)
+    bench.add_argument("--batch-sizes", nargs="+", type=int, default=[1, 4, 16], metavar="N")
+    bench.add_argument(
+        "--input-range",
+        nargs=2,
+        type=float,
+        metavar=("LO", "HI"),
+        help="of the values that the model was trained on; default: read off its first layer",
+    )
+    bench.add_argument(
+        "--regularizers",
+        choices=("usual", "recipe"),
+        default="usual",
+        help="total variation, L2 and jitter, or what a run without regularizers= chooses",
+    )
+    bench.add_argument("--device", metavar="D", help="as CPU:0 or GPU:0")
+    bench.add_argument(
+        "--onednn", choices=("on", "off"), help="TensorFlow's CPU kernels; default: its own choice"
+    )
+    bench.add_argument("--rounds", type=int, default=9, metavar="N", help="samples of each variant")
+    bench.add_argument("--steps", type=int, metavar="N", help="updates in a sample")
+    bench.add_argument("--out", type=Path, metavar="FILE.json", help="also write all samples")
+    bench.set_defaults(command=_bench)
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    if arguments.onednn is not None:
+        _switch_onednn(arguments.onednn)
+    from actmax import throughput
+    from regularizers import L2, Jitter, TotalVariation
+
+    usual = [TotalVariation(0.1), L2(0.1), Jitter(2)]
+    found = throughput.benchmark(
+        load_model(arguments),
+        batch_sizes=arguments.batch_sizes,
+        input_range=None if arguments.input_range is None else tuple(arguments.input_range),
+        regularizers=usual if arguments.regularizers == "usual" else None,
+        device=arguments.device,
+        rounds=arguments.rounds,
+        steps=arguments.steps,
+    )
+    print(found)
+    if arguments.out is not None:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(json.dumps(found.to_json(), indent=1), encoding="utf-8")
+        print(f"\nrecord: {arguments.out}")
+    return 0
+
+
+def _switch_onednn(wanted: str) -> None:
+    """TensorFlow reads the variable once, when it is imported."""
+    from actmax import checks
+
+    if "tensorflow" in sys.modules:
+        raise ValueError(
+            checks.message(
+                "--onednn before TensorFlow is imported",
+                "a process that has imported it",
+                f"Set TF_ENABLE_ONEDNN_OPTS={int(wanted == 'on')} when you start Python.",
+            )
+        )
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = str(int(wanted == "on"))

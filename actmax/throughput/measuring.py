@@ -1,0 +1,237 @@
+"""The throughput of the user's own model, and the price of the user's own regularizers."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from actmax import checks
+from actmax.loop.floors import bare_floor, strict_floor
+from actmax.maximizer import Maximizer
+from actmax.problem import Problem
+from actmax.throughput.records import Measurement, Throughput
+from actmax.throughput.samples import interleaved, timed
+from actmax.types import IMAGES
+from regularizers.base import Regularizer
+
+# A sample of a few of these is long against a clock's tick and a call's overhead.
+_SAMPLE = 0.2  # seconds
+_MOST = 256  # steps
+
+
+def benchmark(
+    model: Any,
+    objective: Any = None,
+    *,
+    batch_sizes: Sequence[int] = (1, 4, 16),
+    target: Any = 0,
+    rounds: int = 9,
+    steps: int | None = None,
+    **settings: Any,
+) -> Throughput:
+    """Throughput of a loop against its floor, and what each of its regularizers costs.
+
+    The bare floor is the model's own forward pass and the gradient with respect to its input, in one
+    `tf.function`: what no method can go without. The strict floor is the same inside one compiled loop.
+    Rounds are interleaved, so ratios and prices hold on a busy machine; the milliseconds are this
+    machine's. Nothing is chosen or changed: oneDNN and threads are as TensorFlow was started.
+
+    Args:
+        model: as of `Maximizer`.
+        objective: as of `Maximizer`.
+        batch_sizes: numbers of images to try, each at least 1.
+        target: of every image: time does not depend on which. A float vector `[C]` for `Direction`;
+            unused by objectives that take none.
+        rounds: samples of every variant, at least 1; nine or more make an interval worth reading.
+        steps: updates in a sample; None for as many as take about 0.2 s, at least 4 and at most 256.
+        settings: every other argument of `Maximizer`: `input_range`, `regularizers`, `device`, ...
+            Without `regularizers` the default recipe is measured.
+
+    Returns:
+        A `Throughput`, one record per batch size.
+
+    Raises:
+        TypeError, ValueError: for arguments that cannot be right, as `Maximizer` does.
+
+    Example:
+        >>> import actmax
+        >>> from actmax import zoo
+        >>> from regularizers import L2, TotalVariation
+        >>> found = actmax.benchmark(
+        ...     zoo.load("mnist"),
+        ...     input_range=(0, 1),
+        ...     regularizers=[TotalVariation(0.1), L2(0.1)],
+        ...     batch_sizes=[2],
+        ...     rounds=2,
+        ...     steps=2,
+        ... )
+        >>> sorted(found.records[0].without)
+        ['l2', 'total_variation']
+    """
+    rounds = checks.integer(rounds, "rounds", low=1)
+    if steps is not None:
+        steps = checks.integer(steps, "steps", low=1)
+    if not isinstance(batch_sizes, (list, tuple)) or not batch_sizes:
+        raise TypeError(
+            checks.message("batch_sizes to be a list such as [1, 4, 16]", repr(batch_sizes))
+        )
+    sizes = [checks.integer(size, "every batch size", low=1) for size in batch_sizes]
+    full = Maximizer(model, objective, **settings)
+    spelled = _spelled_out(full.problem, settings)
+    others = {
+        name: Maximizer(model, objective, **{**spelled, "regularizers": rest})
+        for name, rest in _each_left_out(spelled["regularizers"]).items()
+    }
+    records = [_measure(full, others, size, target, rounds, steps, settings) for size in sizes]
+    return Throughput(tuple(records), _environment(full, rounds, settings))
+
+
+def _measure(
+    full: Maximizer,
+    others: dict[str, Maximizer],
+    size: int,
+    target: Any,
+    rounds: int,
+    steps: int | None,
+    settings: dict[str, Any],
+) -> Measurement:
+    call = _call(full.problem, target, size)
+    first_call = timed(lambda: full(steps=1, **call))()
+    again = timed(lambda: full(steps=1, **call))()
+    count = int(np.clip(_SAMPLE / again, 4, _MOST)) if steps is None else steps
+    for other in others.values():
+        other(steps=1, **call)
+    runs: dict[str, Callable[[int], Any]] = {
+        "": lambda n: full(steps=n, **call),
+        **{
+            name: functools.partial(lambda other, n: other(steps=n, **call), other)
+            for name, other in others.items()
+        },
+    }
+    bare, strict = _floors(full, call, settings)
+    # A regularizer may be called anything; the floors' keys are no names.
+    samplers: dict[Any, Any] = {
+        name: timed(functools.partial(run, count), count) for name, run in runs.items()
+    }
+    samplers |= {
+        0: timed(functools.partial(bare, count), count),
+        1: timed(functools.partial(strict, count), count),
+    }
+    samples: dict[Any, np.ndarray] = interleaved(samplers, rounds)
+    return Measurement(
+        batch=size,
+        steps=count,
+        loop=samples[""],
+        bare_floor=samples[0],
+        strict_floor=samples[1],
+        without={name: samples[name] for name in others},
+        first_call=first_call,
+    )
+
+
+def _call(problem: Problem, target: Any, size: int) -> dict[str, Any]:
+    """Arguments of a call for `size` images."""
+    if problem.objective.kind is None:
+        return {"images": size}
+    if problem.objective.kind == "vector":
+        return {"targets": np.repeat(np.atleast_2d(target), size, axis=0)}
+    return {"targets": [target] * size}
+
+
+def _floors(
+    full: Maximizer, call: dict[str, Any], settings: dict[str, Any]
+) -> tuple[Callable[[int], None], Callable[[int], None]]:
+    """Both floors, on the images at which a run starts, as many as there are copies of them."""
+    problem, copies = full.problem, full.problem.copies
+    begun = full(steps=0, **call)
+    started = begun.images if isinstance(begun.images, dict) else {IMAGES: begun.images}
+    names = [entry.name for entry in problem.inputs]
+    if len(names) == 1:
+        started = {names[0]: next(iter(started.values()))}
+    tiled = {name: np.concatenate([np.asarray(started[name])] * copies, axis=0) for name in names}
+    targets: np.ndarray = np.zeros(len(begun), np.int32)
+    if begun.targets is not None:
+        targets = np.asarray(begun.targets)
+    device = settings.get("device")
+    with tf.device(device):
+        images = {name: tf.constant(value, problem.dtype) for name, value in tiled.items()}
+        kind = problem.dtype if problem.objective.kind == "vector" else tf.int32
+        given = tf.constant(np.concatenate([targets] * copies, axis=0), kind)
+        fixed = {name: tf.constant(value) for name, value in (settings.get("fixed") or {}).items()}
+        floors = [make(problem, images, fixed, given) for make in (bare_floor, strict_floor)]
+
+    def placed(floor: Callable[[int], None]) -> Callable[[int], None]:
+        def run(steps: int) -> None:
+            with tf.device(device):
+                floor(steps)
+
+        return run
+
+    bare, strict = (placed(floor) for floor in floors)
+    return bare, strict
+
+
+def _spelled_out(problem: Problem, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings with what a recipe has filled in, so that one part can be left out of it."""
+    if settings.get("regularizers") is not None:
+        return settings
+    transforms = [part for entry in problem.inputs for _, part in entry.transforms]
+    filled = {
+        "regularizers": [*transforms, *(penalty for _, _, penalty in problem.penalties)],
+        "parameterization": {entry.name: entry.parameterization for entry in problem.inputs},
+        "copies": problem.copies,
+    }
+    if len(problem.inputs) == 1:
+        filled["parameterization"] = problem.inputs[0].parameterization
+    return {**settings, **filled}
+
+
+def _each_left_out(parts: Sequence[Regularizer]) -> dict[str, list[Regularizer]]:
+    """By the name of each regularizer, the list without it; two of one name are suffixed."""
+    left_out: dict[str, list[Regularizer]] = {}
+    for position, part in enumerate(parts):
+        number = sum(other.name == part.name for other in parts[: position + 1])
+        name = part.name if number == 1 else f"{part.name}_{number}"
+        left_out[name] = [*parts[:position], *parts[position + 1 :]]
+    return left_out
+
+
+def _environment(full: Maximizer, rounds: int, settings: dict[str, Any]) -> dict[str, Any]:
+    names = ("actmax", "tensorflow", "keras")
+    # A checkout that is not installed has no metadata; TensorFlow's name differs between builds.
+    versions = {name: version for name in names if (version := _version(name)) is not None}
+    return {
+        **versions,
+        "device": settings.get("device") or "TensorFlow's choice",
+        "oneDNN": {True: "on", False: "off", None: "unknown"}[onednn()],
+        "compile": settings.get("compile", "plain"),
+        "copies": full.problem.copies,
+        "rounds": rounds,
+    }
+
+
+def _version(name: str) -> str | None:
+    if name == "tensorflow":
+        return str(tf.__version__)
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def onednn() -> bool | None:
+    """Whether TensorFlow runs oneDNN's kernels; None where it does not tell.
+
+    The environment variable alone says nothing: unset, TensorFlow decides by the processor. What it
+    decided is not in its public interface.
+    """
+    try:
+        from tensorflow.python.util import _pywrap_util_port
+    except ImportError:
+        return None
+    return bool(_pywrap_util_port.IsMklEnabled())
