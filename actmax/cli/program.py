@@ -7,10 +7,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from actmax.cli import demo, inspect, run
+from actmax.cli import demo, inspect, report, run
 
 # In the order of the help. Each module has `add(commands)`, which sets `command`.
-_COMMANDS = (demo, run, inspect)
+_COMMANDS = (demo, run, report, inspect)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,6 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Only a default, and only for a process that is this program. What follows imports TensorFlow.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     arguments = _parser().parse_args(argv)
+    # Kept in the record of a run: the command that repeats it.
+    arguments.argv = list(sys.argv[1:] if argv is None else argv)
     try:
         return int(arguments.command(arguments))
     except (ValueError, TypeError, OSError) as error:
