@@ -7,10 +7,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from actmax.cli import demo, inspect, report, run
+from actmax.cli import check, demo, inspect, report, run
 
 # In the order of the help. Each module has `add(commands)`, which sets `command`.
-_COMMANDS = (demo, run, report, inspect)
+_COMMANDS = (demo, run, report, inspect, check)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

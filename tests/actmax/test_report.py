@@ -26,12 +26,6 @@ EVIL = (
     "\u202e\u05e9\u05dc\u05d5\u05dd",
     "&amp; 5",
 )
-    "<script>alert(1)</script>",
-    "\"'><img src=x>",
-    "</script><!--",
-    "\u202e\u05e9\u05dc\u05d5\u05dd",
-    "&amp; 5",
-)
 VOID = {"meta", "img", "input", "br", "hr"}
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -378,7 +372,9 @@ def test_a_browser_can_click_and_type_through_the_page(page, run, tmp_path, widt
         assert browser.ask("document.getElementById('view-name').textContent") == EVIL[2]
         browser.press("Escape", 27)
         assert not browser.ask("document.getElementById('view').open")
-        assert browser.ask("document.activeElement.id") == "card-2"
+        until = time.monotonic() + 10  # the event of a closed dialog comes a moment later
+        while browser.ask("document.activeElement.id") != "card-2":
+            assert time.monotonic() < until
 
         methods = [event["method"] for event in browser.events]
         assert "Runtime.exceptionThrown" not in methods
