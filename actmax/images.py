@@ -10,7 +10,7 @@ import math
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +111,7 @@ def from_uint8(
 
 def grid(
     images: npt.ArrayLike,
-    labels: Sequence[object] | None = None,
+    labels: Iterable[object] | None = None,
     columns: int | None = None,
     padding: int = 2,
     scale: int | None = None,
@@ -142,6 +142,7 @@ def grid(
     tiles = _uint8(images, "images")
     _check_layout(tiles, "[N, H, W, C]")
     count, height, width, _ = tiles.shape
+    labels = None if labels is None else list(labels)
     if labels is not None and len(labels) != count:
         do = "Give each image one, '' for none, or pass labels=None."
         expected = f"one label per image, {count} labels"

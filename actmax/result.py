@@ -7,12 +7,15 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actmax import checks, images
+from actmax import checks, images, plotting, reporting
 from actmax.types import IMAGES, Status
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _FORMAT = 1
 
@@ -57,7 +60,7 @@ class Result:
         return len(self.scores)
 
     def __repr__(self) -> str:
-        first = self._only() if not isinstance(self.images, Mapping) else None
+        first = None if isinstance(self.images, Mapping) else np.asarray(self.images)
         size = "x".join(map(str, first.shape[1:])) if first is not None else ", ".join(self.images)
         scores = " ".join(f"{score:.4g}" for score in self.scores[:8])
         more = " ..." if len(self) > 8 else ""
@@ -67,25 +70,36 @@ class Result:
         )
         return f"Result({len(self)} images {size}, scores {scores}{more}, {ends})"
 
-    def _only(self) -> np.ndarray:
-        if isinstance(self.images, Mapping):
+    def _of(self, name: str) -> Any:
+        return self.images[name] if isinstance(self.images, Mapping) else self.images
+
+    def _pictured(self, name: str | None) -> str:
+        """The input that is shown: the one named, the only one, or the only one of images."""
+        known = list(self.images) if isinstance(self.images, Mapping) else [next(iter(self.low))]
+        if name is not None and name not in known:
+            raise ValueError(checks.message(f"one of the optimized inputs {known}", repr(name)))
+        shown = [n for n in known if _is_picture(np.shape(self._of(n)))]
+        candidates = [name] if name is not None else known if len(known) == 1 else shown
+        if len(candidates) != 1:
             raise ValueError(
                 checks.message(
-                    "a run that optimized one input",
-                    f"inputs {sorted(self.images)}",
-                    "Take result.images[name] and actmax.to_uint8(images, low, high).",
+                    "one optimized input of images, or the name of one",
+                    f"inputs {sorted(known)}, of which {sorted(shown)} are images",
+                    "Choose one: input='name'.",
                 )
             )
-        return np.asarray(self.images)
+        return candidates[0]
 
-    def bounds(self) -> tuple[Any, Any]:
-        """The input range `(low, high)` of the only input: numbers, or one per channel.
+    def bounds(self, *, input: str | None = None) -> tuple[Any, Any]:
+        """The input range `(low, high)` of one input: numbers, or one per channel.
+
+        Args:
+            input: its name; None for the only one, or the only one of images.
 
         Raises:
-            ValueError: if several inputs were optimized, or the range has an open end.
+            ValueError: if several inputs are images and none is named, or the range has an open end.
         """
-        self._only()
-        name = next(iter(self.low))
+        name = self._pictured(input)
         if self.low[name] is None or self.high[name] is None:
             raise ValueError(
                 checks.message(
@@ -96,26 +110,136 @@ class Result:
             )
         return self.low[name], self.high[name]
 
-    def to_uint8(self, low: Any = None, high: Any = None) -> np.ndarray:
+    def to_uint8(
+        self, low: Any = None, high: Any = None, *, input: str | None = None
+    ) -> np.ndarray:
         """Images as 8-bit values, `[N, ...]` uint8: low to 0, high to 255, rounded to the nearest.
 
         Args:
             low: value that becomes 0; None for the input range's.
             high: value that becomes 255; None for the input range's.
+            input: which input; None for the only one, or the only one of images.
 
         Raises:
             ValueError: if the run had an open range and none is given.
         """
         if low is None or high is None:
-            own = self.bounds()
+            own = self.bounds(input=input)
             low, high = own[0] if low is None else low, own[1] if high is None else high
-        return images.to_uint8(self._only(), low, high)
+        return images.to_uint8(self._of(self._pictured(input)), low, high)
 
-    def grid(self, *, columns: int | None = None) -> np.ndarray:
+    def grid(self, *, columns: int | None = None, input: str | None = None) -> np.ndarray:
         """All images with their labels on one sheet. `-> uint8 [H, W, 3]`."""
         names = self.names()
         titles = [f"{name}  {score:.3g}" for name, score in zip(names, self.scores, strict=True)]
-        return images.grid(self.to_uint8(), titles, columns=columns)
+        return images.grid(self.to_uint8(input=input), titles, columns=columns)
+
+    def pictures(self) -> np.ndarray | None:
+        """What can be shown, `uint8 [N, H, W, C]`, C = 1 or 3; None where nothing can."""
+        try:
+            name = self._pictured(None)
+        except ValueError:
+            return None
+        open_ended = self.low[name] is None or self.high[name] is None
+        if open_ended or not _is_picture(np.shape(self._of(name))):
+            return None
+        return self.to_uint8()
+
+    def plot(self) -> Figure:
+        """Pictures with titles and the score curves, `-> matplotlib.figure.Figure`.
+
+        Nothing is shown and pyplot is not used: save it with `figure.savefig("run.png")`.
+
+        Raises:
+            ModuleNotFoundError: if matplotlib, the extra `plot`, is missing.
+        """
+        return plotting.figure(self.pictures(), self.names(), self.scores, self.history["score"])
+
+    def report(
+        self,
+        path: str | Path,
+        *,
+        title: str | None = None,
+        film: reporting.Film | None = None,
+        natural: reporting.Natural | None = None,
+        metrics: Sequence[Mapping[str, Any]] = (),
+    ) -> Path:
+        """Writes one self-contained HTML file about the run; returns its path.
+
+        Args:
+            path: of the file; its folder is made.
+            title: of the page; None for the model's name.
+            film: images over the steps, `Frames.film(...)`, for a slider.
+            natural: strongest natural images, of `strongest`.
+            metrics: one dict per row of a table.
+
+        Raises:
+            ValueError: if the film or the natural images are not of this result's pictures.
+        """
+        count = len(self)
+        for what, found in (
+            ("film", None if film is None else film.frames.shape[1]),
+            ("natural images", None if natural is None else len(natural.images)),
+        ):
+            if found not in (None, count):
+                raise ValueError(checks.message(f"the {what} of {count} pictures", f"{found}"))
+        own = ", ".join(map(str, self.config.get("model", ()))) or "model"
+        page = reporting.Page(
+            title=f"What {own} responds to" if title is None else title,
+            names=self.names(),
+            pictures=self.pictures(),
+            scores=self.scores,
+            history=self.history,
+            status=self.status,
+            messages=self.messages,
+            steps=self.steps,
+            targets=self.targets,
+            labels=self.labels,
+            config=_plain(self.config),
+            film=film,
+            natural=natural,
+            metrics=[_plain(record) for record in metrics],
+        )
+        return reporting.write(path, page)
+
+    def strongest(
+        self,
+        model: Any,
+        data: np.ndarray,
+        *,
+        objective: Any,
+        names: Sequence[str] | None = None,
+        count: int = 8,
+        preprocess: Any = None,
+    ) -> reporting.Natural:
+        """The images of a data set that score highest for every target. `[M, H, W, C] -> Natural`.
+
+        Args:
+            model: the model of the run.
+            data: natural images in the input range.
+            objective: the objective of the run.
+            names: a label per natural image; None for none.
+            count: images per picture.
+            preprocess: that of the run.
+
+        Raises:
+            ValueError: if the result has no pictures, or the images are not of the pictures' shape.
+        """
+        shown = self.pictures()
+        if shown is None or np.shape(data)[1:] != shown.shape[1:]:
+            wanted = "a result of pictures" if shown is None else f"images [M, *{shown.shape[1:]}]"
+            raise ValueError(checks.message(wanted, f"the shape {np.shape(data)}"))
+        if names is not None and len(names) != len(data):
+            raise ValueError(checks.message(f"{len(data)} names", f"{len(names)}"))
+        targets = self.targets
+        numbers, scores = reporting.rank(model, objective, data, targets, count, preprocess)
+        numbers = np.broadcast_to(numbers, (len(self), numbers.shape[1]))
+        return reporting.Natural(
+            images.to_uint8(data[numbers], *self.bounds()),
+            np.broadcast_to(scores, numbers.shape),
+            numbers,
+            tuple(tuple("" if names is None else str(names[n]) for n in row) for row in numbers),
+        )
 
     def names(self) -> tuple[str, ...]:
         """A name per image: its label, else its target, else its number."""
@@ -149,14 +273,7 @@ class Result:
 
     def _repr_png_(self) -> bytes | None:
         """The grid, for notebooks; None where the inputs are no images."""
-        if (
-            isinstance(self.images, Mapping)
-            or self._only().ndim != 4
-            or self._only().shape[-1] not in (1, 3)
-        ):
-            return None
-        low, high = next(iter(self.low.values())), next(iter(self.high.values()))
-        if low is None or high is None:
+        if self.pictures() is None:
             return None
         from PIL import Image
 
@@ -248,6 +365,10 @@ class Result:
                     "Save the result again.",
                 )
             ) from error
+
+
+def _is_picture(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 4 and shape[-1] in (1, 3)
 
 
 def _bound(bound: Any) -> Any:

@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("regularizers", "actmax")
 
 # Arrows go one way only: a module may import those above it. It is the list of the design, read
-# line by line, with three moves: images.py is a leaf that results and callbacks need, the Maximizer
+# line by line, with four moves: plots and reports draw plain data, so that a result can offer them;
+# images.py is a leaf that results and callbacks need, the Maximizer
 # needs its defaults, and the command line starts the recipes.
 ORDER = (
     "_version",
@@ -36,6 +37,8 @@ ORDER = (
     "models",
     "problem",
     "loop",
+    "plotting",
+    "reporting",
     "result",
     "sweeps",
     "callbacks",
@@ -46,7 +49,6 @@ ORDER = (
     "throughput",
     "presets",
     "evaluation",
-    "reporting",
     "catalogs",
     "testing",
     "zoo",

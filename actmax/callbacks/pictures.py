@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from actmax import checks, images
+from actmax import checks, images, reporting
 from actmax.callbacks.base import Callback
 from actmax.files import write_atomic
 from actmax.types import IMAGES, Snapshot
@@ -21,16 +21,28 @@ class Frames(Callback):
 
     Attributes:
         frames: list of `[N, ...]`, in the input range.
+        steps: list of the number of updates before each.
     """
 
     def __init__(self) -> None:
         self.frames: list[Any] = []
+        self.steps: list[int] = []
 
     def on_begin(self, snapshot: Snapshot) -> None:
-        self.frames = [snapshot.images]
+        self.frames, self.steps = [snapshot.images], [snapshot.step]
 
     def on_step(self, snapshot: Snapshot) -> None:
         self.frames.append(snapshot.images)
+        self.steps.append(snapshot.step)
+
+    def film(self, low: Any, high: Any) -> reporting.Film:
+        """The frames, 8 bits deep, for `Result.report`; low becomes black, high white."""
+        frames = np.stack([images.to_uint8(frame, low, high) for frame in self.frames])
+        return reporting.Film(np.asarray(self.steps), frames)
+
+    def save(self, folder: str | Path, low: Any, high: Any) -> Path:
+        """Writes `frames.npz` into the folder of a saved result, for `actmax report`."""
+        return reporting.save_film(folder, self.film(low, high))
 
     def save_gif(self, path: str | Path, low: Any, high: Any, *, fps: float = 12.0) -> Path:
         """Writes the grid of every kept step as an animated GIF.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -23,6 +25,9 @@ def add_run_settings(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="keep the state of the run there; the same command goes on from it",
     )
+    parser.add_argument(
+        "--report", action="store_true", help="also write report.html, with a slider over the steps"
+    )
 
 
 def run_settings(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -32,21 +37,35 @@ def run_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     settings = {
         "seed": arguments.seed,
         "verbose": sys.stderr.isatty(),
-        "callbacks": [Frames()] if arguments.gif else [],
+        "callbacks": [Frames()] if arguments.gif or arguments.report else [],
         "checkpoint": arguments.checkpoint,
     }
     return settings if arguments.steps is None else {**settings, "steps": arguments.steps}
 
 
-def save(out: Path, result: Result, call: dict[str, Any]) -> Path:
-    """Writes the result, and the film of the run if frames of it were kept."""
-    folder = result.save(out)
+def save(arguments: argparse.Namespace, result: Result, call: dict[str, Any]) -> Path:
+    """Writes the result with its command, and the film and the report that were asked for."""
+    from actmax.reporting.frames import FILE
+
+    result = dataclasses.replace(
+        result, config={**result.config, "command": shlex.join(["actmax", *arguments.argv])}
+    )
+    folder = result.save(arguments.out)
+    # What an earlier run left would stand for this one.
+    (folder / FILE).unlink(missing_ok=True)
+    film = None
     for frames in call["callbacks"]:
-        frames.save_gif(folder / "run.gif", *result.bounds())
+        if result.pictures() is not None:
+            film = frames.film(*result.bounds())
+            frames.save(folder, *result.bounds())
+        if arguments.gif:
+            frames.save_gif(folder / "run.gif", *result.bounds())
+    if arguments.report:
+        result.report(folder / "report.html", film=film)
     return folder
 
 
-def finish(folder: Path, result: Result) -> int:
+def finish(folder: Path, result: Result, *, reported: bool) -> int:
     """Says where the files are and what failed; the exit code.
 
     Raises:
@@ -56,6 +75,10 @@ def finish(folder: Path, result: Result) -> int:
 
     grid = folder / "grid.png"
     print(f"\n{'grid' if grid.exists() else 'result'}: {grid if grid.exists() else folder}")
+    if reported:
+        print(f"report: {folder / 'report.html'}")
+    else:
+        print(f"report: actmax report {shlex.quote(str(folder))}")
     failed = False
     if Status.INTERRUPTED in result.status:
         print(result.messages[list(result.status).index(Status.INTERRUPTED)], file=sys.stderr)

@@ -39,7 +39,7 @@ def _demo(arguments: argparse.Namespace) -> int:
     result = actmax.maximize(
         model, targets=range(len(labels)), labels=labels, input_range=(0, 1), **call
     )
-    folder = save(arguments.out, result, call)
+    folder = save(arguments, result, call)
     # What a person sees is the file, 8 bits deep, so that is what the model is asked about.
     pictures = _read_pictures(picture_files(folder, result), result.images.shape[1:])
     probabilities = model(pictures, training=False).numpy()
@@ -50,7 +50,7 @@ def _demo(arguments: argparse.Namespace) -> int:
         )
     ]
     print(table(("label", "probability of the PNG", "score", "status"), rows))
-    return finish(folder, result)
+    return finish(folder, result, reported=arguments.report)
 
 
 def _read_pictures(files: Iterable[Path], shape: tuple[int, ...]) -> np.ndarray:

@@ -10,10 +10,10 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 
-from actmax.cli import bench, catalog, demo, inspect, run
+from actmax.cli import bench, catalog, check, demo, inspect, report, run
 
 # In the order of the help. Each module has `add(commands)`, which sets `command`.
-_COMMANDS = (demo, run, catalog, inspect, bench)
+_COMMANDS = (demo, run, catalog, report, inspect, check, bench)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Only a default, and only for a process that is this program. What follows imports TensorFlow.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     arguments = _parser().parse_args(argv)
+    # Kept in the record of a run: the command that repeats it.
+    arguments.argv = list(sys.argv[1:] if argv is None else argv)
     ended_by = [signal.SIGINT]
     try:
         with _terminable(ended_by):

@@ -52,13 +52,13 @@ def _run(arguments: argparse.Namespace) -> int:
         input_range=None if arguments.input_range is None else tuple(arguments.input_range),
         **call,
     )
-    folder = save(arguments.out, result, call)
+    folder = save(arguments, result, call)
     rows = [
         (name, f"{score:.4g}", status)
         for name, (score, status) in zip(result.names(), ends(result), strict=True)
     ]
     print(table(("target", "score", "status"), rows))
-    return finish(folder, result)
+    return finish(folder, result, reported=arguments.report)
 
 
 def _target(text: str) -> int | str:

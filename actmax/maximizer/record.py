@@ -50,6 +50,8 @@ def record(
         },
         "penalties": {name: describe(part) for name, _, part in problem.penalties},
         "transforms": [describe(part) for entry in problem.inputs for _, part in entry.transforms],
+        # Draws depend on the place of a transform in the list of regularizers.
+        "positions": [position for entry in problem.inputs for position, _ in entry.transforms],
         "gradients": describe(problem.gradients),
         "metrics": [name for name, _ in problem.metrics],
         "optimizer": _optimizer(problem.optimizer),

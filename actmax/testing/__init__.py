@@ -1,12 +1,15 @@
 """The laws of every extension point of actmax, each tried on anyone's own part in one call.
 
 Every function here raises `ContractError`, an AssertionError whose message begins with the part's name
-and says which law broke, where, and what to do. Penalties and transforms have
+and says which law broke, where, and what to do. `check_model` tries a whole model, and reports.
+Penalties and transforms have
 `regularizers.testing.check_regularizer`.
 """
 
 from __future__ import annotations
 
+from actmax.testing.findings import Finding, ModelReport
+from actmax.testing.model import check_model
 from actmax.testing.objectives import check_objective
 from actmax.testing.pictures import check_constraint, check_parameterization
 from actmax.testing.rows import ContractError
@@ -15,10 +18,13 @@ from actmax.testing.updates import check_callback, check_gradient_function, chec
 
 __all__ = [
     "ContractError",
+    "Finding",
+    "ModelReport",
     "assert_traces",
     "check_callback",
     "check_constraint",
     "check_gradient_function",
+    "check_model",
     "check_objective",
     "check_optimizer",
     "check_parameterization",

@@ -88,7 +88,8 @@ def test_demo_writes_ten_labeled_pictures_and_reads_them_back(tmp_path, capsys, 
     )
     assert lines[0].split("  ")[0].strip() == "label"
     assert "probability of the PNG" in lines[0]
-    assert lines[-1] == f"grid: {tmp_path / 'grid.png'}"
+    assert lines[-2] == f"grid: {tmp_path / 'grid.png'}"
+    assert lines[-1] == f"report: actmax report {tmp_path}"
 
     rows = [line.split() for line in lines[1:11]]
     assert [row[0] for row in rows] == list(labels)

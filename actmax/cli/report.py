@@ -1,0 +1,130 @@
+"""`actmax report`: one HTML file about a saved result."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from actmax.cli.files import load_model
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from actmax.reporting import Natural
+    from actmax.result import Result
+
+_DATA = "an .npz file with one array `images` [M, H, W, C], and `labels` [M] if there are any"
+
+
+def add(commands: Any) -> None:
+    """Adds the command to the parser."""
+    report = commands.add_parser("report", help="one HTML file about a saved result")
+    report.add_argument("folder", type=Path, metavar="DIR", help="what --out of a run named")
+    report.add_argument("--out", type=Path, metavar="FILE.html", help="default: DIR/report.html")
+    report.add_argument(
+        "--natural",
+        nargs="+",
+        type=Path,
+        default=(),
+        metavar="X.npz",
+        help="natural images, in the input range, whose strongest stand beside each picture",
+    )
+    report.add_argument(
+        "--model",
+        type=Path,
+        metavar="MODEL",
+        help="of the run, a .keras or .h5 file; for --natural",
+    )
+    report.set_defaults(sha256=None, trust_model=False, command=_report)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from actmax import checks
+    from actmax.reporting import load_film
+    from actmax.result import Result
+
+    folder = arguments.folder
+    result = Result.load(folder)
+    natural = None
+    if arguments.natural:
+        if arguments.model is None:
+            do = "Add --model MODEL."
+            raise ValueError(checks.message("the model that scores natural images", "none", do))
+        natural = _natural(result, arguments.natural, load_model(arguments))
+    out = folder / "report.html" if arguments.out is None else arguments.out
+    film, metrics = load_film(folder), _metrics(folder / "metrics.json")
+    result.report(out, film=film, natural=natural, metrics=metrics)
+    print(f"report: {out}")
+    return 0
+
+
+def _metrics(file: Path) -> Sequence[Mapping[str, Any]]:
+    from actmax import checks
+
+    if not file.exists():
+        return ()
+    expected = 'a JSON list of records, [{"judge accuracy": 0.9}]'
+    try:
+        records = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(checks.message(expected, f"{file} ({error})")) from error
+    if isinstance(records, dict):
+        records = [records]
+    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        raise ValueError(checks.message(expected, f"{file}, which holds something else"))
+    return records
+
+
+def _natural(result: Result, files: Sequence[Path], model: Any) -> Natural:
+    import numpy as np
+
+    pairs = [_read(file) for file in files]
+    images = np.concatenate([found for found, _ in pairs])
+    names = [name for found, labels in pairs for name in labels or [""] * len(found)]
+    return result.strongest(model, images, objective=_objective(result), names=names)
+
+
+def _objective(result: Result) -> Any:
+    """The objective of a run, where its record is enough to make it again."""
+    import actmax
+    from actmax import checks
+
+    record = result.config.get("objective")
+    fields = dict(record) if isinstance(record, Mapping) else {}
+    kind = fields.pop("class", None)
+    plain = all(isinstance(value, (str, int, float, bool, type(None))) for value in fields.values())
+    inputs = result.config.get("inputs", {})
+    prepared = any(entry.get("preprocess") is not None for entry in inputs.values())
+    if kind not in ("Logit", "Channel", "Neuron", "LogProbability") or not plain or prepared:
+        do = "In Python: result.report(path, natural=result.strongest(model, images, objective=...))."
+        raise ValueError(
+            checks.message("a run of Logit, Channel or Neuron without preprocess", record, do)
+        )
+    return getattr(actmax, kind)(**fields)
+
+
+def _read(file: Path) -> tuple[np.ndarray, list[str]]:
+    """Images `[M, H, W, C]` and labels of a data set."""
+    import numpy as np
+
+    from actmax import checks
+
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            images = arrays["images"]
+            labels = [str(label) for label in arrays["labels"]] if "labels" in arrays else []
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        # Whatever a damaged file makes zip and NumPy raise, the user learns one message.
+        raise ValueError(
+            checks.message(_DATA, f"{file} ({type(error).__name__}: {error})")
+        ) from error
+    if images.ndim != 4 or (labels and len(labels) != len(images)):
+        raise ValueError(
+            checks.message(_DATA, f"{file}, images {images.shape}, {len(labels)} labels")
+        )
+    return images, labels

@@ -1,0 +1,21 @@
+"""One HTML file about a run, that a person reads without us: no network, no other file.
+
+Everything here works on plain data, so that `Result.report` can stand on it.
+"""
+
+from actmax.reporting.call import python_call
+from actmax.reporting.frames import Film, load_film, save_film
+from actmax.reporting.natural import Natural, rank
+from actmax.reporting.page import Page, render, write
+
+__all__ = [
+    "Film",
+    "Natural",
+    "Page",
+    "load_film",
+    "python_call",
+    "rank",
+    "render",
+    "save_film",
+    "write",
+]

@@ -1,0 +1,72 @@
+"""The natural images that a unit responds to most, to stand beside its picture."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from actmax import checks, models
+from actmax.types import IMAGES
+
+_BATCH = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Natural:
+    """The K strongest natural images of each of N pictures, strongest first.
+
+    Attributes:
+        images: uint8 `[N, K, H, W, C]`.
+        scores: `[N, K]`, the objective of each, by the model without transforms.
+        numbers: int `[N, K]`, which image of the data set it is, from 0.
+        names: its label in the data set, `[N][K]`; empty texts where there are none.
+    """
+
+    images: np.ndarray
+    scores: np.ndarray
+    numbers: np.ndarray
+    names: tuple[tuple[str, ...], ...]
+
+
+def rank(
+    model: Any,
+    objective: Any,
+    images: np.ndarray,
+    targets: np.ndarray | None,
+    count: int,
+    preprocess: Callable[[Any], Any] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The `count` strongest of M images for every target. `[M, ...] -> [N, K] numbers, [N, K] scores`.
+
+    Args:
+        model: a Keras model or a callable.
+        objective: an `Objective`.
+        images: in the input range, of the model's size.
+        targets: `[N]` or `[N, C]`; None for an objective without, N = 1.
+        count: K, at most M.
+        preprocess: images in the input range to what the model takes.
+
+    Raises:
+        ValueError: a score is not finite, or there are no images.
+    """
+    if not len(images):
+        raise ValueError(checks.message("at least one natural image", "none"))
+    taps = models.Taps(model, objective.layers)
+    rows = 1 if targets is None else len(targets)
+    scores = np.empty([len(images), rows], np.float64)
+    for start in range(0, len(images), _BATCH):
+        batch = tf.constant(images[start : start + _BATCH], tf.float32)
+        activations = taps({IMAGES: batch if preprocess is None else preprocess(batch)})
+        if not start:
+            objective.check(taps.shapes, targets)
+        for row in range(rows):
+            own = None if targets is None else tf.constant(np.stack([targets[row]] * len(batch)))
+            scores[start : start + len(batch), row] = objective(activations, own).numpy()
+    checks.finite(scores, "scores of the natural images")
+    # Stable, so that of equal scores the first image comes first.
+    numbers = np.argsort(-scores, axis=0, kind="stable")[: min(count, len(images))]
+    return numbers.T, np.take_along_axis(scores, numbers, axis=0).T

@@ -1,0 +1,391 @@
+"""The page: plain data in, one self-contained HTML text out."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from actmax import images
+from actmax.reporting import curves, tables
+from actmax.reporting.call import python_call
+from actmax.reporting.frames import Film
+from actmax.reporting.natural import Natural
+from actmax.reporting.tables import number as _number
+from actmax.reporting.tables import text as _text
+from actmax.types import Status
+
+# Beyond these the page grows and the eye gains nothing: frames on the slider, and the side in pixels
+# up to which pixels are shown as squares and frames are kept without loss.
+_FRAMES = 24
+_SMALL = 96
+_JPEG_QUALITY = 88
+_GOOD = ("OK", "CONVERGED")
+
+
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """What a report shows.
+
+    Attributes:
+        title: of the page.
+        names: of the N pictures.
+        pictures: uint8 `[N, H, W, C]`, C = 1 or 3; None where the inputs are no images.
+        scores: `[N]`.
+        history: by name `[steps, N]`.
+        status: `[N]`, values of `Status`.
+        messages: N texts.
+        steps: `[N]`, updates made.
+        targets: `[N]` or `[N, C]`, or None.
+        labels: as in the result, or None.
+        config: the record of the run.
+        film: images over the steps, or None.
+        natural: the strongest natural images, or None.
+        metrics: records of `metrics.json`: one dict per row of a table.
+    """
+
+    title: str
+    names: Sequence[str]
+    pictures: np.ndarray | None
+    scores: np.ndarray
+    history: Mapping[str, np.ndarray]
+    status: np.ndarray
+    messages: Sequence[str]
+    steps: np.ndarray
+    targets: np.ndarray | None
+    labels: Sequence[str] | None
+    config: Mapping[str, Any]
+    film: Film | None = None
+    natural: Natural | None = None
+    metrics: Sequence[Mapping[str, Any]] = ()
+
+
+def write(path: str | Path, page: Page) -> Path:
+    """Writes the page as UTF-8, whole or not at all; its folder is made. Returns the path."""
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    images.write_atomic(file, render(page).encode("utf-8"))
+    return file
+
+
+def render(page: Page) -> str:
+    """The page as HTML: no request, no other file; scripts and styles are allowed by their hash."""
+    here = Path(__file__).parent
+    style = (here / "page.css").read_text("utf-8")
+    script = (here / "page.js").read_text("utf-8")
+    policy = (
+        f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    film = None if page.film is None or page.pictures is None else page.film.thinned(_FRAMES)
+    sources = [None] * len(page.names) if page.pictures is None else list(map(_png, page.pictures))
+    data = json.dumps(_data(page, film, sources), ensure_ascii=False, allow_nan=False)
+    title = escape(page.title)
+    return "\n".join(
+        [
+            "<!doctype html>",
+            '<html lang="en"><head><meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{escape(policy, quote=True)}">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            '<meta name="referrer" content="no-referrer">',
+            f"<title>{title}</title>",
+            f"<style>{style}</style></head><body>",
+            f"<header><h1 dir='auto'>{title}</h1>{_lead(page)}{_facts(page)}</header>",
+            "<main>",
+            _pictures(page, film, sources),
+            _scores(page),
+            tables.metrics(page.metrics),
+            _repeat(page),
+            _configuration(page),
+            "</main>",
+            f"<footer>Written by actmax {_text(_versions(page).get('actmax', ''))}. "
+            "One file, no network.</footer>",
+            _dialog(page, film),
+            _island(data),
+            f"<script>{script}</script>",
+            "</body></html>",
+            "",
+        ]
+    )
+
+
+def _island(data: str) -> str:
+    # Only "<" can end the element, or open a comment in it.
+    inner = data.replace("<", "\\u003c")
+    return f'<script type="application/json" id="data">{inner}</script>'
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _png(picture: np.ndarray) -> str:
+    return _source(picture, "PNG")
+
+
+def _source(picture: np.ndarray, kind: str) -> str:
+    buffer = io.BytesIO()
+    pixels = picture[..., 0] if picture.shape[-1] == 1 else picture
+    extra = {"quality": _JPEG_QUALITY} if kind == "JPEG" else {"optimize": True}
+    Image.fromarray(pixels).save(buffer, kind, **extra)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _is_small(page: Page) -> bool:
+    return page.pictures is not None and max(page.pictures.shape[1:3]) <= _SMALL
+
+
+def _versions(page: Page) -> Mapping[str, Any]:
+    return page.config.get("versions", {})
+
+
+def _alt(page: Page, row: int) -> str:
+    return f"Picture of {page.names[row]}, score {_number(float(page.scores[row]))}"
+
+
+def _data(page: Page, film: Film | None, sources: Sequence[str | None]) -> dict[str, Any]:
+    rows = []
+    for row, name in enumerate(page.names):
+        score = float(page.scores[row])
+        facts = [["score", _number(score)], ["status", Status(page.status[row]).name]]
+        facts.append(["updates", str(int(page.steps[row]))])
+        if page.targets is not None and page.targets.ndim == 1:
+            facts.append(["target", str(page.targets[row])])
+        for kind, values in page.history.items():
+            known = values[:, row][np.isfinite(values[:, row])]
+            if kind != "score" and known.size:
+                facts.append([f"last {kind}", _number(float(known[-1]))])
+        rows.append(
+            {
+                "name": str(name),
+                "score": score if np.isfinite(score) else None,
+                "code": int(page.status[row]),
+                "message": str(page.messages[row]),
+                "facts": facts,
+                "alt": _alt(page, row),
+                "source": sources[row],
+            }
+        )
+    data: dict[str, Any] = {"rows": rows}
+    if film is not None:
+        kind = "PNG" if _is_small(page) else "JPEG"
+        data["steps"] = [int(step) for step in film.steps]
+        data["last"] = int(film.steps[-1])
+        # The last place of the slider shows the picture itself.
+        data["frames"] = [
+            [_source(frame[row], kind) for frame in film.frames[:-1]]
+            for row in range(len(page.names))
+        ]
+    return data
+
+
+def _lead(page: Page) -> str:
+    names, counts = np.unique(page.status, return_counts=True)
+    ends = ", ".join(
+        f"{count} {Status(code).name}" for code, count in zip(names, counts, strict=True)
+    )
+    noun = "picture" if len(page.names) == 1 else "pictures"
+    return f'<p class="soft">{len(page.names)} {noun} of what this network responds to most. {ends}.</p>'
+
+
+def _facts(page: Page) -> str:
+    config = page.config
+    call = config.get("call", {})
+    objective = config.get("objective")
+    if isinstance(objective, Mapping):
+        fields = [f"{value}" for key, value in objective.items() if key == "layer"]
+        objective = f"{objective.get('class', '')}({', '.join(fields)})"
+    optimizer = config.get("optimizer")
+    facts = {
+        "Model": ", ".join(map(str, config.get("model", ()))),
+        "Objective": objective,
+        "Size": None
+        if page.pictures is None
+        else " \u00d7 ".join(map(str, page.pictures.shape[1:])),
+        "Steps": call.get("steps"),
+        "Seed": call.get("seed"),
+        "Copies": config.get("copies"),
+        "Optimizer": optimizer.get("class") if isinstance(optimizer, Mapping) else optimizer,
+        "Device": config.get("device"),
+    }
+    shown = "".join(
+        f'<div><dt>{name}</dt><dd dir="auto">{_text(value)}</dd></div>'
+        for name, value in facts.items()
+        if value is not None and value != ""
+    )
+    return f'<dl class="facts">{shown}</dl>'
+
+
+def _slider(name: str, film: Film) -> str:
+    last = len(film.steps) - 1
+    return (
+        f'<label class="slide" for="{name}"><span>Over the steps</span>'
+        f'<input type="range" id="{name}" min="0" max="{last}" value="{last}" step="1">'
+        f'<output for="{name}">step {int(film.steps[-1])}</output></label>'
+    )
+
+
+def _pictures(page: Page, film: Film | None, sources: Sequence[str | None]) -> str:
+    sorts = "".join(
+        f'<button type="button" class="pill" data-sort="{key}" '
+        f'aria-pressed="{"true" if key == "order" else "false"}">{text}</button>'
+        for key, text in (
+            ("order", "Run"),
+            ("target", "Target"),
+            ("score", "Score"),
+            ("status", "Status"),
+        )
+    )
+    bar = f"<fieldset><legend>Sort by</legend>{sorts}</fieldset>"
+    if film is not None and len(film.steps) > 1:
+        bar += _slider("slider", film)
+    cards = "".join(_card(page, row, sources[row]) for row in range(len(page.names)))
+    keys = (
+        '<p class="soft keys"><kbd>←</kbd> <kbd>→</kbd> <kbd>↑</kbd> <kbd>↓</kbd> move, '
+        "<kbd>Enter</kbd> opens a large view, <kbd>Esc</kbd> closes it.</p>"
+    )
+    return (
+        f'<section aria-labelledby="h-pictures"><h2 id="h-pictures">Pictures</h2>'
+        f'<div class="bar">{bar}</div><ul class="grid" id="grid">{cards}</ul>{keys}'
+        '<p class="hide" id="live" role="status"></p></section>'
+    )
+
+
+def _card(page: Page, row: int, source: str | None) -> str:
+    status = Status(page.status[row]).name
+    good = status in _GOOD
+    small = " small" if _is_small(page) else ""
+    shot = (
+        ""
+        if source is None
+        else f'<img class="shot{small}" src="{source}" alt="{_text(_alt(page, row))}">'
+    )
+    score = page.history.get("score")
+    mark = f'<span class="{"good" if good else "bad"}">{"✓" if good else "!"} {status}</span>'
+    note = "" if good else f'<span class="note" dir="auto">{_text(page.messages[row])}</span>'
+    spark = curves.spark(score[:, row]) if score is not None and len(score) else ""
+    return (
+        f'<li><button type="button" class="card" id="card-{row}" data-row="{row}" '
+        f'tabindex="{0 if row == 0 else -1}" aria-haspopup="dialog">{shot}<span class="text">'
+        f'<span class="name"><bdi>{_text(page.names[row])}</bdi></span>'
+        f'<span class="line"><span>score {_number(float(page.scores[row]))}</span>{mark}</span>'
+        f"{note}{spark}{_near(page, row, wide=False)}</span></button>"
+        f"{_templates(page, row)}</li>"
+    )
+
+
+def _near(page: Page, row: int, *, wide: bool) -> str:
+    natural = page.natural
+    if natural is None:
+        return ""
+    small = ' class="small"' if _is_small(page) else ""
+    shown = []
+    for place in range(natural.images.shape[1] if wide else min(4, natural.images.shape[1])):
+        name = natural.names[row][place]
+        words = f"{name + ', ' if name else ''}score {_number(float(natural.scores[row, place]))}"
+        image = (
+            f'<img{small} src="{_png(natural.images[row, place])}" '
+            f'alt="Natural image {int(natural.numbers[row, place])}, {_text(words)}">'
+        )
+        caption = f'<figcaption dir="auto">{_text(words)}</figcaption>'
+        shown.append(f"<figure>{image}{caption}</figure>" if wide else image)
+    if wide:
+        return f'<h3>Strongest natural images</h3><div class="near wide">{"".join(shown)}</div>'
+    return f'<span class="near">{"".join(shown)}</span>'
+
+
+def _templates(page: Page, row: int) -> str:
+    """What the large view shows of this picture, inert until then."""
+    name = str(page.names[row])
+    score = page.history.get("score")
+    drawn = ""
+    if score is not None and len(score):
+        drawn = curves.chart(score[:, [row]], [name], f"Score of {name} over the steps", "score")
+    near = _near(page, row, wide=True)
+    return (f'<template id="curve-{row}">{drawn}</template>' if drawn else "") + (
+        f'<template id="near-{row}">{near}</template>' if near else ""
+    )
+
+
+def _scores(page: Page) -> str:
+    charts = {
+        name: curves.chart(values, page.names, f"{name} of every picture over the steps", name)
+        for name, values in page.history.items()
+        if len(values)
+    }
+    first = charts.pop("score", "")
+    if not first:
+        return ""
+    names = "".join(
+        f'<button type="button" class="pill" data-light="{row}" aria-pressed="false">'
+        f"<bdi>{_text(name)}</bdi></button>"
+        for row, name in enumerate(page.names)
+    )
+    others = "".join(
+        f"<details><summary>{_text(name)}</summary><div class='many'>{chart}</div></details>"
+        for name, chart in charts.items()
+        if chart
+    )
+    return (
+        '<section aria-labelledby="h-scores"><h2 id="h-scores">Scores over the steps</h2>'
+        '<p class="soft">The objective, with the transforms of the run, before each update. The '
+        "score under a picture is of the final picture, without transforms.</p>"
+        f'<div class="many" id="all">{first}</div>'
+        f'<div class="legend" role="group" aria-label="Highlight a curve">{names}</div>{others}'
+        "</section>"
+    )
+
+
+def _repeat(page: Page) -> str:
+    command = page.config.get("command")
+    line = "" if not command else f"<p>In a shell:</p><pre tabindex='0'>{_text(command)}</pre>"
+    python = python_call(page.config, page.targets, page.labels)
+    return (
+        '<section aria-labelledby="h-repeat"><h2 id="h-repeat">Repeat this run</h2>'
+        f"{line}<p>{'Or in' if command else 'In'} Python, every part written out:</p>"
+        f"<pre tabindex='0'>{_text(python)}</pre></section>"
+    )
+
+
+def _configuration(page: Page) -> str:
+    rows = "".join(
+        f'<tr><th scope="row">{_text(name)}</th><td>{_text(version)}</td></tr>'
+        for name, version in _versions(page).items()
+    )
+    text = json.dumps(page.config, indent=2, ensure_ascii=False, default=str)
+    return (
+        '<section aria-labelledby="h-record"><h2 id="h-record">Record</h2>'
+        f"<details open><summary>Versions and environment</summary><table>{rows}"
+        f'<tr><th scope="row">device</th><td>{_text(page.config.get("device", ""))}</td></tr>'
+        f"</table></details><details><summary>Configuration</summary>"
+        f"<pre tabindex='0'>{_text(text)}</pre></details></section>"
+    )
+
+
+def _dialog(page: Page, film: Film | None) -> str:
+    small = " small" if _is_small(page) else ""
+    image = (
+        ""
+        if page.pictures is None
+        else f'<img class="shot{small}" id="view-image" src="data:," alt="">'
+    )
+    slider = _slider("view-slider", film) if film is not None and len(film.steps) > 1 else ""
+    return (
+        '<dialog id="view" aria-labelledby="view-name"><div class="top">'
+        '<h2 id="view-name" dir="auto"></h2>'
+        '<button type="button" class="pill" id="view-back" aria-label="Previous">←</button>'
+        '<button type="button" class="pill" id="view-next" aria-label="Next">→</button>'
+        '<button type="button" class="pill" id="view-close">Close</button></div>'
+        f'<div class="large"><div>{image}{slider}</div><div>'
+        '<p id="view-message" dir="auto"></p><div id="view-curve"></div>'
+        '<dl class="facts" id="view-facts"></dl><div id="view-near"></div></div></div></dialog>'
+    )
