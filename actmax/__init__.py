@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from actmax.maximizer import Maximizer, NonFiniteError, ProbabilityWarning, maximize
     from actmax.models import layer_paths
     from actmax.objectives import (
+        BatchNormPrior,
         Channel,
         Direction,
         Layer,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     )
     from actmax.optimizers import SGD, Adam, Optimizer, RMSprop
     from actmax.parameterizations import Blurred, Decorrelated, Fourier, Parameterization, Pixels
+    from actmax.priors import BatchNormPenalty
     from actmax.result import RecordError, Result
     from actmax.schedules import Cosine, Exponential, Linear
     from actmax.types import STOP, Snapshot, Status
@@ -73,6 +75,7 @@ _MODULES = {
     ),
     "actmax.models": ("layer_paths",),
     "actmax.objectives": (
+        "BatchNormPrior",
         "Channel",
         "Direction",
         "Layer",
@@ -96,6 +99,7 @@ _MODULES = {
         "Parameterization",
         "Pixels",
     ),
+    "actmax.priors": ("BatchNormPenalty",),
     "actmax.result": (
         "RecordError",
         "Result",
@@ -116,6 +120,8 @@ _SUBMODULES = ("testing", "zoo")
 
 __all__ = [
     "Adam",
+    "BatchNormPenalty",
+    "BatchNormPrior",
     "BlurGradient",
     "Blurred",
     "Box",

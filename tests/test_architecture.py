@@ -32,6 +32,7 @@ ORDER = (
     "parameterizations",
     "optimizers",
     "models",
+    "priors",
     "problem",
     "loop",
     "result",

@@ -202,8 +202,13 @@ def check_independent(part: Part, function: RowFunction, values: Any, others: An
     )
 
 
-def check_gradient(part: Part, function: RowFunction, values: Any, others: Any) -> None:
-    """The gradient exists, is finite, and equals central differences; values in float64."""
+def check_gradient(
+    part: Part, function: RowFunction, values: Any, others: Any, *, coupled: bool = False
+) -> None:
+    """The gradient exists, is finite, and equals central differences; values in float64.
+
+    Of every row by itself, or of their sum where rows depend on one another.
+    """
     gradient = gradient_of(function, values, others)
     connected = all(leaf is not None for leaf in tf.nest.flatten(gradient))
     do = "Use operations that have a gradient: not tf.round, integers, NumPy or tf.stop_gradient."
@@ -212,15 +217,16 @@ def check_gradient(part: Part, function: RowFunction, values: Any, others: Any) 
     finite = all_finite(gradient)
     part.require("finite", finite, "a gradient that is finite", "NaN or infinity", do)
     pattern = draw(function(values, others), 3)
+    combined = tf.reduce_sum if coupled else tf.identity
     for stream in (11, 12):
         direction = draw(values, stream)
 
         def moved(step: float, direction: Any = direction) -> tf.Tensor:
             there = tf.nest.map_structure(lambda v, d: v + step * d, values, direction)
-            return along(function(there, others), pattern)
+            return combined(along(function(there, others), pattern))
 
         expected = (moved(STEP) - moved(-STEP)) / (2 * STEP)
-        received = along(gradient, direction)
+        received = combined(along(gradient, direction))
         largest = tf.maximum(tf.abs(expected), tf.abs(received))
         part.require(
             "gradient",

@@ -13,6 +13,7 @@ import keras
 
 import actmax
 import regularizers
+from tests.conformance.models import normalized, tiny
 
 # One image is optimized by each part in this problem.
 TARGETS = [0, 1, 2]
@@ -28,6 +29,7 @@ class Entry:
         check: further arguments of its checker.
         targets: what its objective takes; None if it takes none.
         fixed_rows: True if it is traced once for every N.
+        model: makes the model that it is tried on.
     """
 
     kind: str
@@ -35,6 +37,7 @@ class Entry:
     check: dict[str, Any] = dataclasses.field(default_factory=dict)
     targets: Any = dataclasses.field(default_factory=lambda: list(TARGETS))
     fixed_rows: bool = False
+    model: Callable[[], Any] = tiny
 
 
 DIRECTIONS = [[1.0, -1.0, 0.5, 0.0], [0.0, 1.0, 1.0, 0.3], [-1.0, 0.2, 0.0, 1.0]]
@@ -52,6 +55,7 @@ OBJECTIVES = {
     "Direction of cosine": Entry(
         "objective", lambda: actmax.Direction("conv", power=2.0), targets=DIRECTIONS
     ),
+    "BatchNormPrior": Entry("objective", actmax.BatchNormPrior, targets=None, model=normalized),
     "Combination": Entry("objective", lambda: 0.5 * actmax.Logit() - 2 * actmax.Channel("conv", 1)),
     "function": Entry("objective", lambda: lambda output: output[:, 0], targets=None),
 }
@@ -126,6 +130,13 @@ PENALTIES = {
     "LogSum": Entry("regularizer", lambda: regularizers.LogSum(0.3)),
     "AlphaNorm": Entry("regularizer", lambda: regularizers.AlphaNorm(0.3)),
     "Bound": Entry("regularizer", lambda: regularizers.Bound(0.3, low=0.2, high=0.8)),
+    "BatchNormPenalty": Entry(
+        "regularizer",
+        lambda: actmax.BatchNormPenalty(
+            0.3, model=normalized(dtype="float64", shape=(None, None, 3))
+        ),
+        {"skip": ("resolution",)},  # a network sees larger things in a larger image
+    ),
     "penalty": Entry(
         "regularizer",
         lambda: regularizers.penalty(lambda images: images[:, 0, 0, 0] ** 2),

@@ -23,3 +23,28 @@ def tiny():
     generator = np.random.default_rng(0)
     model.set_weights([generator.normal(0.0, 0.4, w.shape) for w in model.get_weights()])
     return model
+
+
+def normalized(seed=0, dtype="float32", shape=SHAPE):
+    """Two batch-norm layers, one of them inside a nested model, with statistics of their own."""
+    inner = keras.Sequential(
+        [
+            keras.Input((None, None, 4), dtype=dtype),
+            keras.layers.BatchNormalization(name="norm", dtype=dtype),
+            keras.layers.Conv2D(5, 3, name="conv", dtype=dtype),
+        ],
+        name="inner",
+    )
+    model = keras.Sequential(
+        [
+            keras.Input(shape, dtype=dtype),
+            keras.layers.Conv2D(4, 3, activation="tanh", name="stem", dtype=dtype),
+            inner,
+            keras.layers.BatchNormalization(name="norm", dtype=dtype),
+            keras.layers.GlobalAveragePooling2D(dtype=dtype),
+            keras.layers.Dense(3, activation="softmax", dtype=dtype),
+        ]
+    )
+    generator = np.random.default_rng(seed)
+    model.set_weights([generator.uniform(0.2, 0.9, w.shape) for w in model.get_weights()])
+    return model
