@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from actmax._version import __version__
 
 if TYPE_CHECKING:
-    from actmax import testing, zoo
+    from actmax import presets, testing, zoo
     from actmax.callbacks import Callback, Frames, Progress
     from actmax.constraints import Box, Constraint, Contrast, L2Ball, PixelBall, Sigmoid, Unbounded
-    from actmax.gradients import BlurGradient, ClipNorm, ClipValue, Normalize
+    from actmax.gradients import BlurGradient, ClipNorm, ClipValue, InverseFrequency, Normalize
     from actmax.images import grid, save_gif, save_png, to_uint8
     from actmax.maximizer import Maximizer, NonFiniteError, ProbabilityWarning, maximize
     from actmax.models import layer_paths
@@ -33,7 +33,21 @@ if TYPE_CHECKING:
         Objective,
         objective,
     )
-    from actmax.optimizers import SGD, Adam, Optimizer, RMSprop
+    from actmax.operators import (
+        AfterUpdate,
+        BlurImage,
+        ClipSmallContributions,
+        ClipSmallNorms,
+        DecayImage,
+    )
+    from actmax.optimizers import (
+        SGD,
+        Adam,
+        ForgetfulAdagrad,
+        Optimizer,
+        ProgressSGD,
+        RMSprop,
+    )
     from actmax.parameterizations import Blurred, Decorrelated, Fourier, Parameterization, Pixels
     from actmax.priors import BatchNormPenalty
     from actmax.result import RecordError, Result
@@ -59,6 +73,7 @@ _MODULES = {
         "BlurGradient",
         "ClipNorm",
         "ClipValue",
+        "InverseFrequency",
         "Normalize",
     ),
     "actmax.images": (
@@ -86,9 +101,18 @@ _MODULES = {
         "Objective",
         "objective",
     ),
+    "actmax.operators": (
+        "AfterUpdate",
+        "BlurImage",
+        "ClipSmallContributions",
+        "ClipSmallNorms",
+        "DecayImage",
+    ),
     "actmax.optimizers": (
         "Adam",
+        "ForgetfulAdagrad",
         "Optimizer",
+        "ProgressSGD",
         "RMSprop",
         "SGD",
     ),
@@ -116,27 +140,34 @@ _MODULES = {
     ),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
-_SUBMODULES = ("testing", "zoo")
+_SUBMODULES = ("presets", "testing", "zoo")
 
 __all__ = [
     "Adam",
+    "AfterUpdate",
     "BatchNormPenalty",
     "BatchNormPrior",
     "BlurGradient",
+    "BlurImage",
     "Blurred",
     "Box",
     "Callback",
     "Channel",
     "ClipNorm",
+    "ClipSmallContributions",
+    "ClipSmallNorms",
     "ClipValue",
     "Constraint",
     "Contrast",
     "Cosine",
+    "DecayImage",
     "Decorrelated",
     "Direction",
     "Exponential",
+    "ForgetfulAdagrad",
     "Fourier",
     "Frames",
+    "InverseFrequency",
     "L2Ball",
     "Layer",
     "Linear",
@@ -154,6 +185,7 @@ __all__ = [
     "Pixels",
     "ProbabilityWarning",
     "Progress",
+    "ProgressSGD",
     "RMSprop",
     "RecordError",
     "Result",
@@ -168,6 +200,7 @@ __all__ = [
     "layer_paths",
     "maximize",
     "objective",
+    "presets",
     "save_gif",
     "save_png",
     "testing",

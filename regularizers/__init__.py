@@ -2,6 +2,7 @@
 
 from regularizers import random, testing
 from regularizers.base import Penalty, Transform, penalty, transform
+from regularizers.norms import PixelNorm
 from regularizers.penalties import L1, L2, AlphaNorm, Bound, LInf, LogSum, TotalVariation
 from regularizers.transforms import (
     Affine,
@@ -30,6 +31,7 @@ __all__ = [
     "Noise",
     "Pad",
     "Penalty",
+    "PixelNorm",
     "Rotate",
     "Scale",
     "Shift",

@@ -31,6 +31,7 @@ ORDER = (
     "gradients",
     "parameterizations",
     "optimizers",
+    "operators",
     "models",
     "priors",
     "problem",

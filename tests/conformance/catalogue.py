@@ -96,6 +96,7 @@ GRADIENTS = {
     "ClipNorm": Entry("gradient", lambda: actmax.ClipNorm(0.01)),
     "ClipValue": Entry("gradient", lambda: actmax.ClipValue(0.001)),
     "BlurGradient": Entry("gradient", lambda: actmax.BlurGradient(1.0)),
+    "InverseFrequency": Entry("gradient", lambda: actmax.InverseFrequency(0.3)),
 }
 
 OPTIMIZERS = {
@@ -104,6 +105,20 @@ OPTIMIZERS = {
     "SGD normalized": Entry("optimizer", lambda: actmax.SGD(0.05, normalize=True)),
     "Adam": Entry("optimizer", lambda: actmax.Adam(0.02)),
     "RMSprop": Entry("optimizer", lambda: actmax.RMSprop(0.02)),
+    "ProgressSGD": Entry("optimizer", lambda: actmax.ProgressSGD(0.5, desired=0.01)),
+    "ForgetfulAdagrad": Entry("optimizer", lambda: actmax.ForgetfulAdagrad(0.01)),
+    "AfterUpdate": Entry(
+        "optimizer",
+        lambda: actmax.AfterUpdate(
+            actmax.SGD(0.5),
+            [
+                actmax.DecayImage(0.05),
+                actmax.BlurImage(0.5, every=2),
+                actmax.ClipSmallNorms(10.0),
+                actmax.ClipSmallContributions(10.0),
+            ],
+        ),
+    ),
     "Keras Adam": Entry("optimizer", lambda: keras.optimizers.Adam(0.02), fixed_rows=True),
 }
 
@@ -129,6 +144,7 @@ PENALTIES = {
     "LInf": Entry("regularizer", lambda: regularizers.LInf(0.3)),
     "LogSum": Entry("regularizer", lambda: regularizers.LogSum(0.3)),
     "AlphaNorm": Entry("regularizer", lambda: regularizers.AlphaNorm(0.3)),
+    "PixelNorm": Entry("regularizer", lambda: regularizers.PixelNorm(0.3, center=0.5)),
     "Bound": Entry("regularizer", lambda: regularizers.Bound(0.3, low=0.2, high=0.8)),
     "BatchNormPenalty": Entry(
         "regularizer",
@@ -180,4 +196,6 @@ NO_PARTS = {
     "Maximizer", "Result", "Snapshot", "Status", "NonFiniteError", "RecordError",
     "ProbabilityWarning", "Callback", "Constraint", "Objective", "Optimizer", "Parameterization",
     "Penalty", "Transform", "Affine",
+    # Operators of AfterUpdate, whose entry has all four.
+    "BlurImage", "ClipSmallContributions", "ClipSmallNorms", "DecayImage",
 }  # fmt: skip
