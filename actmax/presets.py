@@ -101,6 +101,9 @@ def yosinski(
 
     A clears pixels of small norm, B decays strongly, C (most of the paper's pictures) blurs, D clears
     pixels of small contribution. The paper clips to the range before the operators, here after them.
+    The rate of B and C, and the largest of A, were chosen for CaffeNet at 227 pixels; a network of
+    weaker gradients hardly moves. Then give `learning_rate=` beside the preset, or take D, every step
+    of which promises a gain of 2 in the score.
 
     Source: Yosinski, Clune, Nguyen, Fuchs and Lipson, Understanding neural networks through deep
     visualization, 2015, https://arxiv.org/abs/1506.06579, table 1; constants as in
@@ -197,7 +200,8 @@ def mei(model: Any, input_range: Any, *, contrast: float | None = None) -> dict[
     """The most exciting image at a fixed contrast, by a gradient with its high frequencies damped.
 
     Rates are in units of the contrast, which plays the part of the standard deviation by which the
-    paper's images are divided.
+    paper's images are divided. The start is noise, and the projection on the contrast raises it: where
+    the gradient is weak some of it stays. The paper's other variant blurs it away after every step.
 
     Source: Walker et al., Inception loops discover what excites neurons most using deep predictive
     models, Nature Neuroscience 2019, https://doi.org/10.1038/s41593-019-0517-x, constants as in
