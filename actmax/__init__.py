@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from actmax._version import __version__
 
 if TYPE_CHECKING:
-    from actmax import testing, zoo
+    from actmax import presets, testing, zoo
     from actmax.callbacks import (
         BestSoFar,
         Callback,
@@ -30,12 +30,13 @@ if TYPE_CHECKING:
     )
     from actmax.catalogs import Catalog, CatalogError, catalog, channels
     from actmax.constraints import Box, Constraint, Contrast, L2Ball, PixelBall, Sigmoid, Unbounded
-    from actmax.gradients import BlurGradient, ClipNorm, ClipValue, Normalize
+    from actmax.gradients import BlurGradient, ClipNorm, ClipValue, InverseFrequency, Normalize
     from actmax.images import grid, save_gif, save_png, to_uint8
     from actmax.loading import ModelFileError, load_model
     from actmax.maximizer import Maximizer, NonFiniteError, ProbabilityWarning, maximize
     from actmax.models import layer_paths
     from actmax.objectives import (
+        BatchNormPrior,
         Channel,
         Direction,
         Layer,
@@ -46,7 +47,21 @@ if TYPE_CHECKING:
         Objective,
         objective,
     )
-    from actmax.optimizers import SGD, Adam, Optimizer, RMSprop
+    from actmax.operators import (
+        AfterUpdate,
+        BlurImage,
+        ClipSmallContributions,
+        ClipSmallNorms,
+        DecayImage,
+    )
+    from actmax.optimizers import (
+        SGD,
+        Adam,
+        ForgetfulAdagrad,
+        Optimizer,
+        ProgressSGD,
+        RMSprop,
+    )
     from actmax.parameterizations import (
         CPPN,
         Blurred,
@@ -59,6 +74,7 @@ if TYPE_CHECKING:
         Parameterization,
         Pixels,
     )
+    from actmax.priors import BatchNormPenalty
     from actmax.result import RecordError, Result
     from actmax.schedules import Cosine, Exponential, Linear
     from actmax.sweeps import Sweep
@@ -98,6 +114,7 @@ _MODULES = {
         "BlurGradient",
         "ClipNorm",
         "ClipValue",
+        "InverseFrequency",
         "Normalize",
     ),
     "actmax.images": (
@@ -118,6 +135,7 @@ _MODULES = {
     ),
     "actmax.models": ("layer_paths",),
     "actmax.objectives": (
+        "BatchNormPrior",
         "Channel",
         "Direction",
         "Layer",
@@ -128,9 +146,18 @@ _MODULES = {
         "Objective",
         "objective",
     ),
+    "actmax.operators": (
+        "AfterUpdate",
+        "BlurImage",
+        "ClipSmallContributions",
+        "ClipSmallNorms",
+        "DecayImage",
+    ),
     "actmax.optimizers": (
         "Adam",
+        "ForgetfulAdagrad",
         "Optimizer",
+        "ProgressSGD",
         "RMSprop",
         "SGD",
     ),
@@ -146,6 +173,7 @@ _MODULES = {
         "Parameterization",
         "Pixels",
     ),
+    "actmax.priors": ("BatchNormPenalty",),
     "actmax.result": (
         "RecordError",
         "Result",
@@ -167,12 +195,16 @@ _MODULES = {
     ),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
-_SUBMODULES = ("testing", "zoo")
+_SUBMODULES = ("presets", "testing", "zoo")
 
 __all__ = [
     "Adam",
+    "AfterUpdate",
+    "BatchNormPenalty",
+    "BatchNormPrior",
     "BestSoFar",
     "BlurGradient",
+    "BlurImage",
     "Blurred",
     "Box",
     "CPPN",
@@ -182,16 +214,21 @@ __all__ = [
     "CatalogError",
     "Channel",
     "ClipNorm",
+    "ClipSmallContributions",
+    "ClipSmallNorms",
     "ClipValue",
     "Constraint",
     "Contrast",
     "Cosine",
+    "DecayImage",
     "Decorrelated",
     "Direction",
     "Exponential",
+    "ForgetfulAdagrad",
     "Fourier",
     "Frames",
     "Generator",
+    "InverseFrequency",
     "JSONLines",
     "L2Ball",
     "LaplacianPyramid",
@@ -215,6 +252,7 @@ __all__ = [
     "Pixels",
     "ProbabilityWarning",
     "Progress",
+    "ProgressSGD",
     "RMSprop",
     "RecordError",
     "Result",
@@ -239,6 +277,7 @@ __all__ = [
     "load_model",
     "maximize",
     "objective",
+    "presets",
     "save_gif",
     "save_png",
     "testing",

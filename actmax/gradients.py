@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+import numpy as np
 import tensorflow as tf
 
 from actmax import checks
@@ -104,6 +105,42 @@ class BlurGradient:
         for axis in spatial_axes(gradients):
             gradients = blur_axis(gradients, self.sigma, axis)
         return gradients
+
+
+@dataclasses.dataclass(frozen=True)
+class InverseFrequency:
+    """Damps high frequencies of the gradient by a power law. `[N, H, W, C] -> [N, H, W, C]`.
+
+    The gradient's spectrum times `1 / max(1, (fx^2 + fy^2)^power)`, frequencies in cycles per image,
+    divided by the mean of that filter.
+
+    Source: Walker et al., Inception loops, Nature Neuroscience 2019,
+    https://doi.org/10.1038/s41593-019-0517-x, code https://github.com/cajal/inception_loop2019.
+
+    Args:
+        power: 0 or more; 0 leaves the gradient alone. 0.1 in the paper's code.
+    """
+
+    power: float = 0.1
+
+    def __post_init__(self) -> None:
+        checks.number(self.power, "power", low=0.0)
+
+    def __call__(self, gradients: tf.Tensor) -> tf.Tensor:
+        if gradients.shape.rank != 4:
+            raise ValueError(
+                checks.message("gradients [N, H, W, C]", f"shape {tuple(gradients.shape)}")
+            )
+        height, width = int(gradients.shape[1]), int(gradients.shape[2])
+        rows = np.fft.fftfreq(height, 1.0 / height)[:, None]
+        full = np.fft.fftfreq(width, 1.0 / width)[None, :]
+        keep = 1.0 / np.maximum(1.0, (rows**2 + full**2) ** self.power)
+        kept = tf.constant((keep / keep.mean())[:, : width // 2 + 1], gradients.dtype)
+        spectrum = tf.signal.rfft2d(tf.transpose(gradients, [0, 3, 1, 2]))
+        filtered = tf.signal.irfft2d(
+            spectrum * tf.cast(kept, spectrum.dtype), fft_length=[height, width]
+        )
+        return tf.transpose(filtered, [0, 2, 3, 1])
 
 
 def blur_matrix(size: int, sigma: float, dtype: tf.DType) -> tf.Tensor:

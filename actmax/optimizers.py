@@ -207,6 +207,94 @@ class RMSprop(Optimizer):
         return params, state
 
 
+@dataclasses.dataclass(frozen=True)
+class ProgressSGD(Optimizer):
+    """`p <- p - min(rate, desired / |g|^2) g`: every step promises a gain of `desired`, to first order.
+
+    A step of Polyak's kind: it does not depend on the scale of the objective or of the params.
+
+    Source: Yosinski et al., 2015, https://github.com/yosinski/deep-visualization-toolbox, policy
+    "progress"; after Polyak, Introduction to optimization, 1987.
+
+    Args:
+        learning_rate: the largest rate, in units of params per unit of gradient.
+        desired: gain in units of the objective, positive.
+    """
+
+    learning_rate: Weight = 100.0
+    desired: float = 2.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if checks.number(self.desired, "desired", low=0.0) == 0.0:
+            raise ValueError(checks.message("desired to be positive", repr(self.desired)))
+
+    def init(self, params: Params) -> Any:
+        return ()
+
+    def update(
+        self, gradients: Params, state: Any, params: Params, learning_rate: tf.Tensor
+    ) -> tuple[Params, Any]:
+        squares = tf.add_n(
+            [
+                tf.reduce_sum(tf.square(leaf), axis=list(range(1, leaf.shape.rank)))
+                for leaf in tf.nest.flatten(gradients)
+            ]
+        )
+        promised = tf.constant(self.desired, squares.dtype) / squares  # infinite where g is 0
+        rate = tf.minimum(tf.cast(learning_rate, squares.dtype), promised)
+        moved = tf.nest.map_structure(lambda p, g: p - _like(rate, p) * g, params, gradients)
+        return moved, state
+
+
+@dataclasses.dataclass(frozen=True)
+class ForgetfulAdagrad(Optimizer):
+    """`G <- f G + g^2`, `m <- momentum m - rate g / (floor + sqrt(G))`, `p <- p + m`.
+
+    Source: Mahendran and Vedaldi, Visualizing deep CNNs using natural pre-images, IJCV 2016,
+    https://arxiv.org/abs/1512.02017, code https://github.com/aravindhm/nnpreimage.
+
+    Args:
+        learning_rate: in units of params.
+        forgetting: of the sum of squares, f, in [0, 1).
+        momentum: in [0, 1).
+        floor: in units of the gradient.
+    """
+
+    learning_rate: Weight = 0.004
+    forgetting: float = 0.9
+    momentum: float = 0.9
+    floor: float = 1e-12
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _fraction(self.forgetting, "forgetting")
+        _fraction(self.momentum, "momentum")
+        checks.number(self.floor, "floor", low=0.0)
+
+    def init(self, params: Params) -> Any:
+        zeros = tf.nest.map_structure(tf.zeros_like, params)
+        return {"squares": zeros, "move": zeros}
+
+    def update(
+        self, gradients: Params, state: Any, params: Params, learning_rate: tf.Tensor
+    ) -> tuple[Params, Any]:
+        squares = tf.nest.map_structure(
+            lambda total, g: self.forgetting * total + tf.square(g), state["squares"], gradients
+        )
+        move = tf.nest.map_structure(
+            lambda m, g, total: (
+                self.momentum * m
+                - _like(learning_rate, g) * tf.math.divide_no_nan(g, self.floor + tf.sqrt(total))
+            ),
+            state["move"],
+            gradients,
+            squares,
+        )
+        moved = tf.nest.map_structure(tf.add, params, move)
+        return moved, {"squares": squares, "move": move}
+
+
 def _fraction(value: float, name: str) -> None:
     if checks.number(value, name, low=0.0, high=1.0) == 1.0:
         raise ValueError(checks.message(f"{name} to be in [0, 1)", repr(value)))

@@ -2,6 +2,7 @@
 
 from regularizers import random, testing
 from regularizers.base import Penalty, Transform, penalty, transform
+from regularizers.norms import PixelNorm
 from regularizers.penalties import L1, L2, AlphaNorm, Bound, LInf, LogSum, TotalVariation
 from regularizers.transforms import (
     Affine,
@@ -34,6 +35,7 @@ __all__ = [
     "Noise",
     "Pad",
     "Penalty",
+    "PixelNorm",
     "RandomBox",
     "RandomCrop",
     "Rotate",

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import tensorflow as tf
 
@@ -20,7 +20,7 @@ from actmax.models.structure import (
     split,
     symbolic_inputs,
 )
-from actmax.objectives import OUTPUT
+from actmax.objectives import BATCH_NORM, OUTPUT, Normalized
 from actmax.types import IMAGES
 
 Inputs: TypeAlias = Mapping[str, tf.Tensor]
@@ -35,10 +35,17 @@ _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _TRACING = threading.RLock()
 
 
+class _Call(NamedTuple):
+    """One call of a layer: its first argument, and what it returned."""
+
+    given: Any
+    result: Any
+
+
 @contextlib.contextmanager
-def _listening(found: Mapping[str, Any]) -> Iterator[dict[str, list[Any]]]:
-    """While open, every layer given records what its calls return, under each of its paths."""
-    heard: dict[str, list[Any]] = {path: [] for path in found}
+def _listening(found: Mapping[str, Any]) -> Iterator[dict[str, list[_Call]]]:
+    """While open, every layer given records its calls, under each of its paths."""
+    heard: dict[str, list[_Call]] = {path: [] for path in found}
     paths: dict[int, list[str]] = {}
     for path, layer in found.items():
         paths.setdefault(id(layer), []).append(path)
@@ -46,8 +53,9 @@ def _listening(found: Mapping[str, Any]) -> Iterator[dict[str, list[Any]]]:
     def wrap(layer: Any, call: Callable[..., Any]) -> Callable[..., Any]:
         def listening_call(*args: Any, **kwargs: Any) -> Any:
             result = call(*args, **kwargs)
+            given = args[0] if args else next(iter(kwargs.values()), None)
             for path in paths[id(layer)]:
-                heard[path].append(result)
+                heard[path].append(_Call(given, result))
             return result
 
         return listening_call
@@ -110,6 +118,7 @@ class Taps:
         inner = [name for name in names if not name.startswith(":")]
         known = layers(model) if inner else {}
         self._layers = {split(name)[0]: find_layer(model, name, known) for name in inner}
+        self._normalizers = _normalizers(model) if BATCH_NORM in self.names else {}
         # A partial, because TensorFlow warns of retracing by a method's code, not by its instance.
         own = functools.partial(self._collect)
         self._graph = tf.function(own, autograph=False, reduce_retracing=True)
@@ -120,7 +129,7 @@ class Taps:
         return (self._graph if tf.executing_eagerly() else self._collect)(inputs)
 
     def _collect(self, inputs: Inputs) -> dict[str, tf.Tensor]:
-        with _listening(self._layers) as heard:
+        with _listening(self._layers | self._normalizers) as heard:
             output = self._forward(dict(inputs))
         outputs = self._named(output)
         found = {name: self._pick(name, outputs, heard) for name in self.names}
@@ -162,10 +171,12 @@ class Taps:
         return named
 
     def _pick(
-        self, name: str, outputs: dict[str | None, tf.Tensor], heard: dict[str, list[Any]]
+        self, name: str, outputs: dict[str | None, tf.Tensor], heard: dict[str, list[_Call]]
     ) -> Any:
         if not name.startswith(":"):
-            return _one_call(name, heard[split(name)[0]])
+            return _one_call(name, [call.result for call in heard[split(name)[0]]])
+        if name == BATCH_NORM:
+            return _normalized(self._normalizers, heard)
         kind, _, key = name.partition("/")
         if name == OUTPUT and None not in outputs:
             # A function of the output of a model with several gets them all, by name.
@@ -183,6 +194,56 @@ class Taps:
             # One sigmoid unit is two classes: target 1 is the logit, target 0 its negative.
             return tf.concat([-logits, logits], axis=-1)
         return logits
+
+
+def _normalizers(model: Any) -> dict[str, Any]:
+    """Every batch-norm layer of a model by one of its paths, in order of the model's layers."""
+    import keras
+
+    found = layers(model)
+    kinds = {path: f for path, f in found.items() if isinstance(f, keras.layers.BatchNormalization)}
+    unique = {id(layer): path for path, layer in reversed(kinds.items())}
+    if not kinds:
+        raise ValueError(
+            checks.message(
+                "a model with BatchNormalization layers, for BatchNormPrior",
+                f"{getattr(model, 'name', type(model).__name__)}, which has none",
+                "Take the prior from another network that has some: BatchNormPenalty(model=...).",
+            )
+        )
+    return {path: layer for path, layer in kinds.items() if unique[id(layer)] == path}
+
+
+def _normalized(
+    normalizers: Mapping[str, Any], heard: dict[str, list[_Call]]
+) -> tuple[Normalized, ...]:
+    """What enters every call of a batch-norm layer, with the statistics that it expects.
+
+    The moving statistics are read when the graph runs, never when it is traced, and never written.
+    """
+    found = []
+    for path, layer in normalizers.items():
+        for call in heard[path]:
+            given = tf.convert_to_tensor(call.given)
+            axis = layer.axis if isinstance(layer.axis, int) else layer.axis[0]
+            if axis % given.shape.rank != given.shape.rank - 1:
+                order = [a for a in range(given.shape.rank) if a != axis % given.shape.rank]
+                given = tf.transpose(given, [*order, axis % given.shape.rank])
+            rows = [tf.shape(given)[0], 1]
+            statistics = [
+                tf.tile(tf.cast(tf.convert_to_tensor(value), given.dtype)[None], rows)
+                for value in (layer.moving_mean, layer.moving_variance)
+            ]
+            found.append(Normalized(given, *statistics))
+    if not found:
+        raise ValueError(
+            checks.message(
+                "a forward pass that calls a BatchNormalization layer",
+                f"no call of {list(normalizers)}",
+                "Take the prior from another network: BatchNormPenalty(model=...).",
+            )
+        )
+    return tuple(found)
 
 
 def _one_call(name: str, calls: list[Any]) -> tf.Tensor:

@@ -6,13 +6,25 @@ negate, with numbers and with each other, into new objectives:
     actmax.Logit(3) - actmax.Logit(5)         0.2 * actmax.Channel("a") + 0.8 * actmax.Channel("b")
 """
 
-from actmax.objectives.base import LOGITS, OUTPUT, Activations, Combination, Kind, Objective
+from actmax.objectives.base import (
+    BATCH_NORM,
+    LOGITS,
+    OUTPUT,
+    Activations,
+    Combination,
+    Kind,
+    Normalized,
+    Objective,
+)
 from actmax.objectives.functions import FunctionObjective, as_objective, objective
 from actmax.objectives.maps import Direction, Layer
+from actmax.objectives.statistics import BatchNormPrior, statistics_distance
 from actmax.objectives.units import Channel, Logit, LogProbability, Margin, Neuron
 
 __all__ = [
     "Activations",
+    "BATCH_NORM",
+    "BatchNormPrior",
     "Channel",
     "Combination",
     "Direction",
@@ -24,8 +36,10 @@ __all__ = [
     "Logit",
     "Margin",
     "Neuron",
+    "Normalized",
     "OUTPUT",
     "Objective",
     "as_objective",
     "objective",
+    "statistics_distance",
 ]

@@ -6,7 +6,7 @@ import abc
 import dataclasses
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import tensorflow as tf
 
@@ -19,6 +19,22 @@ Kind: TypeAlias = Literal["index", "vector"] | None
 # model of several outputs the output's name follows the colon and a slash: ":logits/age".
 OUTPUT = ":output"
 LOGITS = ":logits"
+# What enters every batch-norm layer: a tuple of `Normalized`.
+BATCH_NORM = ":batch_norm"
+
+
+class Normalized(NamedTuple):
+    """What enters a batch-norm layer, and the moving statistics that it expects of it.
+
+    Attributes:
+        inputs: `[N, ..., C]`.
+        mean: `[N, C]`, the same in every row.
+        variance: `[N, C]`, the same in every row.
+    """
+
+    inputs: tf.Tensor
+    mean: tf.Tensor
+    variance: tf.Tensor
 
 
 class Objective(abc.ABC):

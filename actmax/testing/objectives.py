@@ -74,7 +74,7 @@ def check_objective(
     wide = _cast(activations, tf.float64)
     part.place = "in float64"
     check_repeat(part, score, wide, others)
-    check_gradient(part, score, wide, others)
+    check_gradient(part, score, wide, others, coupled=whole.couples_images)
     check_graph(part, score, wide, others)
     if not whole.couples_images:
         check_independent(part, score, wide, others)
@@ -107,7 +107,7 @@ def _check_scores(part: Part, objective: Objective, activations: Any, given: Any
         shape = tuple(scores.shape)
         part.require("shape", shape == (count,), f"scores of shape ({count},)", shape, do)
         kept = scores.dtype.is_floating and scores.dtype in {
-            leaf.dtype for leaf in activations.values()
+            leaf.dtype for leaf in tf.nest.flatten(activations)
         }
         do = "Cast constants to the activations' dtype."
         part.require("dtype", kept, "the activations' dtype", scores.dtype.name, do)

@@ -7,6 +7,7 @@ import pkgutil
 import re
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -14,6 +15,7 @@ import actmax
 from actmax import recipes, zoo
 from actmax.recipes import (
     cifar10_classes,
+    deep_dream,
     mnist_digits,
     regression,
     softmax_kept,
@@ -127,3 +129,24 @@ def test_the_true_optima_of_the_regression_are_at_its_largest_bumps():
     values = regression.truth(points)
     assert np.linalg.norm(points[np.argmax(values)] - regression.BUMPS[0][1]) < 0.1
     assert np.linalg.norm(points[np.argmin(values)] - regression.BUMPS[2][1]) < 0.1
+
+
+def test_dreams_raise_the_energy_of_the_layer(tmp_path, capsys):
+    run(deep_dream, "--out", tmp_path, "--steps", 3, "--octaves", 2)
+    lines = capsys.readouterr().out.splitlines()
+    for line in lines[:4]:
+        before, after = map(float, re.search(r"(\S+) -> (\S+)$", line).groups())
+        assert after > 1.2 * before
+    result = actmax.Result.load(tmp_path)
+    assert result.images.shape == (4, 64, 64, 3)
+    assert result.images.min() >= 0.0 and result.images.max() <= 1.0
+
+
+def test_dreams_of_a_model_of_open_size_see_every_octave_as_it_is():
+    inputs = keras.Input((None, None, 1))
+    model = keras.Model(inputs, keras.layers.Conv2D(2, 3, name="conv")(inputs))
+    start = np.full((1, 20, 14, 1), 0.5, np.float32)
+    result = deep_dream.dream(model, "conv", start, (0.0, 1.0), octaves=2, steps=2)
+    assert result.images.shape == (1, 20, 14, 1)
+    # Two octaves of two steps of mean size 1.5 / 255, before clipping.
+    assert 0 < np.abs(result.images - start).mean() <= 4.01 * 1.5 / 255

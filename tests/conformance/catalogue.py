@@ -16,7 +16,7 @@ import numpy as np
 
 import actmax
 import regularizers
-from tests.conformance.models import decoder, photos
+from tests.conformance.models import decoder, normalized, photos, tiny
 
 # One image is optimized by each part in this problem.
 TARGETS = [0, 1, 2]
@@ -32,6 +32,7 @@ class Entry:
         check: further arguments of its checker.
         targets: what its objective takes; None if it takes none.
         fixed_rows: True if it is traced once for every N.
+        model: makes the model that it is tried on.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class Entry:
     check: dict[str, Any] = dataclasses.field(default_factory=dict)
     targets: Any = dataclasses.field(default_factory=lambda: list(TARGETS))
     fixed_rows: bool = False
+    model: Callable[[], Any] = tiny
 
 
 DIRECTIONS = [[1.0, -1.0, 0.5, 0.0], [0.0, 1.0, 1.0, 0.3], [-1.0, 0.2, 0.0, 1.0]]
@@ -56,6 +58,7 @@ OBJECTIVES = {
     "Direction of cosine": Entry(
         "objective", lambda: actmax.Direction("conv", power=2.0), targets=DIRECTIONS
     ),
+    "BatchNormPrior": Entry("objective", actmax.BatchNormPrior, targets=None, model=normalized),
     "Combination": Entry("objective", lambda: 0.5 * actmax.Logit() - 2 * actmax.Channel("conv", 1)),
     "function": Entry("objective", lambda: lambda output: output[:, 0], targets=None),
 }
@@ -112,6 +115,7 @@ GRADIENTS = {
     "ClipNorm": Entry("gradient", lambda: actmax.ClipNorm(0.01)),
     "ClipValue": Entry("gradient", lambda: actmax.ClipValue(0.001)),
     "BlurGradient": Entry("gradient", lambda: actmax.BlurGradient(1.0)),
+    "InverseFrequency": Entry("gradient", lambda: actmax.InverseFrequency(0.3)),
 }
 
 OPTIMIZERS = {
@@ -120,6 +124,20 @@ OPTIMIZERS = {
     "SGD normalized": Entry("optimizer", lambda: actmax.SGD(0.05, normalize=True)),
     "Adam": Entry("optimizer", lambda: actmax.Adam(0.02)),
     "RMSprop": Entry("optimizer", lambda: actmax.RMSprop(0.02)),
+    "ProgressSGD": Entry("optimizer", lambda: actmax.ProgressSGD(0.5, desired=0.01)),
+    "ForgetfulAdagrad": Entry("optimizer", lambda: actmax.ForgetfulAdagrad(0.01)),
+    "AfterUpdate": Entry(
+        "optimizer",
+        lambda: actmax.AfterUpdate(
+            actmax.SGD(0.5),
+            [
+                actmax.DecayImage(0.05),
+                actmax.BlurImage(0.5, every=2),
+                actmax.ClipSmallNorms(10.0),
+                actmax.ClipSmallContributions(10.0),
+            ],
+        ),
+    ),
     "Keras Adam": Entry("optimizer", lambda: keras.optimizers.Adam(0.02), fixed_rows=True),
 }
 
@@ -161,7 +179,15 @@ PENALTIES = {
     "LInf": Entry("regularizer", lambda: regularizers.LInf(0.3)),
     "LogSum": Entry("regularizer", lambda: regularizers.LogSum(0.3)),
     "AlphaNorm": Entry("regularizer", lambda: regularizers.AlphaNorm(0.3)),
+    "PixelNorm": Entry("regularizer", lambda: regularizers.PixelNorm(0.3, center=0.5)),
     "Bound": Entry("regularizer", lambda: regularizers.Bound(0.3, low=0.2, high=0.8)),
+    "BatchNormPenalty": Entry(
+        "regularizer",
+        lambda: actmax.BatchNormPenalty(
+            0.3, model=normalized(dtype="float64", shape=(None, None, 3))
+        ),
+        {"skip": ("resolution",)},  # a network sees larger things in a larger image
+    ),
     "penalty": Entry(
         "regularizer",
         lambda: regularizers.penalty(lambda images: images[:, 0, 0, 0] ** 2),
@@ -211,4 +237,6 @@ NO_PARTS = {
     "Penalty", "Transform", "Affine",
     # Tried with a module of their tool in tests/actmax/test_callbacks.py.
     "MLflow", "TensorBoard", "WandB",
+    # Operators of AfterUpdate, whose entry has all four.
+    "BlurImage", "ClipSmallContributions", "ClipSmallNorms", "DecayImage",
 }  # fmt: skip

@@ -44,3 +44,28 @@ def photos():
     """Images whose channels vary together. `[N, H, W, C]`."""
     generator = np.random.default_rng(2)
     return generator.uniform(size=(20, *SHAPE)) @ generator.uniform(size=(SHAPE[-1], SHAPE[-1]))
+
+
+def normalized(seed=0, dtype="float32", shape=SHAPE):
+    """Two batch-norm layers, one of them inside a nested model, with statistics of their own."""
+    inner = keras.Sequential(
+        [
+            keras.Input((None, None, 4), dtype=dtype),
+            keras.layers.BatchNormalization(name="norm", dtype=dtype),
+            keras.layers.Conv2D(5, 3, name="conv", dtype=dtype),
+        ],
+        name="inner",
+    )
+    model = keras.Sequential(
+        [
+            keras.Input(shape, dtype=dtype),
+            keras.layers.Conv2D(4, 3, activation="tanh", name="stem", dtype=dtype),
+            inner,
+            keras.layers.BatchNormalization(name="norm", dtype=dtype),
+            keras.layers.GlobalAveragePooling2D(dtype=dtype),
+            keras.layers.Dense(3, activation="softmax", dtype=dtype),
+        ]
+    )
+    generator = np.random.default_rng(seed)
+    model.set_weights([generator.uniform(0.2, 0.9, w.shape) for w in model.get_weights()])
+    return model

@@ -10,7 +10,6 @@ import actmax
 import regularizers
 from actmax import testing
 from tests.conformance.catalogue import ENTRIES, NO_PARTS
-from tests.conformance.models import tiny
 
 PUBLIC = sorted(
     {
@@ -20,11 +19,6 @@ PUBLIC = sorted(
         if inspect.isclass(getattr(package, name))
     }
 )
-
-
-@pytest.fixture(scope="module")
-def model():
-    return tiny()
 
 
 @pytest.mark.parametrize("name", PUBLIC)
@@ -45,8 +39,8 @@ def by_kind(kind):
 
 
 @pytest.mark.parametrize("entry", by_kind("objective"))
-def test_objective(entry, model):
-    assert testing.check_objective(entry.make(), model, entry.targets) is None
+def test_objective(entry):
+    assert testing.check_objective(entry.make(), entry.model(), entry.targets) is None
 
 
 @pytest.mark.parametrize("entry", by_kind("parameterization"))

@@ -57,7 +57,7 @@ class Case:
             arguments["regularizers"] = [part, regularizers.Jitter(1)]
         else:
             arguments[kind] = part
-        self.model = tiny()
+        self.model = self.entry.model()
         self.before = fingerprint(self.model)
         self.maximizer = actmax.Maximizer(self.model, objective, **arguments)
 

@@ -1,0 +1,124 @@
+"""How far activations are from the statistics that a network's batch-norm layers were trained to."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Literal
+
+import tensorflow as tf
+
+from actmax import checks
+from actmax.objectives.base import BATCH_NORM, Activations, Normalized, Objective
+
+Scope = Literal["image", "batch"]
+
+# Inside every root, taken off again outside: the gradient is finite where statistics agree, and the
+# distance there is 0. The root of it, 1e-6, is below what float32 resolves in a relative distance.
+_EPSILON = 1e-12
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchNormPrior(Objective):
+    """Distance of an image's activations from a network's batch-norm statistics. `-> [N]`, 0 or more.
+
+    For every BatchNormalization layer, `m` and `v` its moving mean and variance per channel, `mu` and
+    `s2` the mean and the (biased) variance of what enters it over the positions of one image:
+
+        d = |mu - m| / |sqrt(v)| + |s2 - v| / |v|          (|.| the L2 norm over channels)
+
+    and the value is the weighted mean of d over the layers. It is a distance, so it is subtracted from
+    what is maximized. It shares the forward pass of the score, whose transformed copies it measures;
+    the moving statistics are read, never updated. No targets.
+
+    Source: Yin et al., Dreaming to Distill (DeepInversion), CVPR 2020,
+    https://arxiv.org/abs/1912.08795, with `scope="batch"`, `relative=False`.
+
+    Args:
+        scope: "image" for the statistics of every image by itself, or "batch" for those of all
+            images (and copies) together, as in the paper: then images depend on one another.
+        first: factor on the first layer, which sees the image almost as it is; 1 in the paper's
+            README, 10 in its longer runs.
+        relative: False for the paper's plain sum over layers of `|mu - m| + |s2 - v|`, whose size
+            depends on the network.
+
+    Raises:
+        ValueError: at the first evaluation, if the model has no batch-norm layer.
+
+    Example:
+        >>> import actmax
+        >>> objective = actmax.LogProbability() - 5.0 * actmax.BatchNormPrior()
+        >>> objective.couples_images
+        False
+    """
+
+    scope: Scope = "image"
+    first: float = 1.0
+    relative: bool = True
+
+    def __post_init__(self) -> None:
+        check_prior(self.scope, self.first, self.relative)
+
+    @property
+    def couples_images(self) -> bool:  # type: ignore[override]
+        return self.scope == "batch"
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return (BATCH_NORM,)
+
+    def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
+        del targets
+        return statistics_distance(
+            activations[BATCH_NORM], self.scope, first=self.first, relative=self.relative
+        )
+
+
+def check_prior(scope: object, first: object, relative: object) -> None:
+    """Raises ValueError or TypeError for settings of the prior that cannot be."""
+    checks.one_of(scope, "scope", ("image", "batch"))
+    checks.number(first, "first", low=0.0)
+    checks.one_of(relative, "relative", (True, False))
+
+
+def statistics_distance(
+    normalized: Sequence[Normalized], scope: Scope, *, first: float, relative: bool
+) -> tf.Tensor:
+    """The distance that `BatchNormPrior` describes. `-> [N]`."""
+    factors = [first] + [1.0] * (len(normalized) - 1)
+    terms = [
+        factor * _distance(entry, scope, relative)
+        for factor, entry in zip(factors, normalized, strict=True)
+    ]
+    total = tf.add_n(terms)
+    return total / max(sum(factors), 1.0) if relative else total
+
+
+def _distance(entry: Normalized, scope: Scope, relative: bool) -> tf.Tensor:
+    """Of one layer. `-> [N]`."""
+    values = entry.inputs
+    # Squares of half precision overflow; statistics over many positions lose their digits.
+    wide = tf.float32 if values.dtype.size < tf.float32.size else values.dtype
+    values, expected, spread = (tf.cast(part, wide) for part in entry)
+    axes = list(range(1, values.shape.rank - 1))
+    mean = tf.reduce_mean(values, axes) if axes else values
+    if scope == "batch":
+        mean = tf.reduce_mean(mean, axis=0, keepdims=True)
+    # Around the mean, not as a difference of squares: that cancels where the mean is large.
+    shape = [-1] + [1] * len(axes) + [values.shape[-1]]
+    squares = tf.square(values - tf.reshape(mean, shape))
+    variance = tf.reduce_mean(squares, axes) if axes else squares
+    if scope == "batch":
+        variance = tf.reduce_mean(variance, axis=0, keepdims=True)
+    shift, stretch = tf.square(mean - expected), tf.square(variance - spread)
+    if relative:
+        scales = tf.reduce_sum(spread, -1), tf.reduce_sum(tf.square(spread), -1)
+        parts = [
+            tf.math.divide_no_nan(tf.reduce_sum(part, -1), scale)
+            for part, scale in zip((shift, stretch), scales, strict=True)
+        ]
+    else:
+        parts = [tf.reduce_sum(part, -1) for part in (shift, stretch)]
+    epsilon = tf.constant(_EPSILON, wide)
+    distance = tf.add_n([tf.sqrt(part + epsilon) - tf.sqrt(epsilon) for part in parts])
+    return tf.cast(distance, entry.inputs.dtype)

@@ -1,0 +1,204 @@
+"""What is done to images after every update: operators, and the optimizer that applies them.
+
+An operator is `(images, gradients, step) -> images`, each image on its own; `gradients` are what the
+optimizer moved against, `step` counts updates from 1. The set of admissible images comes after them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import tensorflow as tf
+
+from actmax import checks
+from actmax.gradients import blur_axis
+from actmax.optimizers import Optimizer
+from actmax.types import Params
+from regularizers.base import spatial_axes
+
+Operator: TypeAlias = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class AfterUpdate(Optimizer):
+    """An optimizer whose every update is followed by operators on the images, in list order.
+
+    Images whose learning rate is 0 stay as they are.
+
+    Source: Yosinski et al., Understanding neural networks through deep visualization, 2015,
+    https://arxiv.org/abs/1506.06579, whose regularization is made of such operators.
+
+    Args:
+        base: the optimizer; its learning rate is used.
+        operators: functions `(images, gradients, step) -> images`.
+
+    Example:
+        >>> import actmax
+        >>> actmax.AfterUpdate(actmax.SGD(0.5), [actmax.DecayImage(0.1)]).learning_rate
+        0.5
+    """
+
+    learning_rate: Any = dataclasses.field(init=False)
+    base: Optimizer
+    operators: Sequence[Operator]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.base, Optimizer):
+            do = "Write AfterUpdate(actmax.SGD(0.5), [...])."
+            raise TypeError(checks.message("an optimizer of actmax", repr(self.base), do))
+        operators = tuple(self.operators)
+        for operator in operators:
+            if isinstance(operator, type) or not callable(operator):
+                wanted = "operators (images, gradients, step) -> images"
+                raise TypeError(checks.message(wanted, repr(operator)))
+        object.__setattr__(self, "operators", operators)
+        object.__setattr__(self, "learning_rate", self.base.learning_rate)
+        super().__post_init__()
+
+    @property
+    def fixed_rows(self) -> bool:  # type: ignore[override]
+        return self.base.fixed_rows
+
+    def init(self, params: Params) -> Any:
+        return {"base": self.base.init(params), "step": tf.zeros([], tf.int32)}
+
+    def update(
+        self, gradients: Params, state: Any, params: Params, learning_rate: tf.Tensor
+    ) -> tuple[Params, Any]:
+        step = state["step"] + 1
+        moved, base = self.base.update(gradients, state["base"], params, learning_rate)
+
+        def operate(old: tf.Tensor, new: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+            for operator in self.operators:
+                new = operator(new, gradient, step)
+            moves = tf.reshape(learning_rate != 0, [-1] + [1] * (new.shape.rank - 1))
+            return tf.where(moves, new, old)
+
+        moved = tf.nest.map_structure(operate, params, moved, gradients)
+        return moved, {"base": base, "step": step}
+
+
+@dataclasses.dataclass(frozen=True)
+class DecayImage:
+    """`center + (1 - rate) (x - center)` after every update: L2 decay. `[N, ...] -> [N, ...]`.
+
+    Source: Yosinski et al., 2015, https://arxiv.org/abs/1506.06579.
+
+    Args:
+        rate: in [0, 1].
+        center: the value that images decay to, in units of images.
+    """
+
+    rate: float
+    center: float = 0.0
+
+    def __post_init__(self) -> None:
+        checks.number(self.rate, "rate", low=0.0, high=1.0)
+        checks.number(self.center, "center")
+
+    def __call__(self, images: tf.Tensor, gradients: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        del gradients, step
+        center = tf.constant(self.center, images.dtype)
+        return center + tf.constant(1.0 - self.rate, images.dtype) * (images - center)
+
+
+@dataclasses.dataclass(frozen=True)
+class BlurImage:
+    """Gaussian blur of the image after every few updates. `[N, H, W, C] -> [N, H, W, C]`.
+
+    Source: Yosinski et al., 2015, https://arxiv.org/abs/1506.06579. With `every=1` it is the blur of
+    Oygard, Visualizing GoogLeNet classes, 2015,
+    https://www.auduno.com/2015/07/29/visualizing-googlenet-classes.
+
+    Args:
+        sigma: standard deviation in pixels; below 0.3 it does next to nothing.
+        every: updates from one blur to the next.
+    """
+
+    sigma: float
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        checks.number(self.sigma, "sigma", low=0.0)
+        checks.integer(self.every, "every", low=1)
+
+    def __call__(self, images: tf.Tensor, gradients: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        del gradients
+        blurred = images
+        for axis in spatial_axes(images):
+            blurred = blur_axis(blurred, self.sigma, axis)
+        return tf.where(step % self.every == 0, blurred, images)
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipSmallNorms:
+    """Sets pixels whose norm over channels is below a percentile to `center`. `-> [N, H, W, C]`.
+
+    The percentile is that of each image's own pixels, interpolated linearly.
+
+    Source: Yosinski et al., 2015, https://arxiv.org/abs/1506.06579.
+
+    Args:
+        percentile: in [0, 100]; 0 changes nothing.
+        center: the value that norms are measured from, in units of images.
+    """
+
+    percentile: float
+    center: float = 0.0
+
+    def __post_init__(self) -> None:
+        checks.number(self.percentile, "percentile", low=0.0, high=100.0)
+        checks.number(self.center, "center")
+
+    def __call__(self, images: tf.Tensor, gradients: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        del gradients, step
+        center = tf.constant(self.center, images.dtype)
+        size = tf.sqrt(tf.reduce_sum(tf.square(images - center), -1))
+        return _clear_below(images, size, self.percentile, center)
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipSmallContributions:
+    """Sets pixels that contribute little to the score to `center`. `[N, H, W, C] -> [N, H, W, C]`.
+
+    The contribution of a pixel is `|sum_c g_c (x_c - center)|`, a first-order estimate of what setting
+    it to `center` costs; those below a percentile of the image's own are cleared.
+
+    Source: Yosinski et al., 2015, https://arxiv.org/abs/1506.06579.
+
+    Args:
+        percentile: in [0, 100]; 0 changes nothing.
+        center: the value that stands for an absent pixel, in units of images.
+    """
+
+    percentile: float
+    center: float = 0.0
+
+    def __post_init__(self) -> None:
+        checks.number(self.percentile, "percentile", low=0.0, high=100.0)
+        checks.number(self.center, "center")
+
+    def __call__(self, images: tf.Tensor, gradients: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        del step
+        center = tf.constant(self.center, images.dtype)
+        size = tf.abs(tf.reduce_sum(gradients * (images - center), -1))
+        return _clear_below(images, size, self.percentile, center)
+
+
+def _clear_below(
+    images: tf.Tensor, sizes: tf.Tensor, percentile: float, center: tf.Tensor
+) -> tf.Tensor:
+    """Pixels whose size is below a percentile of their image's, as `center`."""
+    count = 1
+    for size in sizes.shape[1:]:
+        count *= int(size)
+    ordered = tf.sort(tf.reshape(sizes, [-1, count]), axis=1)
+    position = percentile / 100.0 * (count - 1)
+    below = min(int(position), count - 1)
+    above = min(below + 1, count - 1)
+    part = tf.constant(position - below, sizes.dtype)
+    limit = ordered[:, below] + part * (ordered[:, above] - ordered[:, below])
+    limit = tf.reshape(limit, [-1] + [1] * (sizes.shape.rank - 1))
+    return tf.where((sizes < limit)[..., None], center, images)

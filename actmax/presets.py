@@ -1,0 +1,347 @@
+"""Published methods with their papers' settings, as arguments of `maximize`.
+
+    result = actmax.maximize(model, targets=[3], **actmax.presets.lucid(model, (0, 1)))
+
+Every preset is a function `(model, input_range, ...) -> dict` of keyword arguments of `maximize`, the
+number of steps among them; what you name yourself beside it must not be in it, so change the dict
+first: `{**preset, "steps": 64}`. Lengths and rates that a paper gives for images of 0 to 255 are
+converted to the input range.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+from actmax import checks, models
+from actmax.constraints import Contrast, PixelBall, from_range
+from actmax.gradients import InverseFrequency, Normalize
+from actmax.objectives import BatchNormPrior, Logit, LogProbability, Objective
+from actmax.operators import (
+    AfterUpdate,
+    BlurImage,
+    ClipSmallContributions,
+    ClipSmallNorms,
+    DecayImage,
+)
+from actmax.optimizers import SGD, Adam, ForgetfulAdagrad, Optimizer, ProgressSGD
+from actmax.parameterizations import (
+    IMAGENET_COLORS,
+    Decorrelated,
+    Fourier,
+    Parameterization,
+    Pixels,
+)
+from actmax.parameterizations.fourier import spectrum_scale
+from actmax.schedules import Cosine, Linear
+from regularizers import (
+    Flip,
+    Jitter,
+    Pad,
+    PixelNorm,
+    Rotate,
+    Scale,
+    Shift,
+    TotalVariation,
+)
+
+__all__ = ["deep_inversion", "lucid", "mahendran_vedaldi", "mei", "natural", "yosinski"]
+
+# The papers' images are of 8 bits.
+_BYTES = 255.0
+
+
+def lucid(model: Any, input_range: Any) -> dict[str, Any]:
+    """Fourier coefficients in decorrelated colors, moved, scaled and turned at every step.
+
+    Rates are those of lucid's coefficients, whose contrast depends on the image's size; ours does not,
+    so they are converted at the size of the model.
+
+    Source: Olah, Mordvintsev and Schubert, Feature Visualization, Distill 2017,
+    https://doi.org/10.23915/distill.00007, code https://github.com/tensorflow/lucid:
+    `render_vis` and `standard_transforms`.
+
+    Args:
+        model: for its input's size.
+        input_range: a pair.
+
+    Example:
+        >>> import actmax
+        >>> from actmax import zoo
+        >>> actmax.presets.lucid(zoo.load("cifar10"), (0, 1))["steps"]
+        512
+    """
+    height, width, channels = _shape(model)
+    low, high = _pair(input_range)
+    # lucid: coefficients times sqrt(H W) / f, inverse transform, over 4.
+    raw = math.sqrt(height * width) * max(height, width) / 4.0
+    contrast = raw / float(spectrum_scale(height, width, 1.0)[0, 0])
+    base: Parameterization = Fourier(1.0, std=0.01 * contrast)
+    # Pixels of 224-pixel images; less where they would cover a small one.
+    reach = min(height, width) / 224.0
+    return {
+        "input_range": (low, high),
+        "parameterization": Decorrelated(base) if channels == len(IMAGENET_COLORS) else base,
+        "optimizer": Adam(0.05 * contrast),
+        "regularizers": [
+            Pad(max(round(12 * reach), 1), (low + high) / 2.0),
+            Jitter(max(round(8 * reach), 1)),
+            Scale(0.9, 1.1),
+            Rotate(10.0),
+            Jitter(max(round(4 * reach), 1)),
+        ],
+        "steps": 512,
+    }
+
+
+def yosinski(
+    model: Any, input_range: Any, preset: Literal["A", "B", "C", "D"] = "C"
+) -> dict[str, Any]:
+    """Gradient ascent with four operators after every update, in one of the paper's four settings.
+
+    A clears pixels of small norm, B decays strongly, C (most of the paper's pictures) blurs, D clears
+    pixels of small contribution. The paper clips to the range before the operators, here after them.
+    The rate of B and C, and the largest of A, were chosen for CaffeNet at 227 pixels; a network of
+    weaker gradients hardly moves. Then give `learning_rate=` beside the preset, or take D, every step
+    of which promises a gain of 2 in the score.
+
+    Source: Yosinski, Clune, Nguyen, Fuchs and Lipson, Understanding neural networks through deep
+    visualization, 2015, https://arxiv.org/abs/1506.06579, table 1; constants as in
+    https://github.com/yosinski/deep-visualization-toolbox, doc/running-optimize-image.md.
+
+    Args:
+        model: not looked at; every preset takes one.
+        input_range: a pair.
+        preset: "A", "B", "C" or "D".
+    """
+    del model
+    checks.one_of(preset, "preset", tuple("ABCD"))
+    low, high = _pair(input_range)
+    center = (low + high) / 2.0
+    # With u = k x, the step of x that lr g_x makes is a step k^2 lr g_u of u.
+    square = ((high - low) / _BYTES) ** 2
+    constant, progress = SGD(100.0 * square), ProgressSGD
+    settings: dict[str, tuple[Optimizer, list[Any], int]] = {
+        "A": (
+            progress(100.0 * square, 2.0),
+            [BlurImage(0.5, 4), ClipSmallNorms(50.0, center)],
+            500,
+        ),
+        "B": (constant, [DecayImage(0.3, center), ClipSmallNorms(20.0, center)], 750),
+        "C": (constant, [DecayImage(1e-4, center), BlurImage(1.0, 4)], 1000),
+        "D": (
+            progress(1e8 * square, 2.0),
+            [BlurImage(0.5, 4), ClipSmallContributions(90.0, center)],
+            1000,
+        ),
+    }
+    optimizer, operators, steps = settings[preset]
+    return {
+        "input_range": (low, high),
+        "parameterization": Pixels(),
+        "optimizer": AfterUpdate(optimizer, operators),
+        "regularizers": [],
+        "steps": steps,
+    }
+
+
+def mahendran_vedaldi(
+    model: Any,
+    input_range: Any,
+    *,
+    objective: Objective | None = None,
+    natural_maximum: float = 1.0,
+    stride: int = 1,
+    beta: float = 2.0,
+) -> dict[str, Any]:
+    """Natural pre-images: a power norm, total variation and a ball around every pixel.
+
+    The score is divided by the largest that natural images reach, so that the priors mean the same for
+    every unit; without it the balance is that of a unit whose maximum is 1. Images stay in the input
+    range too, which the paper does not ask for.
+
+    Source: Mahendran and Vedaldi, Visualizing deep convolutional neural networks using natural
+    pre-images, IJCV 2016, https://arxiv.org/abs/1512.02017, constants as in
+    https://github.com/aravindhm/nnpreimage.
+
+    Args:
+        model: for its input's size.
+        input_range: a pair.
+        objective: None for `Logit()`.
+        natural_maximum: largest score over natural images, positive.
+        stride: of the layer, in pixels; images are shifted by a quarter of it, at least by 1.
+        beta: power of the total variation: 2 is smooth, 1 keeps edges.
+    """
+    height, width, channels = _shape(model)
+    low, high = _pair(input_range)
+    if checks.number(natural_maximum, "natural_maximum", low=0.0) == 0.0:
+        raise ValueError(checks.message("natural_maximum to be positive", "0"))
+    unit, center = (high - low) / _BYTES, (low + high) / 2.0
+    strength, alpha = 80.0 * unit, 6.0
+    objective = Logit() if objective is None else objective
+    rate = height * width * 0.05 * 80.0**2 / alpha
+    return {
+        "objective": objective * (1.0 / natural_maximum),
+        "input_range": from_range((low, high)) & PixelBall(2.0 * strength, center),
+        "parameterization": Pixels(),
+        # Their 1 / rate stands beside the root of squares: a floor, in the units of their gradient.
+        "optimizer": ForgetfulAdagrad(unit, floor=1.0 / (rate * unit)),
+        "regularizers": [
+            PixelNorm(strength**-alpha, alpha, center),
+            # Theirs is a sum over channels and a mean over pixels.
+            TotalVariation(channels * (6.5 / strength) ** beta, beta),
+            Jitter(max(round(stride / 4), 1)),
+        ],
+        "steps": 300,
+    }
+
+
+def mei(model: Any, input_range: Any, *, contrast: float | None = None) -> dict[str, Any]:
+    """The most exciting image at a fixed contrast, by a gradient with its high frequencies damped.
+
+    Rates are in units of the contrast, which plays the part of the standard deviation by which the
+    paper's images are divided. The start is noise, and the projection on the contrast raises it: where
+    the gradient is weak some of it stays. The paper's other variant blurs it away after every step.
+
+    Source: Walker et al., Inception loops discover what excites neurons most using deep predictive
+    models, Nature Neuroscience 2019, https://doi.org/10.1038/s41593-019-0517-x, constants as in
+    https://github.com/cajal/inception_loop2019.
+
+    Args:
+        model: not looked at; every preset takes one.
+        input_range: a pair.
+        contrast: standard deviation over an image's values, in units of images; None for a tenth of
+            the range.
+    """
+    del model
+    low, high = _pair(input_range)
+    std = 0.1 * (high - low) if contrast is None else checks.number(contrast, "contrast", low=0.0)
+    gain = std * 0.1 / _BYTES
+    return {
+        "input_range": from_range((low, high)) & Contrast(std),
+        "parameterization": Pixels(8.0 / _BYTES),
+        "gradients": [InverseFrequency(0.1), Normalize("mean_abs")],
+        "optimizer": SGD(Linear(3.0 * gain, 0.125 * gain)),
+        "regularizers": [],
+        "steps": 1000,
+    }
+
+
+def deep_inversion(
+    model: Any, input_range: Any, *, feature: float = 0.05, steps: int = 2000
+) -> dict[str, Any]:
+    """Images of classes whose activations have the statistics of the training images.
+
+    The statistics are those of all images of the call together, as in the paper, so images depend on
+    one another; give a batch of many classes. The paper's other two priors are norms over the whole
+    batch; here they are means over every image's own pixels, with the weights that give pixels of an
+    image alone the same pull at 224 pixels where differences are of a tenth of a standard deviation.
+    The paper runs the first two thirds at half the resolution.
+
+    Source: Yin et al., Dreaming to Distill: data-free knowledge transfer via DeepInversion, CVPR 2020,
+    https://arxiv.org/abs/1912.08795, code https://github.com/NVlabs/DeepInversion.
+
+    Args:
+        model: a Keras model with batch-norm layers; for its input's size.
+        input_range: a pair.
+        feature: weight of the statistics, `r_feature` in the paper's code.
+        steps: number of updates.
+    """
+    height, width, channels = _shape(model)
+    low, high = _pair(input_range)
+    # Their images are divided by the standard deviation of ImageNet's, 0.226 of the range.
+    unit = 0.226 * (high - low)
+    values = height * width * channels
+    # |d|_F of v values of rms r pulls on each with d / (r sqrt(v)); the mean of d^2 with 2 d / v.
+    total_variation = 1e-4 * math.sqrt(values) / (2.0 * 0.1) / unit**2
+    return {
+        "objective": LogProbability()
+        - feature * BatchNormPrior("batch", first=10.0, relative=False),
+        "input_range": (low, high),
+        "parameterization": Pixels(std=0.226),
+        "optimizer": Adam(Cosine(0.25 * unit, 0.0), beta_1=0.5, beta_2=0.9),
+        "regularizers": [
+            TotalVariation(total_variation, 2.0),
+            Jitter(min(30, min(height, width) // 7)),
+            Flip(),
+        ],
+        "steps": checks.integer(steps, "steps", low=0),
+    }
+
+
+def natural(
+    model: Any,
+    input_range: Any,
+    *,
+    prior: float = 20.0,
+    scope: Literal["image", "batch"] = "batch",
+    steps: int = 300,
+) -> dict[str, Any]:
+    """Images of classes that together have the batch-norm statistics of natural images.
+
+    DeepInversion's prior made for a few hundred passes: relative to each layer's own scale, on Fourier
+    coefficients in place of pixels, which end in fine noise at this budget, seen through a zoom of up
+    to 1.6 at a random place. The log-probability is content once the class is sure, so that the prior
+    has the rest of the run to itself. `result.scores` are those of this objective, the log-probability
+    less the prior.
+
+    Source: after Yin et al., Dreaming to Distill (DeepInversion), CVPR 2020,
+    https://arxiv.org/abs/1912.08795, and Olah et al., Feature Visualization, Distill 2017,
+    https://doi.org/10.23915/distill.00007; settings found with `benchmarks/imagenet.py` on its ten
+    development classes.
+
+    Args:
+        model: a Keras model with batch-norm layers, of classes; for its input's size.
+        input_range: a pair.
+        prior: weight of `BatchNormPrior`, 0 or more. It is in units of log-probability.
+        scope: "batch" for statistics of all images of a call together: give ten or more of different
+            classes, for images then depend on one another. "image" keeps them independent, and asks
+            of every image what holds for many; a judge believes fewer of them.
+        steps: number of updates, one pass through the model each.
+    """
+    height, width, channels = _shape(model)
+    checks.number(prior, "prior", low=0.0)
+    base: Parameterization = Fourier(1.0, std=0.3)
+    size = min(height, width)
+    return {
+        "objective": LogProbability() - prior * BatchNormPrior(scope),
+        "input_range": _pair(input_range),
+        "parameterization": Decorrelated(base) if channels == len(IMAGENET_COLORS) else base,
+        "optimizer": Adam(Cosine(0.1, 0.0), beta_1=0.5, beta_2=0.9),
+        "regularizers": [
+            Scale(1.0, 1.6),
+            Shift(size / 10.0),
+            Jitter(max(size // 14, 1)),
+            Flip(),
+        ],
+        "steps": checks.integer(steps, "steps", low=0),
+    }
+
+
+def _shape(model: Any) -> tuple[int, int, int]:
+    specs = models.input_specs(model)
+    shape = specs[0].shape if specs and len(specs) == 1 else None
+    if shape is None or len(shape) != 3 or None in shape:
+        raise ValueError(
+            checks.message(
+                "a model of one image input of known size (H, W, C)",
+                f"shape {shape}",
+                "Give keras.Input a size, or write the parts yourself.",
+            )
+        )
+    height, width, channels = (int(size) for size in shape if size is not None)
+    return height, width, channels
+
+
+def _pair(input_range: Any) -> tuple[float, float]:
+    constraint = from_range(input_range)
+    low, high = constraint.low, constraint.high
+    if not (
+        isinstance(input_range, (tuple, list))
+        and isinstance(low, (int, float))
+        and isinstance(high, (int, float))
+    ):
+        raise TypeError(
+            checks.message("input_range as a pair of two finite numbers", repr(input_range))
+        )
+    return float(low), float(high)

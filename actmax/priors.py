@@ -1,0 +1,92 @@
+"""Penalties that ask a second network: what it knows of natural images, for a model that does not."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import tensorflow as tf
+
+from actmax import checks
+from actmax.models import Taps, input_specs, is_keras
+from actmax.objectives import BATCH_NORM, statistics_distance
+from actmax.objectives.statistics import Scope, check_prior
+from actmax.types import IMAGES
+from regularizers.base import Penalty
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchNormPenalty(Penalty):
+    """Distance of the clean image from a second network's batch-norm statistics. `[N, ...] -> [N]`.
+
+    The distance of `BatchNormPrior`, which see, of another network: a prior for models that have no
+    batch-norm layers themselves, such as vision transformers. It costs a forward and backward pass of
+    that network per step.
+
+    Source: Hatamizadeh et al., GradViT, CVPR 2022, https://arxiv.org/abs/2203.11894.
+
+    Args:
+        weight: as of every penalty.
+        model: a Keras model with BatchNormalization layers; read, never changed.
+        preprocess: images in the input range to what that model takes; None for the identity.
+        scope: "image" or "batch", as in `BatchNormPrior`.
+        first: factor on the first layer.
+        relative: as in `BatchNormPrior`.
+
+    Raises:
+        TypeError: without a Keras model.
+        ValueError: if it has no batch-norm layer.
+
+    Example:
+        >>> import keras
+        >>> import actmax
+        >>> layers = [keras.Input((8, 8, 3)), keras.layers.BatchNormalization()]
+        >>> penalty = actmax.BatchNormPenalty(0.1, model=keras.Sequential(layers))
+        >>> penalty.name
+        'batch_norm_penalty'
+    """
+
+    model: Any = None
+    preprocess: Callable[[tf.Tensor], tf.Tensor] | None = None
+    scope: Scope = "image"
+    first: float = 1.0
+    relative: bool = True
+
+    _LAYERS: ClassVar[tuple[str, ...]] = (BATCH_NORM,)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_prior(self.scope, self.first, self.relative)
+        if not is_keras(self.model):
+            raise TypeError(
+                checks.message(
+                    "model= to be a Keras model with BatchNormalization layers", repr(self.model)
+                )
+            )
+        self._taps  # noqa: B018 - its checks, at construction
+
+    @property
+    def couples_images(self) -> bool:  # type: ignore[override]
+        return self.scope == "batch"
+
+    @functools.cached_property
+    def _taps(self) -> Taps:
+        return Taps(self.model, self._LAYERS)
+
+    def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        specs = input_specs(self.model)
+        wanted = tuple(specs[0].shape or ()) if specs else ()
+        # Half precision has no gradient of the resize.
+        half = images.dtype.size < tf.float32.size
+        fitted = tf.cast(images, tf.float32) if half else images
+        known = images.shape.rank == 4 and len(wanted) == 3 and None not in wanted[:2]
+        if known and wanted[:2] != tuple(images.shape[1:3]):
+            resized = tf.image.resize(fitted, wanted[:2], antialias=True)
+            fitted = tf.cast(resized, fitted.dtype)
+        if self.preprocess is not None:
+            fitted = self.preprocess(fitted)
+        found = self._taps({IMAGES: fitted})[BATCH_NORM]
+        distance = statistics_distance(found, self.scope, first=self.first, relative=self.relative)
+        return tf.cast(distance, images.dtype)
