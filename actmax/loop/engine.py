@@ -7,61 +7,16 @@ batch dimension is open, so one trace serves every run of a `Maximizer`.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 
 from actmax.loop.connected import check_connected, check_penalty
+from actmax.loop.records import Arguments, Carry, Cause, Evaluation
+from actmax.loop.tensors import choose, first_cause, minus, same_shape, sizes, spec, sums
 from actmax.problem import Problem
 from actmax.types import Images, Params
-
-
-class Cause(enum.IntEnum):
-    """Where a row first stopped being finite."""
-
-    NONE = 0
-    IMAGE = 1
-    SCORE = 2
-    PENALTY = 3
-    GRADIENT = 4
-    GRADIENT_FUNCTION = 5
-    UPDATE = 6
-
-
-class Carry(NamedTuple):
-    """What goes from step to step."""
-
-    params: Params
-    before: Params  # one update earlier; only of inputs whose params are not images
-    state: Any
-    live: tf.Tensor  # bool [N], False once a row has failed or was stopped
-    moved: tf.Tensor  # bool [N], True once a row had a gradient
-    still: tf.Tensor  # bool [N], True if the last gradient was zero
-    cause: tf.Tensor  # int32 [N], a Cause
-    done: tf.Tensor  # int32 [N], updates made
-
-
-class Arguments(NamedTuple):
-    """What stays the same during a run, as tensors."""
-
-    targets: tf.Tensor  # [N] or [N, C]
-    weights: tf.Tensor  # [P, 1 or steps, 1 or N]
-    rates: tf.Tensor  # [1 or steps, 1 or N]
-    seeds: tf.Tensor  # int32 [N, 2]
-    fixed: Images  # by name, [1 or N, ...]
-
-
-class Evaluation(NamedTuple):
-    """J and its parts at one step, `[N]` each, and its gradient with respect to params."""
-
-    images: Images
-    score: tf.Tensor
-    objective: tf.Tensor
-    penalties: list[tf.Tensor]
-    metrics: list[tf.Tensor]
-    descent: Params
 
 
 class Loop:
@@ -81,6 +36,10 @@ class Loop:
     def compilations(self) -> int:
         """Number of graphs of the loop: one, or one per N where the optimizer needs to know it."""
         return sum(name == "run" for name, _ in self._functions)
+
+    def start(self, seeds: tf.Tensor, initial: Images) -> Params:
+        """Params before the first step, from noise or from the images given, inside the set."""
+        return self._compile(f"start {sorted(initial)}", self.problem.start, seeds, initial)
 
     def begin(self, params: Params) -> Carry:
         """The carry before the first step."""
@@ -158,7 +117,7 @@ class Loop:
         fixed_rows = self.problem.optimizer.fixed_rows
         key = (name, tf.nest.flatten(arguments[0])[0].shape[0] if fixed_rows else None)
         if key not in self._functions:
-            signature = [_spec(argument, open_rows=not fixed_rows) for argument in arguments]
+            signature = [spec(argument, open_rows=not fixed_rows) for argument in arguments]
             self._functions[key] = tf.function(function, input_signature=signature, autograph=False)
         return self._functions[key]
 
@@ -197,7 +156,7 @@ class Loop:
 
         start = (tf.constant(0), tf.nest.map_structure(tf.zeros_like, images))
         _, total = tf.while_loop(lambda draw, total: draw < draws, add, start)
-        return _sizes(total) / tf.cast(draws, self.problem.dtype)
+        return sizes(total) / tf.cast(draws, self.problem.dtype)
 
     def _ascend(
         self, images: Images, arguments: Arguments, seeds: tf.Tensor, step: tf.Tensor
@@ -230,7 +189,7 @@ class Loop:
     ) -> Evaluation:
         """J, its parts and its gradient at one step."""
         problem = self.problem
-        weights = arguments.weights[:, tf.minimum(step, tf.shape(arguments.weights)[1] - 1)]
+        at = tf.minimum(step, tf.shape(arguments.weights)[1] - 1)
         with tf.GradientTape(watch_accessed_variables=False) as decode_tape:
             decode_tape.watch(params)
             images = problem.decode(params)
@@ -238,10 +197,15 @@ class Loop:
         with tf.GradientTape(watch_accessed_variables=False) as penalty_tape:
             penalty_tape.watch(images)
             penalties = problem.penalize(images)
-            weighted = [weights[k] * penalty for k, penalty in enumerate(penalties)]
-            burden = tf.add_n(weighted) if weighted else tf.zeros_like(score)
-        resistance = penalty_tape.gradient(burden, images)
-        descent = {name: _minus(ascent[name], resistance[name]) for name in images}
+        if penalties:
+            # The weights enter behind the tape, which then has no broadcast to go back through.
+            shape = [len(penalties), tf.shape(score)[0]]
+            weights = tf.unstack(tf.broadcast_to(arguments.weights[:, at], shape))
+            burden = tf.add_n([w * p for w, p in zip(weights, penalties, strict=True)])
+            resistance = penalty_tape.gradient(penalties, images, output_gradients=weights)
+        else:
+            burden, resistance = tf.zeros_like(score), dict.fromkeys(images)
+        descent = {name: minus(ascent[name], resistance[name]) for name in images}
         if any(images[entry.name] is not params[entry.name] for entry in problem.inputs):
             descent = decode_tape.gradient(images, params, output_gradients=descent)
         metrics = problem.measure(images)
@@ -261,9 +225,8 @@ class Loop:
         def step_once(step: tf.Tensor, carry: Carry, history: Any) -> tuple[Any, ...]:
             found = self._evaluate(carry.params, arguments, seeds, step)
             rows = [found.score, found.objective, *found.penalties, *found.metrics]
-            recorded = tf.where(carry.live, tf.stack(rows), tf.constant(float("nan"), dtype))
-            history = history.write(step - start, recorded)
-            return step + 1, self._update(found, arguments, carry, step), history
+            carry, recorded = self._update(found, tf.stack(rows), arguments, carry, step)
+            return step + 1, carry, history.write(step - start, recorded)
 
         def blank(step: tf.Tensor, history: Any) -> tuple[Any, ...]:
             nothing = tf.fill([shape[0], tf.shape(carry.live)[0]], tf.constant(float("nan"), dtype))
@@ -279,98 +242,70 @@ class Loop:
         return carry, history.stack()
 
     def _update(
-        self, found: Evaluation, arguments: Arguments, carry: Carry, step: tf.Tensor
-    ) -> Carry:
+        self,
+        found: Evaluation,
+        rows: tf.Tensor,
+        arguments: Arguments,
+        carry: Carry,
+        step: tf.Tensor,
+    ) -> tuple[Carry, tf.Tensor]:
+        """The carry after a step, and what history records of it, `[series, N]`."""
         problem = self.problem
-        size = _sizes(found.descent)
+        size = sizes(found.descent)
         descent = found.descent
         for function in problem.gradients:
             descent = tf.nest.map_structure(function, descent)
-        shaped = _sizes(descent) if problem.gradients else size
+        shaped = sizes(descent) if problem.gradients else size
         rate = arguments.rates[tf.minimum(step, tf.shape(arguments.rates)[0] - 1)]
         params, state = problem.optimizer.update(descent, carry.state, carry.params, rate)
-        params = problem.project(params)
-        cause = _first_cause(found, size, shaped, _sizes(params))
-        fine = carry.live & (cause == 0)
-        kept = tf.nest.map_structure(lambda new, old: _choose(fine, new, old), params, carry.params)
-        before = self._decoded(carry.params)
-        undone = carry.live & (cause == int(Cause.IMAGE))
-        if before:
-            kept |= tf.nest.map_structure(
-                lambda old, new: _choose(undone, old, new), carry.before, self._decoded(kept)
+        params = tf.nest.map_structure(same_shape, problem.project(params), carry.params)
+        state = tf.nest.map_structure(same_shape, state, carry.state)
+        updated = sums(params)
+        # Params that are images were looked at when they were made.
+        entries = [e for e in problem.inputs if found.images[e.name] is not carry.params[e.name]]
+        seen = [sums(found.images[entry.name]) for entry in entries]
+
+        def all_fine() -> tuple[Any, ...]:
+            before = self._decoded(carry.params)
+            return (params, before, carry.live, size > 0, size == 0, carry.cause, rows)
+
+        def some_not() -> tuple[Any, ...]:
+            cause = first_cause(found, size, shaped, updated)
+            fine = carry.live & (cause == 0)
+            kept = tf.nest.map_structure(
+                lambda new, old: choose(fine, new, old), params, carry.params
             )
-        state = tf.nest.map_structure(_same_shape, state, carry.state)
-        return Carry(
-            kept,
-            before,
-            state,
-            live=fine,
-            moved=carry.moved | (fine & (size > 0)),
-            still=tf.where(fine, size == 0, carry.still),
-            cause=tf.where(carry.live, cause, carry.cause),
-            done=carry.done + tf.cast(fine, tf.int32),
+            before = self._decoded(carry.params)
+            undone = carry.live & (cause == int(Cause.IMAGE))
+            if before:
+                kept |= tf.nest.map_structure(
+                    lambda old, new: choose(undone, old, new), carry.before, self._decoded(kept)
+                )
+            return (
+                kept,
+                before,
+                fine,
+                fine & (size > 0),
+                tf.where(fine, size == 0, carry.still),
+                tf.where(carry.live, cause, carry.cause),
+                tf.where(carry.live, rows, tf.constant(float("nan"), rows.dtype)),
+            )
+
+        # A sum is finite only if all of it is; what is at fault is asked only where one is not.
+        total = tf.add_n(
+            [found.objective, size, updated, *seen, *([shaped] * (shaped is not size))]
         )
-
-
-def _spec(argument: Any, *, open_rows: bool) -> Any:
-    """Signature of an argument: rows open unless told otherwise, steps of the tables always open."""
-
-    def spec(tensor: tf.Tensor) -> tf.TensorSpec:
-        shape: list[int | None] = list(tensor.shape)
-        if shape and open_rows:
-            shape[0] = None
-        return tf.TensorSpec(shape, tensor.dtype)
-
-    specs = tf.nest.map_structure(spec, argument)
-    if isinstance(argument, Arguments):
-        tables = {
-            "weights": tf.TensorSpec(
-                [argument.weights.shape[0], None, None], argument.weights.dtype
-            ),
-            "rates": tf.TensorSpec([None, None], argument.rates.dtype),
-        }
-        specs = specs._replace(**tables)
-    return specs
-
-
-def _minus(ascent: tf.Tensor, resistance: tf.Tensor | None) -> tf.Tensor:
-    """Gradient of -J: what the penalties push against less what the score gains."""
-    return -ascent if resistance is None else resistance - ascent
-
-
-def _sizes(params: Params) -> tf.Tensor:
-    """Sum of absolute values over all leaves, per row; NaN or infinite as soon as one value is. `[N]`."""
-    sizes = [
-        tf.reduce_sum(tf.abs(leaf), axis=list(range(1, leaf.shape.rank)))
-        for leaf in tf.nest.flatten(params)
-    ]
-    return sizes[0] if len(sizes) == 1 else tf.add_n(sizes)
-
-
-def _first_cause(
-    found: Evaluation, size: tf.Tensor, shaped: tf.Tensor, updated: tf.Tensor
-) -> tf.Tensor:
-    """The first thing in the order of a step that is not finite. int32 `[N]`."""
-    burden = found.score - found.objective
-    cause = tf.zeros(tf.shape(size), tf.int32)
-    for value, code in (
-        (updated, Cause.UPDATE),
-        (shaped, Cause.GRADIENT_FUNCTION),
-        (size, Cause.GRADIENT),
-        (burden, Cause.PENALTY),
-        (found.score, Cause.SCORE),
-        (_sizes(found.images), Cause.IMAGE),
-    ):
-        cause = tf.where(tf.math.is_finite(value), cause, int(code))
-    return cause
-
-
-def _choose(rows: tf.Tensor, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
-    """`new` where `rows` is True, else `old`. `[N], [N, ...], [N, ...] -> [N, ...]`."""
-    chosen = tf.where(tf.reshape(rows, [-1] + [1] * (old.shape.rank - 1)), new, old)
-    return _same_shape(chosen, old)
-
-
-def _same_shape(new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
-    new.set_shape(old.shape)
-    return new
+        kept, before, live, moving, still, cause, recorded = tf.cond(
+            tf.reduce_all(carry.live & tf.math.is_finite(total)), all_fine, some_not
+        )
+        after = Carry(
+            tf.nest.map_structure(same_shape, kept, carry.params),
+            tf.nest.map_structure(same_shape, before, carry.before),
+            state,
+            live=same_shape(live, carry.live),
+            moved=carry.moved | moving,
+            still=same_shape(still, carry.still),
+            cause=same_shape(cause, carry.cause),
+            done=carry.done + tf.cast(live, tf.int32),
+        )
+        return after, recorded

@@ -190,7 +190,7 @@ class Maximizer:
                 )
                 for name, value in first.items()
             }
-            params = self.problem.start(seeds, initial)
+            params = self._loop.start(seeds, initial)
             self._look(params, arguments, found)
             arguments = self._balanced(params, arguments)
             carry = self._loop.begin(params)
