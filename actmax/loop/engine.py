@@ -7,6 +7,8 @@ batch dimension is open, so one trace serves every run of a `Maximizer`.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +17,7 @@ import tensorflow as tf
 from actmax.loop.connected import check_connected, check_penalty
 from actmax.loop.records import Arguments, Carry, Cause, Evaluation
 from actmax.loop.tensors import choose, first_cause, minus, same_shape, sizes, spec, sums
+from actmax.loop.ways import CAPACITY, PLAIN, Way, run_in_chunks, scaled_back
 from actmax.problem import Problem
 from actmax.types import Images, Params
 
@@ -26,15 +29,18 @@ class Loop:
         traces: number of times that the loop's body was traced.
     """
 
-    def __init__(self, problem: Problem, *, compiled: bool = True) -> None:
+    def __init__(self, problem: Problem, way: Way = PLAIN) -> None:
         self.problem = problem
-        self.compiled = compiled
+        self.way = way
+        self.compiled = way.compiled
+        self.models = way.models(problem)
         self.traces = 0
-        self._functions: dict[tuple[str, int | None], Callable[..., Any]] = {}
+        self._functions: dict[tuple[str, Any], Callable[..., Any]] = {}
+        self._fast_tail = tf.function(self._tail, jit_compile=True, autograph=False)
 
     @property
     def compilations(self) -> int:
-        """Number of graphs of the loop: one, or one per N where the optimizer needs to know it."""
+        """Number of graphs of the loop: one, or one per N where the optimizer or XLA needs to know it."""
         return sum(name == "run" for name, _ in self._functions)
 
     def start(self, seeds: tf.Tensor, initial: Images) -> Params:
@@ -69,10 +75,21 @@ class Loop:
         Returns:
             The new carry, and history `[stop - start, series, N]`, NaN after a row stopped.
         """
+        if self.way.xla:
+            return run_in_chunks(self._chunk, carry, arguments, start, stop)
+        return self._chunk(carry, arguments, start, stop)
+
+    def _chunk(
+        self, carry: Carry, arguments: Arguments, start: int, stop: int
+    ) -> tuple[Carry, tf.Tensor]:
         bounds = (tf.constant(start, tf.int32), tf.constant(stop, tf.int32))
         if not self.compiled:
             return self._run(carry, arguments, *bounds)
         return self._compile("run", self._run, carry, arguments, *bounds)
+
+    def pull(self, images: Images, arguments: Arguments) -> tuple[tf.Tensor, Images]:
+        """Scores `[N]` and their gradient with respect to images, with the draws of step 0."""
+        return self._compile("pull", self._pull, images, arguments)
 
     def images(self, params: Params) -> Images:
         """Images of params, inside the set."""
@@ -115,11 +132,21 @@ class Loop:
 
     def _function(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
         fixed_rows = self.problem.optimizer.fixed_rows
-        key = (name, tf.nest.flatten(arguments[0])[0].shape[0] if fixed_rows else None)
+        key: Any = (name, tf.nest.flatten(arguments[0])[0].shape[0] if fixed_rows else None)
+        xla = self.way.xla and name == "run"
+        if xla:  # compiles for every shape, and does not say so
+            shapes = [tuple(leaf.shape) for leaf in tf.nest.flatten(arguments)]
+            key = (name, tuple(shapes))
         if key not in self._functions:
-            signature = [spec(argument, open_rows=not fixed_rows) for argument in arguments]
-            self._functions[key] = tf.function(function, input_signature=signature, autograph=False)
+            signature = [spec(a, open_rows=not fixed_rows, closed=xla) for a in arguments]
+            self._functions[key] = tf.function(
+                function, input_signature=signature, autograph=False, jit_compile=xla or None
+            )
         return self._functions[key]
+
+    def _prepared(self, arguments: Arguments) -> contextlib.AbstractContextManager[Any]:
+        """While open, what the models compute from their weights alone is computed once."""
+        return self.way.prepared(self.models, self.problem, arguments.fixed)
 
     def _score(self, images: Images, arguments: Arguments) -> tf.Tensor:
         return self.problem.score(images, arguments.fixed, arguments.targets)
@@ -135,13 +162,18 @@ class Loop:
         copies = self.problem.transform(images, self.problem.part_seeds(seeds), tf.constant(0))
         return self._copy_scores(copies, arguments)[1]
 
+    def _pull(self, images: Images, arguments: Arguments) -> tuple[tf.Tensor, Images]:
+        seeds = self.problem.part_seeds(arguments.seeds)
+        with self._prepared(arguments):
+            return self._ascend(images, arguments, seeds, tf.constant(0))
+
     def _copy_scores(self, copies: Images, arguments: Arguments) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores of all copies `[K * N]`, and their means `[N]`."""
         targets = arguments.targets
         count = self.problem.copies
         if count > 1:
             targets = tf.tile(targets, [count] + [1] * (targets.shape.rank - 1))
-        scores = self.problem.score(copies, arguments.fixed, targets)
+        scores = self.problem.score(copies, arguments.fixed, targets, self.models)
         if count == 1:
             return scores, scores
         return scores, tf.reduce_mean(tf.reshape(scores, [count, -1]), axis=0)
@@ -155,7 +187,8 @@ class Loop:
             return draw + 1, tf.nest.map_structure(tf.add, total, ascent)
 
         start = (tf.constant(0), tf.nest.map_structure(tf.zeros_like, images))
-        _, total = tf.while_loop(lambda draw, total: draw < draws, add, start)
+        with self._prepared(arguments):
+            _, total = tf.while_loop(lambda draw, total: draw < draws, add, start)
         return sizes(total) / tf.cast(draws, self.problem.dtype)
 
     def _ascend(
@@ -166,12 +199,30 @@ class Loop:
         The backward pass carries a unit score; weights and copies are applied after it, in the
         images' own precision, so that no weight overflows in a model of half precision.
         """
+        if self.way.scaled:
+            ascend = functools.partial(self._ascend_once, images, arguments, seeds, step)
+            return scaled_back(ascend, tf.shape(arguments.seeds)[0], images)
+        return self._ascend_once(images, arguments, seeds, step, None)
+
+    def _ascend_once(
+        self,
+        images: Images,
+        arguments: Arguments,
+        seeds: tf.Tensor,
+        step: tf.Tensor,
+        scale: tf.Tensor | None,
+    ) -> tuple[tf.Tensor, Images]:
+        """As `_ascend`, with the gradient of row n times `scale[n]`."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(images)
             copies = self.problem.transform(images, seeds, step)
             scores, score = self._copy_scores(copies, arguments)
             total = tf.reduce_sum(scores)  # the only reduction over N
-        ascent = tape.gradient(total, images)
+        if scale is None:
+            ascent = tape.gradient(total, images)
+        else:
+            upstream = tf.tile(scale, [self.problem.copies])
+            ascent = tape.gradient(scores, images, output_gradients=upstream)
         check_connected(total, images, ascent)
         if self.problem.copies > 1:
             ascent = tf.nest.map_structure(lambda g: g / self.problem.copies, ascent)
@@ -181,26 +232,55 @@ class Loop:
         self, params: Params, arguments: Arguments, step: tf.Tensor
     ) -> tuple[tf.Tensor, Params]:
         seeds = self.problem.part_seeds(arguments.seeds)
-        found = self._evaluate(params, arguments, seeds, step)
+        with self._prepared(arguments):
+            found = self._evaluate(params, arguments, seeds, step)
         return found.objective, tf.nest.map_structure(tf.negative, found.descent)
 
     def _evaluate(
         self, params: Params, arguments: Arguments, seeds: tf.Tensor, step: tf.Tensor
     ) -> Evaluation:
         """J, its parts and its gradient at one step."""
-        problem = self.problem
-        at = tf.minimum(step, tf.shape(arguments.weights)[1] - 1)
         with tf.GradientTape(watch_accessed_variables=False) as decode_tape:
             decode_tape.watch(params)
-            images = problem.decode(params)
+            images = self.problem.decode(params)
         score, ascent = self._ascend(images, arguments, seeds, step)
+        return self._assess(params, images, decode_tape, score, ascent, arguments, step)
+
+    def _tail(
+        self,
+        carry: Carry,
+        score: tf.Tensor,
+        ascent: Images,
+        arguments: Arguments,
+        step: tf.Tensor,
+    ) -> tuple[Carry, tf.Tensor]:
+        """All of a step that comes after the model, as one function for XLA."""
+        with tf.GradientTape(watch_accessed_variables=False) as decode_tape:
+            decode_tape.watch(carry.params)
+            images = self.problem.decode(carry.params)
+        found = self._assess(carry.params, images, decode_tape, score, ascent, arguments, step)
+        return self._update(found, arguments, carry, step)
+
+    def _assess(
+        self,
+        params: Params,
+        images: Images,
+        decode_tape: tf.GradientTape,
+        score: tf.Tensor,
+        ascent: Images,
+        arguments: Arguments,
+        step: tf.Tensor,
+    ) -> Evaluation:
+        """What is added to the score and its gradient: penalties, metrics, the way back to params."""
+        problem = self.problem
+        at = tf.minimum(step, tf.shape(arguments.weights)[1] - 1)
         with tf.GradientTape(watch_accessed_variables=False) as penalty_tape:
             penalty_tape.watch(images)
             penalties = problem.penalize(images)
         if penalties:
             # The weights enter behind the tape, which then has no broadcast to go back through.
             shape = [len(penalties), tf.shape(score)[0]]
-            weights = tf.unstack(tf.broadcast_to(arguments.weights[:, at], shape))
+            weights = tf.unstack(tf.broadcast_to(tf.gather(arguments.weights, at, axis=1), shape))
             burden = tf.add_n([w * p for w, p in zip(weights, penalties, strict=True)])
             resistance = penalty_tape.gradient(penalties, images, output_gradients=weights)
         else:
@@ -220,43 +300,51 @@ class Loop:
         rows = carry.live.shape[0]
         shape = [len(self.problem.series), rows]
         dtype = self.problem.dtype
-        history = tf.TensorArray(dtype, size=stop - start, element_shape=shape)
+        size = CAPACITY if self.way.xla else stop - start
+        history = tf.TensorArray(dtype, size=size, element_shape=shape)
 
         def step_once(step: tf.Tensor, carry: Carry, history: Any) -> tuple[Any, ...]:
-            found = self._evaluate(carry.params, arguments, seeds, step)
-            rows = [found.score, found.objective, *found.penalties, *found.metrics]
-            carry, recorded = self._update(found, tf.stack(rows), arguments, carry, step)
+            if self.way.tail:
+                images = self.problem.decode(carry.params)
+                score, ascent = self._ascend(images, arguments, seeds, step)
+                carry, recorded = self._fast_tail(carry, score, ascent, arguments, step)
+                recorded.set_shape(shape)
+            else:
+                found = self._evaluate(carry.params, arguments, seeds, step)
+                carry, recorded = self._update(found, arguments, carry, step)
             return step + 1, carry, history.write(step - start, recorded)
 
         def blank(step: tf.Tensor, history: Any) -> tuple[Any, ...]:
             nothing = tf.fill([shape[0], tf.shape(carry.live)[0]], tf.constant(float("nan"), dtype))
             return step + 1, history.write(step - start, nothing)
 
-        step, carry, history = tf.while_loop(
-            lambda step, carry, history: (step < stop) & tf.reduce_any(carry.live),
-            step_once,
-            (start, carry, history),
-            parallel_iterations=1,
-        )
+        with self._prepared(arguments):
+            step, carry, history = tf.while_loop(
+                lambda step, carry, history: (step < stop) & tf.reduce_any(carry.live),
+                step_once,
+                (start, carry, history),
+                parallel_iterations=1,
+            )
         _, history = tf.while_loop(lambda step, history: step < stop, blank, (step, history))
         return carry, history.stack()
 
     def _update(
         self,
         found: Evaluation,
-        rows: tf.Tensor,
         arguments: Arguments,
         carry: Carry,
         step: tf.Tensor,
     ) -> tuple[Carry, tf.Tensor]:
         """The carry after a step, and what history records of it, `[series, N]`."""
         problem = self.problem
+        rows = tf.stack([found.score, found.objective, *found.penalties, *found.metrics])
         size = sizes(found.descent)
         descent = found.descent
         for function in problem.gradients:
             descent = tf.nest.map_structure(function, descent)
         shaped = sizes(descent) if problem.gradients else size
-        rate = arguments.rates[tf.minimum(step, tf.shape(arguments.rates)[0] - 1)]
+        at = tf.minimum(step, tf.shape(arguments.rates)[0] - 1)
+        rate = tf.gather(arguments.rates, at)  # a slice would compile anew for every step
         params, state = problem.optimizer.update(descent, carry.state, carry.params, rate)
         params = tf.nest.map_structure(same_shape, problem.project(params), carry.params)
         state = tf.nest.map_structure(same_shape, state, carry.state)

@@ -10,8 +10,13 @@ from actmax.loop.records import Arguments, Cause, Evaluation
 from actmax.types import Params
 
 
-def spec(argument: Any, *, open_rows: bool) -> Any:
-    """Signature of an argument: rows open unless told otherwise, steps of the tables always open."""
+def spec(argument: Any, *, open_rows: bool, closed: bool = False) -> Any:
+    """Signature of an argument: rows open unless told otherwise, steps of the tables always open.
+
+    With `closed` every size is what it is, as XLA wants it.
+    """
+    if closed:
+        return tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), argument)
 
     def open_spec(tensor: tf.Tensor) -> tf.TensorSpec:
         shape: list[int | None] = list(tensor.shape)

@@ -13,7 +13,7 @@ import tensorflow as tf
 from actmax import checks, models
 from actmax.callbacks import Progress, as_callback
 from actmax.loop import Arguments, Loop
-from actmax.maximizer import build, ending, rows, running
+from actmax.maximizer import build, ending, rows, running, speed
 from actmax.maximizer.record import record
 from actmax.objectives import LOGITS, Logit
 from actmax.problem import tile_to
@@ -50,8 +50,13 @@ class Maximizer:
         preprocess: images in the input range to what the model takes.
         copies: number of transformed copies per image and step, whose scores are averaged.
         canvas: `(height, width)` of the image if it is not the model's size.
-        compile: "plain", or False to run eagerly, for debugging.
+        compile: "plain"; "fold" for batch norm folded into the layer before it; "tail" for all that
+            comes after the model compiled by XLA, "xla" for everything (one compilation per N);
+            "auto" for the fastest of these, measured at first use and recorded in `config["probe"]`;
+            or False to run eagerly, for debugging.
         precision: "float32" or "float64", of images, penalties and optimizer. None for the model's.
+            "bfloat16" or "float16" for the model's computation alone, "mixed" for its convolutions
+            and products in bfloat16; images, penalties and optimizer stay in float32.
         device: a TensorFlow device name such as "GPU:0"; None for TensorFlow's choice.
         input_shape: shape of one input, for models that do not know theirs.
         fixed: dict of arrays `[1 or N, ...]` by the name of inputs that are not optimized.
@@ -92,8 +97,8 @@ class Maximizer:
         preprocess: Any = None,
         copies: int | None = None,
         canvas: tuple[int, int] | None = None,
-        compile: Literal["plain", False] = "plain",
-        precision: Literal["float32", "float64"] | None = None,
+        compile: Literal["plain", "auto", "fold", "tail", "xla", False] = "plain",
+        precision: Literal["float32", "float64", "bfloat16", "float16", "mixed"] | None = None,
         device: str | None = None,
         input_shape: Any = None,
         fixed: Mapping[str, Any] | None = None,
@@ -104,25 +109,26 @@ class Maximizer:
             parameterization, optimizer, gradients, metrics, preprocess, copies, canvas, precision,
             input_shape, fixed, balance,
         )  # fmt: skip
-        checks.one_of(compile, "compile", ("plain", False))
+        way = speed.way_of(compile, precision)
         self.labels = _labels(labels)
         self._device = _device(device)
         with self._place():
             self._built = build.build(given)
         self.problem = self._built.problem
-        self._loop = Loop(self.problem, compiled=compile == "plain")
+        self._loop = Loop(self.problem, way)
+        self._speed = speed.Chooser(self._loop, self._device, choose=compile == "auto")
         self._compile = compile
         self._looked = False
 
     @property
     def traces(self) -> int:
-        """How often the loop was traced: 1 after any number of runs."""
-        return self._loop.traces
+        """How often the loop was traced: 1 after any number of runs; with "auto", 1 for each way tried."""
+        return sum(loop.traces for loop in self._speed.loops)
 
     @property
     def compilations(self) -> int:
-        """How many graphs of the loop there are: one, or with a Keras optimizer one per N."""
-        return self._loop.compilations
+        """How many graphs of the loop there are: one, or with a Keras optimizer or XLA one per N."""
+        return sum(loop.compilations for loop in self._speed.loops)
 
     def _place(self) -> contextlib.AbstractContextManager[Any]:
         return contextlib.nullcontext() if self._device is None else tf.device(self._device)
@@ -194,8 +200,9 @@ class Maximizer:
             self._look(params, arguments, found)
             arguments = self._balanced(params, arguments)
             carry = self._loop.begin(params)
+            loop, probe = self._speed.fastest(carry, arguments, steps)
             run = running.Run(
-                self._loop,
+                loop,
                 arguments,
                 found,
                 self._names(found),
@@ -234,7 +241,8 @@ class Maximizer:
                     "keep": keep,
                     "images": count,
                 },
-            ),
+            )
+            | probe,
         )
         if on_failure == "raise":
             ending.raise_failures(result)

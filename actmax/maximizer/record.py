@@ -53,7 +53,7 @@ def record(
         "copies": problem.copies,
         "balance": built.balance,
         "heads": [dict(taps.heads) for taps in problem.models],
-        "precision": problem.dtype.name,
+        "precision": built.compute or problem.dtype.name,
         "compile": compile_,
         "chosen": dict(built.chosen),
         "fixed": describe(built.fixed),

@@ -31,7 +31,7 @@ _HEADS = ("Softmax", "LogSoftmax", "Sigmoid")
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 
 # Tracing replaces a layer's `call` for a moment; two traces of one model must not interleave.
-_TRACING = threading.RLock()
+TRACING = threading.RLock()
 
 
 @contextlib.contextmanager
@@ -51,7 +51,7 @@ def _listening(found: Mapping[str, Any]) -> Iterator[dict[str, list[Any]]]:
 
         return listening_call
 
-    with _TRACING, contextlib.ExitStack() as stack:
+    with TRACING, contextlib.ExitStack() as stack:
         for layer in {id(layer): layer for layer in found.values()}.values():
             own = vars(layer).get("call")
             # On the instance and past Keras' attribute tracking, so that nothing remains of it.
@@ -109,16 +109,21 @@ class Taps:
         inner = [name for name in names if not name.startswith(":")]
         known = layers(model) if inner else {}
         self._layers = {split(name)[0]: find_layer(model, name, known) for name in inner}
-        self._graph = tf.function(self._collect, autograph=False, reduce_retracing=True)
+        self._graph = tf.function(self.collect, autograph=False, reduce_retracing=True)
 
     def __call__(self, inputs: Inputs) -> dict[str, tf.Tensor]:
         """Activations of every name."""
         inputs = dict(inputs)
-        return (self._graph if tf.executing_eagerly() else self._collect)(inputs)
+        return (self._graph if tf.executing_eagerly() else self.collect)(inputs)
 
-    def _collect(self, inputs: Inputs) -> dict[str, tf.Tensor]:
+    def tapped(self) -> tuple[Any, ...]:
+        """The layers whose activations are asked for."""
+        return tuple(self._layers.values())
+
+    def collect(self, inputs: Inputs) -> dict[str, tf.Tensor]:
+        """Activations of every name, traced into the graph that is open."""
         with _listening(self._layers) as heard:
-            output = self._forward(dict(inputs))
+            output = self.forward(dict(inputs))
         outputs = self._named(output)
         found = {name: self._pick(name, outputs, heard) for name in self.names}
         self.shapes = {
@@ -126,7 +131,8 @@ class Taps:
         }
         return found
 
-    def _forward(self, inputs: dict[str, tf.Tensor]) -> Any:
+    def forward(self, inputs: dict[str, tf.Tensor]) -> Any:
+        """What the model returns, of inputs by name."""
         if self._structure is not None:
             pairs = leaves(self._structure)
             if len(pairs) == 1:
