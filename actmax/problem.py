@@ -8,7 +8,7 @@ with one input has the one entry `"images"`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -217,8 +217,21 @@ class Problem:
             copies[entry.name] = copied
         return copies
 
-    def score(self, images: Images, fixed: Images, targets: tf.Tensor) -> tf.Tensor:
-        """Scores of images as they are. `[M, ...] -> [M]`, the mean over the models."""
+    def score(
+        self,
+        images: Images,
+        fixed: Images,
+        targets: tf.Tensor,
+        models: Sequence[Callable[[Images], Any]] | None = None,
+    ) -> tf.Tensor:
+        """Scores of images as they are. `[M, ...] -> [M]`, the mean over the models.
+
+        Args:
+            images: by name.
+            fixed: inputs that are held, by name.
+            targets: `[M]` or `[M, C]`.
+            models: other ways to compute the same models; None for the models themselves.
+        """
         fitted: Images = {entry.name: entry.fit(images[entry.name]) for entry in self.inputs}
         first = next(iter(fitted.values()))
         fitted |= {name: tile_to(value, first) for name, value in fixed.items()}
@@ -227,7 +240,7 @@ class Problem:
             _per_image(
                 self.objective(taps(fitted), given), "the objective", self.dtype, first.shape[0]
             )
-            for taps in self.models
+            for taps in (self.models if models is None else models)
         ]
         return scores[0] if len(scores) == 1 else tf.add_n(scores) / float(len(scores))
 

@@ -25,6 +25,7 @@ from actmax.catalogs.manifest import CatalogError, Manifest
 from actmax.catalogs.plan import Plan
 from actmax.catalogs.reading import Catalog
 from actmax.maximizer import Maximizer
+from actmax.maximizer.speed import refuse_measured
 from actmax.models.structure import children
 from actmax.objectives import Channel, Logit, Objective
 from actmax.types import describe
@@ -124,6 +125,7 @@ def catalog(
     store.arrow()
     chosen = [Logit()] if objectives is None else list(objectives)
     _check(chosen, targets, batch_size, workers, threads)
+    refuse_measured(settings.get("compile"))
     steps = checks.integer(steps, "steps", low=0)
     given = tuple(checks.integer(seed, "every seed", high=2**64 - 1) for seed in seeds)
     if not given or len(set(given)) < len(given):

@@ -1,5 +1,20 @@
 """THE compiled loop: every `tf.function`, every tape, and the only minus sign are here."""
 
-from actmax.loop.engine import Arguments, Carry, Cause, Evaluation, Loop
+from actmax.loop.agree import RELATIVE, Agreement, agreement, check_fold
+from actmax.loop.engine import Loop
+from actmax.loop.records import Arguments, Carry, Cause, Evaluation
+from actmax.loop.ways import PLAIN, Way
 
-__all__ = ["Arguments", "Carry", "Cause", "Evaluation", "Loop"]
+__all__ = [
+    "PLAIN",
+    "RELATIVE",
+    "Agreement",
+    "Arguments",
+    "Carry",
+    "Cause",
+    "Evaluation",
+    "Loop",
+    "Way",
+    "agreement",
+    "check_fold",
+]

@@ -7,63 +7,19 @@ batch dimension is open, so one trace serves every run of a `Maximizer`.
 
 from __future__ import annotations
 
-import enum
+import contextlib
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 
 from actmax.loop.connected import check_connected, check_penalty
+from actmax.loop.records import Arguments, Carry, Cause, Evaluation
+from actmax.loop.tensors import choose, first_cause, minus, same_shape, sizes, spec, sums
+from actmax.loop.ways import CAPACITY, PLAIN, Way, run_in_chunks, scaled_back
 from actmax.problem import Problem
 from actmax.types import Images, Params
-
-
-class Cause(enum.IntEnum):
-    """Where a row first stopped being finite."""
-
-    NONE = 0
-    IMAGE = 1
-    SCORE = 2
-    PENALTY = 3
-    GRADIENT = 4
-    GRADIENT_FUNCTION = 5
-    UPDATE = 6
-
-
-class Carry(NamedTuple):
-    """What goes from step to step."""
-
-    params: Params
-    before: Params  # one update earlier; only of inputs whose params are not images
-    state: Any
-    live: tf.Tensor  # bool [N], False once a row has failed or was stopped
-    moved: tf.Tensor  # bool [N], True once a row had a gradient
-    still: tf.Tensor  # bool [N], True if the last gradient was zero
-    cause: tf.Tensor  # int32 [N], a Cause
-    done: tf.Tensor  # int32 [N], updates made
-
-
-class Arguments(NamedTuple):
-    """What stays the same during a run, as tensors."""
-
-    targets: tf.Tensor  # [N] or [N, C]
-    weights: tf.Tensor  # [P, 1 or steps, 1 or N]
-    rates: tf.Tensor  # [1 or steps, 1 or N]
-    seeds: tf.Tensor  # int32 [N, 2]
-    fixed: Images  # by name, [1 or N, ...]
-    kept: Images  # of masked inputs, what the mask keeps, by name, [N, ...]
-
-
-class Evaluation(NamedTuple):
-    """J and its parts at one step, `[N]` each, and its gradient with respect to params."""
-
-    images: Images
-    score: tf.Tensor
-    objective: tf.Tensor
-    penalties: list[tf.Tensor]
-    metrics: list[tf.Tensor]
-    descent: Params
 
 
 class Loop:
@@ -73,16 +29,23 @@ class Loop:
         traces: number of times that the loop's body was traced.
     """
 
-    def __init__(self, problem: Problem, *, compiled: bool = True) -> None:
+    def __init__(self, problem: Problem, way: Way = PLAIN) -> None:
         self.problem = problem
-        self.compiled = compiled
+        self.way = way
+        self.compiled = way.compiled
+        self.models = way.models(problem)
         self.traces = 0
-        self._functions: dict[tuple[str, int | None], Callable[..., Any]] = {}
+        self._functions: dict[tuple[str, Any], Callable[..., Any]] = {}
+        self._fast_tail = tf.function(self._tail, jit_compile=True, autograph=False)
 
     @property
     def compilations(self) -> int:
-        """Number of graphs of the loop: one, or one per N where the optimizer needs to know it."""
+        """Number of graphs of the loop: one, or one per N where the optimizer or XLA needs to know it."""
         return sum(name == "run" for name, _ in self._functions)
+
+    def start(self, seeds: tf.Tensor, initial: Images) -> Params:
+        """Params before the first step, from noise or from the images given, inside the set."""
+        return self._compile(f"start {sorted(initial)}", self.problem.start, seeds, initial)
 
     def begin(self, params: Params) -> Carry:
         """The carry before the first step."""
@@ -112,20 +75,28 @@ class Loop:
         Returns:
             The new carry, and history `[stop - start, series, N]`, NaN after a row stopped.
         """
+        if self.way.xla:
+            return run_in_chunks(self._chunk, carry, arguments, start, stop)
+        return self._chunk(carry, arguments, start, stop)
+
+    def _chunk(
+        self, carry: Carry, arguments: Arguments, start: int, stop: int
+    ) -> tuple[Carry, tf.Tensor]:
         bounds = (tf.constant(start, tf.int32), tf.constant(stop, tf.int32))
         if not self.compiled:
             return self._run(carry, arguments, *bounds)
         return self._compile("run", self._run, carry, arguments, *bounds)
+
+    def pull(self, images: Images, arguments: Arguments) -> tuple[tf.Tensor, Images]:
+        """Scores `[N]` and their gradient with respect to images, with the draws of step 0."""
+        return self._compile("pull", self._pull, images, arguments)
 
     def images(self, params: Params, arguments: Arguments) -> Images:
         """Images of params, inside the set."""
         return self._compile("images", self.problem.finish, params, arguments.kept)
 
     def prepare(self, images: Images, arguments: Arguments) -> None:
-        """Traces the clean scores and the penalties' gradients once, without running them.
-
-        That tells the shapes of all activations, and that every penalty has a gradient.
-        """
+        """Traces scores and penalties once: tells activations' shapes, and that gradients exist."""
         self._function("scores", self._score, images, arguments).get_concrete_function()
         self._function("penalties", self._check_penalties, images).get_concrete_function()
 
@@ -158,14 +129,23 @@ class Loop:
 
     def _function(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
         fixed_rows = self.problem.optimizer.fixed_rows
-        key = (name, tf.nest.flatten(arguments[0])[0].shape[0] if fixed_rows else None)
+        key: Any = (name, tf.nest.flatten(arguments[0])[0].shape[0] if fixed_rows else None)
+        xla = self.way.xla and name == "run"
+        if xla:  # compiles for every shape, and does not say so
+            shapes = [tuple(leaf.shape) for leaf in tf.nest.flatten(arguments)]
+            key = (name, tuple(shapes))
         if key not in self._functions:
-            signature = [_spec(argument, open_rows=not fixed_rows) for argument in arguments]
-            # TensorFlow counts traces by a function's code, so the sixth Maximizer of a program would
-            # be warned of retracing that never happened. A partial has no code, and counts alone.
+            signature = [spec(a, open_rows=not fixed_rows, closed=xla) for a in arguments]
+            # TensorFlow warns of retracing by a function's code; a partial has none, and counts alone.
             own = functools.partial(function)
-            self._functions[key] = tf.function(own, input_signature=signature, autograph=False)
+            self._functions[key] = tf.function(
+                own, input_signature=signature, autograph=False, jit_compile=xla or None
+            )
         return self._functions[key]
+
+    def _prepared(self, arguments: Arguments) -> contextlib.AbstractContextManager[Any]:
+        """While open, what the models compute from their weights alone is computed once."""
+        return self.way.prepared(self.models, self.problem, arguments.fixed)
 
     def _score(self, images: Images, arguments: Arguments) -> tf.Tensor:
         return self.problem.score(images, arguments.fixed, arguments.targets)
@@ -181,13 +161,18 @@ class Loop:
         copies = self.problem.transform(images, self.problem.part_seeds(seeds), tf.constant(0))
         return self._copy_scores(copies, arguments)[1]
 
+    def _pull(self, images: Images, arguments: Arguments) -> tuple[tf.Tensor, Images]:
+        seeds = self.problem.part_seeds(arguments.seeds)
+        with self._prepared(arguments):
+            return self._ascend(images, arguments, seeds, tf.constant(0))
+
     def _copy_scores(self, copies: Images, arguments: Arguments) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores of all copies `[K * N]`, and their means `[N]`."""
         targets = arguments.targets
         count = self.problem.copies
         if count > 1:
             targets = tf.tile(targets, [count] + [1] * (targets.shape.rank - 1))
-        scores = self.problem.score(copies, arguments.fixed, targets)
+        scores = self.problem.score(copies, arguments.fixed, targets, self.models)
         if count == 1:
             return scores, scores
         return scores, tf.reduce_mean(tf.reshape(scores, [count, -1]), axis=0)
@@ -201,8 +186,9 @@ class Loop:
             return draw + 1, tf.nest.map_structure(tf.add, total, ascent)
 
         start = (tf.constant(0), tf.nest.map_structure(tf.zeros_like, images))
-        _, total = tf.while_loop(lambda draw, total: draw < draws, add, start)
-        return _sizes(total) / tf.cast(draws, self.problem.dtype)
+        with self._prepared(arguments):
+            _, total = tf.while_loop(lambda draw, total: draw < draws, add, start)
+        return sizes(total) / tf.cast(draws, self.problem.dtype)
 
     def _ascend(
         self, images: Images, arguments: Arguments, seeds: tf.Tensor, step: tf.Tensor
@@ -212,12 +198,30 @@ class Loop:
         The backward pass carries a unit score; weights and copies are applied after it, in the
         images' own precision, so that no weight overflows in a model of half precision.
         """
+        if self.way.scaled:
+            ascend = functools.partial(self._ascend_once, images, arguments, seeds, step)
+            return scaled_back(ascend, tf.shape(arguments.seeds)[0], images)
+        return self._ascend_once(images, arguments, seeds, step, None)
+
+    def _ascend_once(
+        self,
+        images: Images,
+        arguments: Arguments,
+        seeds: tf.Tensor,
+        step: tf.Tensor,
+        scale: tf.Tensor | None,
+    ) -> tuple[tf.Tensor, Images]:
+        """As `_ascend`, with the gradient of row n times `scale[n]`."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(images)
             copies = self.problem.transform(images, seeds, step)
             scores, score = self._copy_scores(copies, arguments)
             total = tf.reduce_sum(scores)  # the only reduction over N
-        ascent = tape.gradient(total, images)
+        if scale is None:
+            ascent = tape.gradient(total, images)
+        else:
+            upstream = tf.tile(scale, [self.problem.copies])
+            ascent = tape.gradient(scores, images, output_gradients=upstream)
         check_connected(total, images, ascent)
         if self.problem.copies > 1:
             ascent = tf.nest.map_structure(lambda g: g / self.problem.copies, ascent)
@@ -227,26 +231,60 @@ class Loop:
         self, params: Params, arguments: Arguments, step: tf.Tensor
     ) -> tuple[tf.Tensor, Params]:
         seeds = self.problem.part_seeds(arguments.seeds)
-        found = self._evaluate(params, arguments, seeds, step)
+        with self._prepared(arguments):
+            found = self._evaluate(params, arguments, seeds, step)
         return found.objective, tf.nest.map_structure(tf.negative, found.descent)
 
     def _evaluate(
         self, params: Params, arguments: Arguments, seeds: tf.Tensor, step: tf.Tensor
     ) -> Evaluation:
         """J, its parts and its gradient at one step."""
-        problem = self.problem
-        weights = arguments.weights[:, tf.minimum(step, tf.shape(arguments.weights)[1] - 1)]
         with tf.GradientTape(watch_accessed_variables=False) as decode_tape:
             decode_tape.watch(params)
-            images = problem.decode(params, arguments.kept)
+            images = self.problem.decode(params, arguments.kept)
         score, ascent = self._ascend(images, arguments, seeds, step)
+        return self._assess(params, images, decode_tape, score, ascent, arguments, step)
+
+    def _tail(
+        self,
+        carry: Carry,
+        score: tf.Tensor,
+        ascent: Images,
+        arguments: Arguments,
+        step: tf.Tensor,
+    ) -> tuple[Carry, tf.Tensor]:
+        """All of a step that comes after the model, as one function for XLA."""
+        with tf.GradientTape(watch_accessed_variables=False) as decode_tape:
+            decode_tape.watch(carry.params)
+            images = self.problem.decode(carry.params, arguments.kept)
+        found = self._assess(carry.params, images, decode_tape, score, ascent, arguments, step)
+        return self._update(found, arguments, carry, step)
+
+    def _assess(
+        self,
+        params: Params,
+        images: Images,
+        decode_tape: tf.GradientTape,
+        score: tf.Tensor,
+        ascent: Images,
+        arguments: Arguments,
+        step: tf.Tensor,
+    ) -> Evaluation:
+        """What is added to the score and its gradient: penalties, metrics, the way back to params."""
+        problem = self.problem
+        at = tf.minimum(step, tf.shape(arguments.weights)[1] - 1)
         with tf.GradientTape(watch_accessed_variables=False) as penalty_tape:
             penalty_tape.watch(images)
             penalties = problem.penalize(images)
-            weighted = [weights[k] * penalty for k, penalty in enumerate(penalties)]
-            burden = tf.add_n(weighted) if weighted else tf.zeros_like(score)
-        resistance = penalty_tape.gradient(burden, images)
-        descent = {name: _minus(ascent[name], resistance[name]) for name in images}
+        if penalties:
+            # The weights enter behind the tape, which then has no broadcast to go back through.
+            shape = [len(penalties), tf.shape(score)[0]]
+            weights = tf.unstack(tf.broadcast_to(tf.gather(arguments.weights, at, axis=1), shape))
+            burden = tf.add_n([w * p for w, p in zip(weights, penalties, strict=True)])
+            resistance = penalty_tape.gradient(penalties, images, output_gradients=weights)
+        else:
+            burden, resistance = tf.zeros_like(score), dict.fromkeys(images)
+        descent = {name: minus(ascent[name], resistance[name]) for name in images}
         if any(images[entry.name] is not params[entry.name] for entry in problem.inputs):
             descent = decode_tape.gradient(images, params, output_gradients=descent)
         metrics = problem.measure(images)
@@ -261,121 +299,100 @@ class Loop:
         rows = carry.live.shape[0]
         shape = [len(self.problem.series), rows]
         dtype = self.problem.dtype
-        history = tf.TensorArray(dtype, size=stop - start, element_shape=shape)
+        size = CAPACITY if self.way.xla else stop - start
+        history = tf.TensorArray(dtype, size=size, element_shape=shape)
 
         def step_once(step: tf.Tensor, carry: Carry, history: Any) -> tuple[Any, ...]:
-            found = self._evaluate(carry.params, arguments, seeds, step)
-            rows = [found.score, found.objective, *found.penalties, *found.metrics]
-            recorded = tf.where(carry.live, tf.stack(rows), tf.constant(float("nan"), dtype))
-            history = history.write(step - start, recorded)
-            return step + 1, self._update(found, arguments, carry, step), history
+            if self.way.tail:
+                images = self.problem.decode(carry.params, arguments.kept)
+                score, ascent = self._ascend(images, arguments, seeds, step)
+                carry, recorded = self._fast_tail(carry, score, ascent, arguments, step)
+                recorded.set_shape(shape)
+            else:
+                found = self._evaluate(carry.params, arguments, seeds, step)
+                carry, recorded = self._update(found, arguments, carry, step)
+            return step + 1, carry, history.write(step - start, recorded)
 
         def blank(step: tf.Tensor, history: Any) -> tuple[Any, ...]:
             nothing = tf.fill([shape[0], tf.shape(carry.live)[0]], tf.constant(float("nan"), dtype))
             return step + 1, history.write(step - start, nothing)
 
-        step, carry, history = tf.while_loop(
-            lambda step, carry, history: (step < stop) & tf.reduce_any(carry.live),
-            step_once,
-            (start, carry, history),
-            parallel_iterations=1,
-        )
+        with self._prepared(arguments):
+            step, carry, history = tf.while_loop(
+                lambda step, carry, history: (step < stop) & tf.reduce_any(carry.live),
+                step_once,
+                (start, carry, history),
+                parallel_iterations=1,
+            )
         _, history = tf.while_loop(lambda step, history: step < stop, blank, (step, history))
         return carry, history.stack()
 
     def _update(
-        self, found: Evaluation, arguments: Arguments, carry: Carry, step: tf.Tensor
-    ) -> Carry:
+        self,
+        found: Evaluation,
+        arguments: Arguments,
+        carry: Carry,
+        step: tf.Tensor,
+    ) -> tuple[Carry, tf.Tensor]:
+        """The carry after a step, and what history records of it, `[series, N]`."""
         problem = self.problem
-        size = _sizes(found.descent)
+        rows = tf.stack([found.score, found.objective, *found.penalties, *found.metrics])
+        size = sizes(found.descent)
         descent = found.descent
         for function in problem.gradients:
             descent = tf.nest.map_structure(function, descent)
-        shaped = _sizes(descent) if problem.gradients else size
-        rate = arguments.rates[tf.minimum(step, tf.shape(arguments.rates)[0] - 1)]
+        shaped = sizes(descent) if problem.gradients else size
+        at = tf.minimum(step, tf.shape(arguments.rates)[0] - 1)
+        rate = tf.gather(arguments.rates, at)  # a slice would compile anew for every step
         params, state = problem.optimizer.update(descent, carry.state, carry.params, rate)
-        params = problem.project(params)
-        cause = _first_cause(found, size, shaped, _sizes(params))
-        fine = carry.live & (cause == 0)
-        kept = tf.nest.map_structure(lambda new, old: _choose(fine, new, old), params, carry.params)
-        before = self._decoded(carry.params)
-        undone = carry.live & (cause == int(Cause.IMAGE))
-        if before:
-            kept |= tf.nest.map_structure(
-                lambda old, new: _choose(undone, old, new), carry.before, self._decoded(kept)
+        params = tf.nest.map_structure(same_shape, problem.project(params), carry.params)
+        state = tf.nest.map_structure(same_shape, state, carry.state)
+        updated = sums(params)
+        # Params that are images were looked at when they were made.
+        entries = [e for e in problem.inputs if found.images[e.name] is not carry.params[e.name]]
+        seen = [sums(found.images[entry.name]) for entry in entries]
+
+        def all_fine() -> tuple[Any, ...]:
+            before = self._decoded(carry.params)
+            return (params, before, carry.live, size > 0, size == 0, carry.cause, rows)
+
+        def some_not() -> tuple[Any, ...]:
+            cause = first_cause(found, size, shaped, updated)
+            fine = carry.live & (cause == 0)
+            kept = tf.nest.map_structure(
+                lambda new, old: choose(fine, new, old), params, carry.params
             )
-        state = tf.nest.map_structure(_same_shape, state, carry.state)
-        return Carry(
-            kept,
-            before,
-            state,
-            live=fine,
-            moved=carry.moved | (fine & (size > 0)),
-            still=tf.where(fine, size == 0, carry.still),
-            cause=tf.where(carry.live, cause, carry.cause),
-            done=carry.done + tf.cast(fine, tf.int32),
+            before = self._decoded(carry.params)
+            undone = carry.live & (cause == int(Cause.IMAGE))
+            if before:
+                kept |= tf.nest.map_structure(
+                    lambda old, new: choose(undone, old, new), carry.before, self._decoded(kept)
+                )
+            return (
+                kept,
+                before,
+                fine,
+                fine & (size > 0),
+                tf.where(fine, size == 0, carry.still),
+                tf.where(carry.live, cause, carry.cause),
+                tf.where(carry.live, rows, tf.constant(float("nan"), rows.dtype)),
+            )
+
+        # A sum is finite only if all of it is; what is at fault is asked only where one is not.
+        total = tf.add_n(
+            [found.objective, size, updated, *seen, *([shaped] * (shaped is not size))]
         )
-
-
-def _spec(argument: Any, *, open_rows: bool) -> Any:
-    """Signature of an argument: rows open unless told otherwise, steps of the tables always open."""
-
-    def spec(tensor: tf.Tensor) -> tf.TensorSpec:
-        shape: list[int | None] = list(tensor.shape)
-        if shape and open_rows:
-            shape[0] = None
-        return tf.TensorSpec(shape, tensor.dtype)
-
-    specs = tf.nest.map_structure(spec, argument)
-    if isinstance(argument, Arguments):
-        tables = {
-            "weights": tf.TensorSpec(
-                [argument.weights.shape[0], None, None], argument.weights.dtype
-            ),
-            "rates": tf.TensorSpec([None, None], argument.rates.dtype),
-        }
-        specs = specs._replace(**tables)
-    return specs
-
-
-def _minus(ascent: tf.Tensor, resistance: tf.Tensor | None) -> tf.Tensor:
-    """Gradient of -J: what the penalties push against less what the score gains."""
-    return -ascent if resistance is None else resistance - ascent
-
-
-def _sizes(params: Params) -> tf.Tensor:
-    """Sum of absolute values over all leaves, per row; NaN or infinite as soon as one value is. `[N]`."""
-    sizes = [
-        tf.reduce_sum(tf.abs(leaf), axis=list(range(1, leaf.shape.rank)))
-        for leaf in tf.nest.flatten(params)
-    ]
-    return sizes[0] if len(sizes) == 1 else tf.add_n(sizes)
-
-
-def _first_cause(
-    found: Evaluation, size: tf.Tensor, shaped: tf.Tensor, updated: tf.Tensor
-) -> tf.Tensor:
-    """The first thing in the order of a step that is not finite. int32 `[N]`."""
-    burden = found.score - found.objective
-    cause = tf.zeros(tf.shape(size), tf.int32)
-    for value, code in (
-        (updated, Cause.UPDATE),
-        (shaped, Cause.GRADIENT_FUNCTION),
-        (size, Cause.GRADIENT),
-        (burden, Cause.PENALTY),
-        (found.score, Cause.SCORE),
-        (_sizes(found.images), Cause.IMAGE),
-    ):
-        cause = tf.where(tf.math.is_finite(value), cause, int(code))
-    return cause
-
-
-def _choose(rows: tf.Tensor, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
-    """`new` where `rows` is True, else `old`. `[N], [N, ...], [N, ...] -> [N, ...]`."""
-    chosen = tf.where(tf.reshape(rows, [-1] + [1] * (old.shape.rank - 1)), new, old)
-    return _same_shape(chosen, old)
-
-
-def _same_shape(new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
-    new.set_shape(old.shape)
-    return new
+        kept, before, live, moving, still, cause, recorded = tf.cond(
+            tf.reduce_all(carry.live & tf.math.is_finite(total)), all_fine, some_not
+        )
+        after = Carry(
+            tf.nest.map_structure(same_shape, kept, carry.params),
+            tf.nest.map_structure(same_shape, before, carry.before),
+            state,
+            live=same_shape(live, carry.live),
+            moved=carry.moved | moving,
+            still=same_shape(still, carry.still),
+            cause=same_shape(cause, carry.cause),
+            done=carry.done + tf.cast(live, tf.int32),
+        )
+        return after, recorded

@@ -51,6 +51,7 @@ class Built:
     fixed: dict[str, np.ndarray]
     balance: bool
     chosen: dict[str, str]
+    compute: str | None  # type of the model's computation, where it is not that of the images
 
 
 def build(arguments: Arguments) -> Built:
@@ -109,7 +110,9 @@ def build(arguments: Arguments) -> Built:
         antithetic=parts.antithetic(arguments.antithetic, copies),
         dtype=dtype,
     )
-    return Built(problem, fixed, bool(recipe.balance), chosen)
+    half = arguments.precision in ("bfloat16", "float16", "mixed")
+    compute = arguments.precision if half else None
+    return Built(problem, fixed, bool(recipe.balance), chosen, compute)
 
 
 def _members(model: Any) -> tuple[Any, ...]:
@@ -220,9 +223,10 @@ def _fixed(fixed: Any, specs: Sequence[InputSpec]) -> dict[str, np.ndarray]:
 
 
 def _dtype(precision: Any, specs: Sequence[InputSpec]) -> tf.DType:
-    checks.one_of(precision, "precision", (None, "float32", "float64"))
-    if precision is not None:
-        return tf.as_dtype(precision)
+    if precision == "float64":
+        return tf.float64
+    if precision is not None:  # half precision is for the model's computation alone
+        return tf.float32
     return tf.float64 if all(spec.dtype == "float64" for spec in specs) else tf.float32
 
 

@@ -22,13 +22,14 @@ from actmax.maximizer import (
     resuming,
     rows,
     running,
+    speed,
     sweeping,
 )
-from actmax.maximizer.record import record
+from actmax.maximizer.record import described, record
 from actmax.objectives import Logit
 from actmax.result import Result
 from actmax.sweeps import Sweep
-from actmax.types import Images, digest
+from actmax.types import Images
 
 # Draws of the transforms over which the score's pull is averaged, for balance=True.
 _DRAWS = 8
@@ -63,8 +64,12 @@ class Maximizer:
         canvas: `(height, width)` of the image if it is not the model's size.
         mask: array `[H, W]` of the image's size, 1 where it is optimized, 0 where it stays
             `initial_images`, to the byte, and between 0 and 1 a blend of both.
-        compile: "plain", or False to run eagerly, for debugging.
+        compile: "plain"; "fold" for batch norm folded into the layer before it; "xla" for XLA, which
+            compiles for every N; "auto" for the fastest of these and of what comes after the model
+            under XLA, measured at first use and recorded; False to run eagerly, for debugging.
         precision: "float32" or "float64", of images, penalties and optimizer. None for the model's.
+            "bfloat16" or "float16" for the model's computation alone, "mixed" for its convolutions
+            and products in bfloat16; images, penalties and optimizer stay in float32.
         device: a TensorFlow device name such as "GPU:0"; None for TensorFlow's choice.
         input_shape: shape of one input, for models that do not know theirs.
         fixed: dict of arrays `[1 or N, ...]` by the name of inputs that are not optimized.
@@ -107,8 +112,8 @@ class Maximizer:
         antithetic: bool = False,
         canvas: tuple[int, int] | None = None,
         mask: Any = None,
-        compile: Literal["plain", False] = "plain",
-        precision: Literal["float32", "float64"] | None = None,
+        compile: Literal["plain", "auto", "fold", "xla", False] = "plain",
+        precision: Literal["float32", "float64", "bfloat16", "float16", "mixed"] | None = None,
         device: str | None = None,
         input_shape: Any = None,
         fixed: Mapping[str, Any] | None = None,
@@ -119,25 +124,26 @@ class Maximizer:
             parameterization, optimizer, gradients, metrics, preprocess, copies, antithetic, canvas,
             mask, precision, input_shape, fixed, balance,
         )  # fmt: skip
-        checks.one_of(compile, "compile", ("plain", False))
+        way = speed.way_of(compile, precision)
         self.labels = looking.labels(labels)
         self._device = looking.device(device)
         with self._place():
             self._built = build.build(arguments)
         self.problem = self._built.problem
-        self._loop = Loop(self.problem, compiled=compile == "plain")
+        self._loop = Loop(self.problem, way)
+        self._speed = speed.Chooser(self._loop, self._device, choose=compile == "auto")
         self._compile = compile
         self._looked = False
 
     @property
     def traces(self) -> int:
-        """How often the loop was traced: 1 after any number of runs."""
-        return self._loop.traces
+        """How often the loop was traced: 1 after any number of runs; with "auto", 1 for each way tried."""
+        return sum(loop.traces for loop in self._speed.loops)
 
     @property
     def compilations(self) -> int:
-        """How many graphs of the loop there are: one, or with a Keras optimizer one per N."""
-        return self._loop.compilations
+        """How many graphs of the loop there are: one, or with a Keras optimizer or XLA one per N."""
+        return sum(loop.compilations for loop in self._speed.loops)
 
     def _place(self) -> contextlib.AbstractContextManager[Any]:
         return contextlib.nullcontext() if self._device is None else tf.device(self._device)
@@ -192,6 +198,8 @@ class Maximizer:
             BlockingIOError: if another process is running with it.
         """
         steps = checks.integer(steps, "steps", low=0, high=2**31 - 2)
+        if checkpoint is not None:
+            speed.refuse_measured(self._compile)
         checks.one_of(keep, "keep", ("last", "best"))
         checks.one_of(on_failure, "on_failure", ("status", "raise"))
         if not isinstance(callbacks, (list, tuple)):
@@ -214,22 +222,15 @@ class Maximizer:
             arguments = rows.arguments(
                 self.problem, found, weight_table, rates, seeds, self._built.fixed, kept
             )
-            params = self.problem.start(seeds, initial)
+            params = self._loop.start(seeds, initial)
             self._look(self._loop.images(params, arguments), arguments, found)
             arguments = self._balanced(params, arguments)
-            call = {
-                "steps": steps,
-                "seed": seed if np.ndim(seed) == 0 else np.asarray(seed).tolist(),
-                "weights": dict(weights or {}),
-                "learning_rate": learning_rate,
-                "keep": keep,
-                "images": count,
-                "initial_images": {name: digest(value) for name, value in first.items()},
-            }
+            call = described(steps, seed, weights, learning_rate, keep, count, first)
             config = record(self._built, self._compile, self._device, call)
             carry = self._loop.begin(params)
+            loop, probe = self._speed.fastest(carry, arguments, steps)
             run = running.Run(
-                self._loop, arguments, found, looking.names(self.labels, found), steps, every, listeners,
+                loop, arguments, found, looking.names(self.labels, found), steps, every, listeners,
                 keep == "best",
             )  # fmt: skip
             with resuming.resumed(checkpoint, run, carry, config) as begun:
@@ -252,7 +253,7 @@ class Maximizer:
             labels=looking.names(self.labels, found),
             low={entry.name: entry.constraint.low for entry in self.problem.inputs},
             high={entry.name: entry.constraint.high for entry in self.problem.inputs},
-            config=config,
+            config=config | probe,
         )
         if on_failure == "raise":
             ending.raise_failures(result)

@@ -59,7 +59,7 @@ def record(
         "antithetic": problem.antithetic,
         "balance": built.balance,
         "heads": [dict(taps.heads) for taps in problem.models],
-        "precision": problem.dtype.name,
+        "precision": built.compute or problem.dtype.name,
         "compile": compile_,
         "chosen": dict(built.chosen),
         "fixed": {name: digest(value) for name, value in built.fixed.items()},
@@ -72,6 +72,21 @@ def record(
             "python": platform.python_version(),
         },
         "device": device or (gpus[0].name if gpus else "CPU"),
+    }
+
+
+def described(
+    steps: int, seed: Any, weights: Any, rate: Any, keep: str, count: int, first: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The arguments of a call, for the record."""
+    return {
+        "steps": steps,
+        "seed": seed if np.ndim(seed) == 0 else np.asarray(seed).tolist(),
+        "weights": dict(weights or {}),
+        "learning_rate": rate,
+        "keep": keep,
+        "images": count,
+        "initial_images": {name: digest(value) for name, value in first.items()},
     }
 
 

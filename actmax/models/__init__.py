@@ -13,10 +13,13 @@ from actmax.models.detect import (
 )
 from actmax.models.structure import InputSpec, input_specs, is_keras, layer_paths, layers, symbolic
 from actmax.models.taps import Taps, before_head
+from actmax.models.variant import Compute, Variant
 
 __all__ = [
+    "Compute",
     "InputSpec",
     "Taps",
+    "Variant",
     "applications_preprocess",
     "bad_weight",
     "before_head",

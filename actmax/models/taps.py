@@ -32,7 +32,7 @@ _HEADS = ("Softmax", "LogSoftmax", "Sigmoid")
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 
 # Tracing replaces a layer's `call` for a moment; two traces of one model must not interleave.
-_TRACING = threading.RLock()
+TRACING = threading.RLock()
 
 
 class _Call(NamedTuple):
@@ -60,7 +60,7 @@ def _listening(found: Mapping[str, Any]) -> Iterator[dict[str, list[_Call]]]:
 
         return listening_call
 
-    with _TRACING, contextlib.ExitStack() as stack:
+    with TRACING, contextlib.ExitStack() as stack:
         for layer in {id(layer): layer for layer in found.values()}.values():
             own = vars(layer).get("call")
             # On the instance and past Keras' attribute tracking, so that nothing remains of it.
@@ -120,17 +120,22 @@ class Taps:
         self._layers = {split(name)[0]: find_layer(model, name, known) for name in inner}
         self._normalizers = _normalizers(model) if BATCH_NORM in self.names else {}
         # A partial, because TensorFlow warns of retracing by a method's code, not by its instance.
-        own = functools.partial(self._collect)
+        own = functools.partial(self.collect)
         self._graph = tf.function(own, autograph=False, reduce_retracing=True)
 
     def __call__(self, inputs: Inputs) -> dict[str, tf.Tensor]:
         """Activations of every name."""
         inputs = dict(inputs)
-        return (self._graph if tf.executing_eagerly() else self._collect)(inputs)
+        return (self._graph if tf.executing_eagerly() else self.collect)(inputs)
 
-    def _collect(self, inputs: Inputs) -> dict[str, tf.Tensor]:
+    def tapped(self) -> tuple[Any, ...]:
+        """The layers whose activations are asked for."""
+        return tuple((self._layers | self._normalizers).values())
+
+    def collect(self, inputs: Inputs) -> dict[str, tf.Tensor]:
+        """Activations of every name, traced into the graph that is open."""
         with _listening(self._layers | self._normalizers) as heard:
-            output = self._forward(dict(inputs))
+            output = self.forward(dict(inputs))
         outputs = self._named(output)
         found = {name: self._pick(name, outputs, heard) for name in self.names}
         self.shapes = {
@@ -138,7 +143,8 @@ class Taps:
         }
         return found
 
-    def _forward(self, inputs: dict[str, tf.Tensor]) -> Any:
+    def forward(self, inputs: dict[str, tf.Tensor]) -> Any:
+        """What the model returns, of inputs by name."""
         if self._structure is not None:
             pairs = leaves(self._structure)
             if len(pairs) == 1:

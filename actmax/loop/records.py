@@ -1,0 +1,57 @@
+"""What the loop carries, takes and finds, as named tuples of tensors."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from actmax.types import Images, Params
+
+
+class Cause(enum.IntEnum):
+    """Where a row first stopped being finite."""
+
+    NONE = 0
+    IMAGE = 1
+    SCORE = 2
+    PENALTY = 3
+    GRADIENT = 4
+    GRADIENT_FUNCTION = 5
+    UPDATE = 6
+
+
+class Carry(NamedTuple):
+    """What goes from step to step."""
+
+    params: Params
+    before: Params  # one update earlier; only of inputs whose params are not images
+    state: Any
+    live: tf.Tensor  # bool [N], False once a row has failed or was stopped
+    moved: tf.Tensor  # bool [N], True once a row had a gradient
+    still: tf.Tensor  # bool [N], True if the last gradient was zero
+    cause: tf.Tensor  # int32 [N], a Cause
+    done: tf.Tensor  # int32 [N], updates made
+
+
+class Arguments(NamedTuple):
+    """What stays the same during a run, as tensors."""
+
+    targets: tf.Tensor  # [N] or [N, C]
+    weights: tf.Tensor  # [P, 1 or steps, 1 or N]
+    rates: tf.Tensor  # [1 or steps, 1 or N]
+    seeds: tf.Tensor  # int32 [N, 2]
+    fixed: Images  # by name, [1 or N, ...]
+    kept: Images  # of masked inputs, what the mask keeps, by name, [N, ...]
+
+
+class Evaluation(NamedTuple):
+    """J and its parts at one step, `[N]` each, and its gradient with respect to params."""
+
+    images: Images
+    score: tf.Tensor
+    objective: tf.Tensor
+    penalties: list[tf.Tensor]
+    metrics: list[tf.Tensor]
+    descent: Params

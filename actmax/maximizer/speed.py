@@ -1,0 +1,234 @@
+"""Which way the loop runs: as asked for, or the fastest that was measured."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from actmax import checks
+from actmax.loop import RELATIVE, Arguments, Carry, Loop, Way, agreement, check_fold
+from actmax.models import Compute
+from actmax.types import Images, describe
+
+COMPILE = ("plain", "auto", "fold", "xla", False)
+PRECISION = (None, "float32", "float64", "bfloat16", "float16", "mixed")
+
+# Probing may cost this part of a run, as DESIGN has it.
+SHARE = 0.05
+_ROUNDS = 3
+_STEPS = 2
+_WAYS = ("fold", "tail")
+
+
+def way_of(compile_: Any, precision: Any) -> Way:
+    """The way that was asked for; for "auto", the plain one to begin with.
+
+    Raises:
+        ValueError: if compile or precision is unknown.
+    """
+    checks.one_of(compile_, "compile", COMPILE)
+    checks.one_of(precision, "precision", PRECISION)
+    compute: Compute | None = precision if precision in ("bfloat16", "float16", "mixed") else None
+    return _way(compile_, compute)
+
+
+def refuse_measured(compile_: Any) -> None:
+    """Raises ValueError for "auto" where bytes must be the same in another process."""
+    if compile_ == "auto":
+        raise ValueError(
+            checks.message(
+                "a way that is the same in every process",
+                'compile="auto", which each process measures for itself',
+                'Give compile="plain", or what config["probe"] of an earlier run says it used.',
+            )
+        )
+
+
+def _way(name: Any, compute: Compute | None) -> Way:
+    """The way of a name; "tail", all that comes after the model under XLA, is for "auto" to try."""
+    return Way(
+        compiled=name is not False,
+        fold=name == "fold",
+        tail=name == "tail",
+        xla=name == "xla",
+        compute=compute,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """What was chosen by measuring.
+
+    Attributes:
+        used: name of the way.
+        milliseconds: median per step of every way that was measured.
+        left_out: why a way was not measured, by name.
+        seconds: what the probe took; 0 where an earlier one was remembered.
+    """
+
+    used: str
+    milliseconds: Mapping[str, float]
+    left_out: Mapping[str, str]
+    seconds: float
+
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "used": self.used,
+            "milliseconds": {k: round(v, 4) for k, v in self.milliseconds.items()},
+            "left_out": dict(self.left_out),
+            "seconds": round(self.seconds, 3),
+        }
+
+
+# Choices by model, so that a second Maximizer of the same model does not pay again.
+_REMEMBERED: weakref.WeakKeyDictionary[Any, dict[Any, Choice]] = weakref.WeakKeyDictionary()
+
+
+class Chooser:
+    """Measures the ways at first use and keeps the fastest that agrees with the plain one."""
+
+    def __init__(self, plain: Loop, device: str | None, *, choose: bool) -> None:
+        self.problem = plain.problem
+        self._plain = plain
+        self._choose = choose
+        self._device = device
+        self._agreed = False
+        gpu = bool(tf.config.list_logical_devices("GPU")) and not (device or "").startswith("CPU")
+        self.names = (*_WAYS, "xla") if gpu else _WAYS
+        self._loops: dict[str, Loop] = {"plain": plain}
+
+    @property
+    def loops(self) -> tuple[Loop, ...]:
+        """Every loop made so far."""
+        return tuple(self._loops.values())
+
+    def fastest(
+        self, carry: Carry, arguments: Arguments, steps: int
+    ) -> tuple[Loop, dict[str, Any]]:
+        """The loop to run, and what is to be recorded of how it was found.
+
+        Raises:
+            ValueError: if the way asked for does not compute what the plain one does.
+        """
+        loop = self._plain
+        if loop.way.fold and not self._agreed:
+            check_fold(loop, loop.images(carry.params, arguments), arguments)
+            self._agreed = True
+        if not self._choose or steps == 0:
+            return loop, {}
+        loop, choice = self.choose(carry, arguments, loop.images(carry.params, arguments), steps)
+        return loop, {"probe": choice.record()}
+
+    def loop(self, name: str) -> Loop:
+        """The loop of a way, made once."""
+        if name not in self._loops:
+            self._loops[name] = Loop(self.problem, _way(name, self._plain.way.compute))
+        return self._loops[name]
+
+    def choose(
+        self, carry: Carry, arguments: Arguments, images: Images, steps: int
+    ) -> tuple[Loop, Choice]:
+        """The fastest loop for this model, shape and device.
+
+        Args:
+            carry: before the first step; measured runs start from it and are thrown away.
+            arguments: of the run.
+            images: of the carry.
+            steps: length of the run, of which probing takes at most `SHARE`.
+        """
+        plain = self._plain
+        known = self._known()
+        key = self._key(arguments)
+        if key in known:
+            choice = dataclasses.replace(known[key], seconds=0.0)
+            return self.loop(choice.used), choice
+        began = time.perf_counter()
+        loops = {"plain": plain}
+        build = _seconds(lambda: plain.run(carry, arguments, 0, 1))
+        step = min(_seconds(lambda: plain.run(carry, arguments, 0, _STEPS)) for _ in range(2))
+        step /= _STEPS
+        budget = SHARE * steps * step
+        left_out: dict[str, str] = {}
+        for name in self.names:
+            # Another way is traced, checked and measured: three builds, and every round.
+            price = 3 * build + _ROUNDS * _STEPS * (len(self.names) + 1) * step
+            spent = time.perf_counter() - began
+            if spent + price > budget:
+                left_out[name] = (
+                    f"a probe of about {spent + price:.1f} s is more than {SHARE:.0%} of this run"
+                )
+                continue
+            try:
+                loop = self.loop(name)
+                self._check(name, loop, carry, arguments, images)
+                loop.run(carry, arguments, 0, _STEPS)
+            except (ValueError, tf.errors.InvalidArgumentError) as error:
+                left_out[name] = str(error).splitlines()[0]
+                continue
+            loops[name] = loop
+        samples: dict[str, list[float]] = {name: [] for name in loops}
+        for _ in range(_ROUNDS if len(loops) > 1 else 0):
+            for name, loop in loops.items():
+                samples[name].append(
+                    _seconds(functools.partial(loop.run, carry, arguments, 0, _STEPS))
+                )
+        milliseconds = {
+            name: float(np.median(values)) / _STEPS * 1e3
+            for name, values in samples.items()
+            if values
+        } or {"plain": step * 1e3}
+        used = min(milliseconds, key=lambda name: milliseconds[name])
+        choice = Choice(used, milliseconds, left_out, time.perf_counter() - began)
+        if not any("probe" in reason for reason in left_out.values()):
+            known[key] = choice  # a longer run may still look at what this one was too short for
+        return loops[used], choice
+
+    def _check(
+        self, name: str, loop: Loop, carry: Carry, arguments: Arguments, images: Images
+    ) -> None:
+        """Raises ValueError unless a way computes what the plain one does."""
+        if name == "fold":
+            check_fold(loop, images, arguments)
+            return
+        found = agreement(self._plain, loop, images, arguments)
+        # The tail is no part of the gradient with respect to images: what it records is compared.
+        ours, theirs = (w.run(carry, arguments, 0, 1)[1].numpy() for w in (self._plain, loop))
+        if not found.holds or not np.allclose(ours, theirs, rtol=RELATIVE, atol=RELATIVE):
+            raise ValueError(
+                f"differs from plain: gradients with cosine {found.cosine:.7f}, records by "
+                f"{np.abs(ours - theirs).max():.2g}"
+            )
+
+    def _known(self) -> dict[Any, Choice]:
+        try:
+            return _REMEMBERED.setdefault(self.problem.models[0].model, {})
+        except TypeError:  # a callable without weak references is not remembered
+            return {}
+
+    def _key(self, arguments: Arguments) -> tuple[Any, ...]:
+        problem = self.problem
+        inputs = [
+            (entry.name, entry.shape, entry.constraint, entry.parameterization, entry.transforms)
+            for entry in problem.inputs
+        ]
+        # Described, and not shown: the address of a function is another one every time.
+        parts = describe((problem.objective, inputs, problem.penalties, problem.optimizer))
+        return (
+            self._device, self._plain.way.compute, problem.copies, int(arguments.seeds.shape[0]),
+            tuple(id(taps.model) for taps in problem.models), repr(parts),
+        )  # fmt: skip
+
+
+def _seconds(run: Callable[[], tuple[Carry, tf.Tensor]]) -> float:
+    began = time.perf_counter()
+    _, history = run()
+    history.numpy()  # a device works in order: it is there only when all before it is
+    return time.perf_counter() - began

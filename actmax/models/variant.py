@@ -1,0 +1,137 @@
+"""A model computed in another way: batch norm folded, or in another type. The model stays as it is."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, TypeAlias
+
+import tensorflow as tf
+
+from actmax import checks
+from actmax.models.fold import Fold, find_folds, overridden, overrides
+from actmax.models.structure import layers
+from actmax.models.taps import TRACING, Inputs, Taps
+
+Compute: TypeAlias = Literal["float64", "bfloat16", "float16", "mixed"]
+
+_WAY_OUT = "Use compile='plain' and precision=None, or give a Keras model."
+
+
+class Variant:
+    """The activations of a model by name, computed with folds or in another type.
+
+    It traces the model's own layers, whose variables it shares, so that it follows the weights. While
+    it traces, layers call other functions and have other dtype policies; afterwards nothing remains.
+
+    Args:
+        taps: the activations wanted.
+        fold: whether batch norm goes into the layer before it.
+        compute: type of the layers' computation; None for their own. "mixed" for convolutions and
+            products with matrices in bfloat16, and everything else in float32.
+
+    Raises:
+        ValueError: if the model is no Keras model.
+    """
+
+    def __init__(self, taps: Taps, *, fold: bool = False, compute: Compute | None = None) -> None:
+        if not taps.keras:
+            raise ValueError(
+                checks.message(
+                    "a Keras model, whose layers can be computed in another way",
+                    f"{getattr(taps.model, '__name__', type(taps.model).__name__)}, a plain callable",
+                    _WAY_OUT,
+                )
+            )
+        self.taps = taps
+        self.fold = fold
+        self.compute = compute
+        self.folds: tuple[Fold, ...] = ()
+        self._found = not fold
+        self._layers = layers(taps.model)
+        self._open: list[Any] | None = None
+        self._graph = tf.function(self._in_graph, autograph=False, reduce_retracing=True)
+
+    def __call__(self, inputs: Inputs) -> dict[str, tf.Tensor]:
+        """Activations of every name. `inputs -> {name: [N, ...]}`."""
+        inputs = dict(inputs)
+        if tf.executing_eagerly():
+            return self._graph(inputs)
+        return self._in_graph(inputs)
+
+    def _in_graph(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        self.look(inputs)
+        with TRACING, self._policies():
+            calls = overrides(self.folds) if self._open is None else self._open
+            with overridden(calls):
+                return self.taps.collect(inputs)
+
+    def look(self, inputs: Mapping[str, Any]) -> None:
+        """Finds what can be folded, once, from a trace of its own."""
+        if self._found:
+            return
+        kept = self.taps.tapped()
+
+        def trace(like: dict[str, tf.Tensor]) -> None:
+            self.folds = find_folds(lambda: self.taps.forward(like), self._layers, kept)
+
+        like = {
+            name: tf.TensorSpec([None, *value.shape[1:]], value.dtype)
+            for name, value in inputs.items()
+        }
+        # In a graph of its own, of which nothing is run.
+        with TRACING, tf.init_scope():
+            tf.function(trace, autograph=False).get_concrete_function(like)
+        self._found = True
+
+    @contextlib.contextmanager
+    def prepared(self, inputs: Mapping[str, Any]) -> Iterator[None]:
+        """While open, folded kernels are those computed here: once, in front of a loop."""
+        if self._open is not None:
+            yield
+            return
+        self.look(inputs)
+        with TRACING, self._policies():
+            self._open = overrides(self.folds)
+        try:
+            yield
+        finally:
+            self._open = None
+
+    @contextlib.contextmanager
+    def _policies(self) -> Iterator[None]:
+        """While open, layers compute in another type; their variables stay what they are."""
+        if self.compute is None:
+            yield
+            return
+        every = {id(layer): layer for layer in (self.taps.model, *self._layers.values())}
+        own = {key: layer.dtype_policy for key, layer in every.items()}
+        try:
+            for layer in every.values():
+                layer.dtype_policy = _policy(layer, self.compute)
+            yield
+        finally:
+            for key, layer in every.items():
+                layer.dtype_policy = own[key]
+
+
+def _policy(layer: Any, compute: Compute) -> Any:
+    import keras
+
+    class Policy(keras.DTypePolicy):
+        """Computes in the type of its name, of variables that are cast as they are read."""
+
+        @property
+        def variable_dtype(self) -> str:
+            # Not the type of the name: Keras casts variables only where the two differ.
+            return "float32" if self.compute_dtype != "float32" else "float64"
+
+    if compute != "mixed":
+        return Policy(compute)
+    kinds = keras.layers
+    products = (
+        kinds.Conv1D, kinds.Conv2D, kinds.Conv3D, kinds.Conv1DTranspose, kinds.Conv2DTranspose,
+        kinds.Conv3DTranspose, kinds.DepthwiseConv1D, kinds.DepthwiseConv2D, kinds.SeparableConv1D,
+        kinds.SeparableConv2D, kinds.Dense, kinds.EinsumDense, kinds.MultiHeadAttention,
+    )  # fmt: skip
+    return Policy("bfloat16" if isinstance(layer, products) else "float32")
