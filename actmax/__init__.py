@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from actmax import testing, zoo
     from actmax.callbacks import Callback, Frames, Progress
     from actmax.constraints import Box, Constraint, Contrast, L2Ball, PixelBall, Sigmoid, Unbounded
+    from actmax.evaluation import Evaluation, Judge, evaluate
     from actmax.gradients import BlurGradient, ClipNorm, ClipValue, Normalize
     from actmax.images import grid, save_gif, save_png, to_uint8
     from actmax.maximizer import Maximizer, NonFiniteError, ProbabilityWarning, maximize
@@ -52,6 +53,11 @@ _MODULES = {
         "PixelBall",
         "Sigmoid",
         "Unbounded",
+    ),
+    "actmax.evaluation": (
+        "Evaluation",
+        "Judge",
+        "evaluate",
     ),
     "actmax.gradients": (
         "BlurGradient",
@@ -128,9 +134,11 @@ __all__ = [
     "Cosine",
     "Decorrelated",
     "Direction",
+    "Evaluation",
     "Exponential",
     "Fourier",
     "Frames",
+    "Judge",
     "L2Ball",
     "Layer",
     "Linear",
@@ -158,6 +166,7 @@ __all__ = [
     "Status",
     "Unbounded",
     "__version__",
+    "evaluate",
     "grid",
     "layer_paths",
     "maximize",

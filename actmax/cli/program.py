@@ -7,10 +7,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from actmax.cli import demo, inspect, run
+from actmax.cli import demo, evaluate, inspect, run
 
 # In the order of the help. Each module has `add(commands)`, which sets `command`.
-_COMMANDS = (demo, run, inspect)
+_COMMANDS = (demo, run, inspect, evaluate)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
