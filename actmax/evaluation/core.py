@@ -107,6 +107,7 @@ def evaluate(
         expected = "input_range=(low, high) of the model"
         raise ValueError(checks.message(expected, "8-bit images without a range"))
     else:
+        _check_same(source, objective, preprocess)
         subject = Judge(model, input_range=bounds, preprocess=preprocess)
         said = source.reported if reported is None else np.asarray(reported, np.float64)
         aims = (
@@ -139,6 +140,20 @@ def _classes(source: Pictures, given: Any) -> npt.NDArray[np.int64] | None:
         expected = f"classes as {count} integers, one per image"
         raise ValueError(checks.message(expected, f"{known.dtype} {known.shape}"))
     return known.astype(np.int64)
+
+
+def _check_same(source: Pictures, objective: Any, preprocess: Any) -> None:
+    """Raises ValueError where scores would be of something else than what the run maximized."""
+    maximized = source.config.get("objective", {"class": "Logit"})
+    if objective is None and maximized != {"class": "Logit"}:
+        do = "Pass objective=, the one of the run."
+        raise ValueError(
+            checks.message("the objective of the run", f"none; it was {maximized}", do)
+        )
+    inputs = source.config.get("inputs", {}).values()
+    if preprocess is None and any(one.get("preprocess") is not None for one in inputs):
+        do = "Pass preprocess=, as it was given to maximize."
+        raise ValueError(checks.message("the preprocess of the run", "none", do))
 
 
 def _of_pixels(book: Book, source: Pictures, anchor: Natural | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ class Pictures:
     reported: npt.NDArray[np.float64] | None
     targets: npt.NDArray[Any] | None
     bounds: tuple[Any, Any] | None
+    config: Mapping[str, Any]
 
     def floats(self) -> npt.NDArray[np.float32]:
         """The 8-bit images in (0, 1)."""
@@ -96,14 +98,14 @@ def pictures(given: Any) -> Pictures:
         levels = np.stack([_read(file) for file in files])
         if (folder / "result.json").exists():
             return _of_result(Result.load(folder), levels)
-        return Pictures(levels, None, None, None, None)
+        return Pictures(levels, None, None, None, None, {})
     levels = np.asarray(given)
     if levels.dtype != np.uint8:
         do = "Convert with actmax.to_uint8(images, low, high): all metrics are of 8-bit images."
         raise TypeError(checks.message("a Result, a folder, or uint8 images", levels.dtype, do))
     if levels.ndim != 4 or not len(levels):
         raise ValueError(checks.message("uint8 images [N, H, W, C]", f"shape {levels.shape}"))
-    return Pictures(levels, None, None, None, None)
+    return Pictures(levels, None, None, None, None, {})
 
 
 def _of_result(result: Result, levels: npt.NDArray[np.uint8]) -> Pictures:
@@ -112,7 +114,8 @@ def _of_result(result: Result, levels: npt.NDArray[np.uint8]) -> Pictures:
             checks.message("a picture for each image", f"{len(levels)} files, {len(result)} images")
         )
     scores = np.asarray(result.scores, np.float64)
-    return Pictures(levels, np.asarray(result.images), scores, result.targets, result.bounds())
+    images = np.asarray(result.images)
+    return Pictures(levels, images, scores, result.targets, result.bounds(), result.config)
 
 
 def _read(file: Path) -> npt.NDArray[np.uint8]:

@@ -20,7 +20,7 @@ from benchmarks.quality import methods, picture, scores, train, tune
 
 FORMAT = 1
 # A mean over images of natural images needs no more, and judges are slow on small machines.
-NATURAL = 2000
+NATURAL = 1000
 REPORTING = {"mnist": "tests/judge/mnist_judge.keras", "cifar10": "report_1"}
 
 

@@ -74,10 +74,11 @@ class Task:
 def ours(task: Task, passes: int, settings: Mapping[str, Any] | None = None) -> Made:
     """`actmax.maximize` at its defaults, or with settings of `recipe`."""
     arguments = {} if settings is None else recipe(settings, task.subject.input_shape[1:])
-    maximizer = actmax.Maximizer(task.subject, input_range=(0, 1), **arguments)
-    # Traced before the clock starts, as peers are. Every copy is a pass.
-    copies = int(maximizer(task.targets, steps=1).config["copies"])
+    # Building and tracing count, as they do for peers.
     start = time.perf_counter()
+    maximizer = actmax.Maximizer(task.subject, input_range=(0, 1), **arguments)
+    # Every copy is a pass.
+    copies = int(maximizer(task.targets, steps=0).config["copies"])
     result = maximizer(task.targets, steps=max(passes // copies, 1))
     seconds = time.perf_counter() - start
     return Made(

@@ -16,7 +16,6 @@ from tf_keras_vis.activation_maximization import ActivationMaximization
 from tf_keras_vis.activation_maximization.callbacks import Callback
 from tf_keras_vis.activation_maximization.input_modifiers import Jitter, Rotate2D
 from tf_keras_vis.activation_maximization.regularizers import Norm, TotalVariation2D
-from tf_keras_vis.utils.model_modifiers import ReplaceToLinear
 from tf_keras_vis.utils.scores import CategoricalScore
 
 CALIBRATION = 10
@@ -62,8 +61,13 @@ def run(maximization, shape, classes, seeds, settings, steps):
 def main(job):
     model = keras.models.load_model(job["model"])
     shape = model.input_shape[1:]
-    modifier = ReplaceToLinear() if model.layers[-1].activation.__name__ == "softmax" else None
-    maximization = ActivationMaximization(model, model_modifier=modifier, clone=True)
+    # By hand: its ReplaceToLinear does not take a Sequential of Keras 3 (no `output_names`).
+    weights = model.get_weights()
+    model.layers[-1].activation = keras.activations.linear
+    model = keras.models.clone_model(model)
+    model.set_weights(weights)
+    functional = keras.Model(model.inputs, model.outputs)
+    maximization = ActivationMaximization(functional, clone=False)
     classes, seeds = np.array(job["classes"]), np.array(job["seeds"])
     for number, settings in enumerate(job["settings"]):
         steps = job.get("passes")

@@ -64,10 +64,11 @@ def run(model, classes, seeds, settings, steps):
 
 def main(job):
     model = keras.models.load_model(job["model"])
-    if model.layers[-1].activation.__name__ == "softmax":
-        model.layers[-1].activation = keras.activations.linear
-        model = keras.models.clone_model(model, clone_function=None)
-        model.set_weights(keras.models.load_model(job["model"]).get_weights())
+    # The softmax is taken off as its tutorials do.
+    weights = model.get_weights()
+    model.layers[-1].activation = keras.activations.linear
+    model = keras.models.clone_model(model)
+    model.set_weights(weights)
     classes, seeds = np.array(job["classes"]), np.array(job["seeds"])
     for number, settings in enumerate(job["settings"]):
         steps = job.get("passes")

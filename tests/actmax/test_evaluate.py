@@ -201,6 +201,23 @@ def test_images_that_are_not_eight_bit_are_refused(result):
         actmax.evaluate(result.images)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"objective": actmax.Channel("hidden")}, r"Pass objective="),
+        ({"preprocess": lambda images: 2 * images}, r"Pass preprocess="),
+    ],
+)
+def test_scores_of_something_else_than_the_run_are_refused(model, arguments, text):
+    run = actmax.maximize(
+        model, targets=[0, 1], input_range=(0, 1), regularizers=[], steps=2, **arguments
+    )
+    with pytest.raises(ValueError, match=text):
+        actmax.evaluate(run, model=model)
+    found = actmax.evaluate(run, model=model, **arguments)
+    assert found["honesty_gap_float"] <= 1e-6
+
+
 # The command
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -27,6 +29,13 @@ def noise_of_slope(slope, count=100, size=64, seed=0):
 
 
 pictures = hnp.arrays(np.float64, (2, 9, 10, 1), elements=st.floats(0, 1, width=32))
+
+
+@pytest.mark.parametrize("module", [pixels, distances, opinions, activations])
+def test_the_examples_run(module):
+    failed, attempted = doctest.testmod(module)
+    assert attempted and not failed
+
 
 # Pictures alone
 
