@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from benchmarks.quality import data as sets
 from benchmarks.quality import picture, scores, train, tune
@@ -121,6 +122,22 @@ def test_a_judge_learns_and_is_cached(tmp_path, monkeypatch):
     assert json.loads(file.with_suffix(".json").read_text())["test_accuracy"] > 0.95
     stamp = file.stat().st_mtime_ns
     assert train.train("one", found, tmp_path) == file and file.stat().st_mtime_ns == stamp
+
+
+def test_a_judge_looks_at_natural_images_once():
+    calls = []
+
+    def model(images):
+        calls.append(1)
+        return tf.reduce_sum(images, axis=[1, 2])
+
+    judge = scores.Remembering(model)
+    images = np.random.default_rng(0).random((5, 8, 8, 3)).astype(np.float32)
+    first = judge.look(images)[":logits"]
+    np.testing.assert_allclose(first, images.sum(axis=(1, 2)), rtol=1e-5)
+    traced = len(calls)
+    assert judge.look(images.copy())[":logits"] is first and len(calls) == traced
+    assert judge.look(images + 1)[":logits"] is not first
 
 
 # Intervals

@@ -130,7 +130,7 @@ def _run(arguments: argparse.Namespace, data: sets.Data, cache: Path) -> int:
     track = data.track.name
     task = _task(track, cache, arguments.seeds)
     judges = {
-        name: actmax.Judge(train.load(name, track, cache))
+        name: scores.Remembering(train.load(name, track, cache))
         for name in arguments.judges or train.DEVELOPMENT
     }
     reporting = _reporting(track, cache)
@@ -207,9 +207,9 @@ def _reporting(track: str, cache: Path) -> dict[str, actmax.Judge]:
     """The judge that nothing was tuned on; none if it is not there."""
     if track == "mnist":
         file = Path(__file__).parents[2] / REPORTING[track]
-        return {"reporting": actmax.Judge(keras.models.load_model(file))}
+        return {"reporting": scores.Remembering(keras.models.load_model(file))}
     file = cache / track / f"{REPORTING[track]}.keras"
-    return {"reporting": actmax.Judge(keras.models.load_model(file))} if file.exists() else {}
+    return {"reporting": scores.Remembering(keras.models.load_model(file))} if file.exists() else {}
 
 
 def _judges(records: dict[str, Any]) -> str:
