@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.quality import data as sets
-from benchmarks.quality import picture, scores, train, tune
+from benchmarks.quality import ladder, picture, scores, train, tune
 from benchmarks.quality.__main__ import main
 from benchmarks.quality.methods import PEERS, Made
 
@@ -262,6 +262,22 @@ def test_the_search_takes_what_the_worst_judge_likes_best():
     assert found[0][0][0] == 1.0
     assert found[0][1] == tune.draw(tune.SPACES["xplique"], 3)[1]
     assert tune.verdict(pictures[1], {"one": Judge(), "two": Judge(1)})[0] == 0.0
+
+
+def test_the_ladder_stops_at_the_first_budget_that_is_enough():
+    asked = []
+
+    def make(passes):
+        asked.append(passes)
+        return made([0, 1], [0, 1] if passes >= 20 else [0, 3])
+
+    found = ladder.climb(make, {"one": Judge()}, [10, 20, 40], 0.9)
+    assert asked == [10, 20]
+    assert (found["passes"], [rung["worst"] for rung in found["rungs"]]) == (8, [0.5, 1.0])
+    assert ladder.line("ours", found, 0.9) == "ours: 8 passes, 1.0 s"
+    never = ladder.climb(make, {"two": Judge(1)}, [10], 0.9)
+    assert never["passes"] is None
+    assert ladder.line("peer", never, 0.9) == "peer: not 0.9 within 8 passes, best 0.000"
 
 
 # Pictures

@@ -1,8 +1,9 @@
-"""`python -m benchmarks.quality train|tune|run mnist|cifar10 --data FOLDER`."""
+"""`python -m benchmarks.quality train|tune|time|run mnist|cifar10 --data FOLDER`."""
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from actmax import zoo
 from actmax.evaluation import Natural
 from benchmarks import environment
 from benchmarks.quality import data as sets
-from benchmarks.quality import methods, picture, scores, train, tune
+from benchmarks.quality import ladder, methods, picture, scores, train, tune
 
 FORMAT = 1
 # A mean over images of natural images needs no more, and judges are slow on small machines.
@@ -39,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
         description="How good pictures are, by networks trained apart from the subject.",
     )
     commands = parser.add_subparsers(required=True)
-    for name, function in (("train", _train), ("tune", _tune), ("run", _run)):
+    for name, function in (("train", _train), ("tune", _tune), ("time", _time), ("run", _run)):
         command = commands.add_parser(name)
         command.add_argument("track", choices=sorted(sets.TRACKS))
         command.add_argument(
@@ -65,16 +66,22 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--seeds", type=int, default=8 if name == "run" else 2)
         command.add_argument("--passes", type=int, default=2048, metavar="N", help="per image")
         command.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+        if name == "time":
+            command.add_argument("--goal", type=float, default=0.9, help="of the worst judge")
+            command.add_argument(
+                "--budgets", type=int, nargs="+", default=[64, 256, 1024, 4096], metavar="N"
+            )
         if name == "tune":
             command.add_argument("--trials", type=int, default=16, metavar="N")
             command.add_argument("--no-actmax", action="store_true", help="peers alone")
-        else:
+        if name in ("run", "time"):
             command.add_argument(
                 "--tuned",
                 type=Path,
                 metavar="FILE.json",
                 help="what tune wrote: rows of tuned peers",
             )
+        if name == "run":
             command.add_argument(
                 "--train-on", type=int, default=0, metavar="N", help="pictures per class for TSTR"
             )
@@ -124,6 +131,31 @@ def _tune(arguments: argparse.Namespace, data: sets.Data, cache: Path) -> int:
         print(f"{name}: best of {len(trials)}: {trials[0]}", flush=True)
         file.write_text(json.dumps(record, indent=1), encoding="utf-8")
     return 0
+
+
+def _time(arguments: argparse.Namespace, data: sets.Data, cache: Path) -> int:
+    track = data.track.name
+    task = _task(track, cache, arguments.seeds)
+    judges = {
+        name: train.load(name, track, cache) for name in arguments.judges or train.DEVELOPMENT
+    }
+    makers: dict[str, Any] = {"actmax": lambda passes: methods.ours(task, passes)}
+    for name, python, kinds in _kinds(arguments):
+        for kind, settings in kinds.items():
+            makers[f"{name}, {kind}"] = functools.partial(_one, name, python, task, settings)
+    found = {}
+    for name, make in makers.items():
+        found[name] = ladder.climb(make, judges, sorted(arguments.budgets), arguments.goal)
+        print(ladder.line(name, found[name], arguments.goal), flush=True)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    record = {"goal": arguments.goal, "environment": environment.describe(), "methods": found}
+    file = arguments.out / f"{track}_time.json"
+    file.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    return 0
+
+
+def _one(name: str, python: Path, task: methods.Task, settings: Any, passes: int) -> methods.Made:
+    return methods.peer(name, python, task, [settings], passes=passes)[0]
 
 
 def _run(arguments: argparse.Namespace, data: sets.Data, cache: Path) -> int:
@@ -178,15 +210,8 @@ def _peers(
     arguments: argparse.Namespace, task: methods.Task, ours: methods.Made
 ) -> dict[str, methods.Made]:
     """Rows of the peers: defaults and tuned, at equal passes and, if asked for, at equal seconds."""
-    tuned = {} if arguments.tuned is None else json.loads(arguments.tuned.read_text("utf-8"))
     made = {}
-    for name in methods.PEERS:
-        python = getattr(arguments, name.replace("-", "_"))
-        if python is None:
-            continue
-        kinds = {"defaults": {}}
-        if name in tuned:
-            kinds["tuned"] = tuned[name][0]["settings"]
+    for name, python, kinds in _kinds(arguments):
         for kind, one in zip(
             kinds,
             methods.peer(name, python, task, list(kinds.values()), passes=ours.passes),
@@ -201,6 +226,20 @@ def _peers(
             ):
                 made[f"{name}, {kind}, equal seconds"] = one
     return made
+
+
+def _kinds(arguments: argparse.Namespace) -> list[tuple[str, Path, dict[str, dict[str, Any]]]]:
+    """Peers with an environment, and their settings: defaults, and tuned ones if there are any."""
+    tuned = {} if arguments.tuned is None else json.loads(arguments.tuned.read_text("utf-8"))
+    found = []
+    for name in methods.PEERS:
+        python = getattr(arguments, name.replace("-", "_"))
+        if python is not None:
+            kinds: dict[str, dict[str, Any]] = {"defaults": {}}
+            if name in tuned:
+                kinds["tuned"] = tuned[name][0]["settings"]
+            found.append((name, python, kinds))
+    return found
 
 
 def _reporting(track: str, cache: Path) -> dict[str, actmax.Judge]:
