@@ -48,7 +48,8 @@ def evaluate(
     - `judges` and classes: `transfer` (top-1, mean over judges), `transfer_min` (of the worst judge);
       with natural images `transfer_probability` (softmax calibrated on them), `judge_z`, `judge_z_min`,
       `judge_percentile`; in the judges' features `plausibility` (distance to the k-th nearest natural
-      image, over the median of held-out ones), `mahalanobis`, `kernel_distance`, `frechet_distance`,
+      image, over the median of held-out ones), `mahalanobis`, `kernel_distance` and
+      `frechet_distance` (features of mean square 1 in natural images; anchor: as many natural ones),
       `diversity` (within classes, over that of natural images) and `vendi_score`.
     - `model`, the subject: `honesty_gap` (8 bits), `honesty_gap_float`, `range_violation`; with natural
       images `activation_ratio`, `activation_ratio_matched` (all images at one contrast),

@@ -100,11 +100,16 @@ def _of_features(
         natural=lambda: distances.mahalanobis(theirs[held], anchor.classes[held], *known).mean(),
         judge=name,
     )
+    # One factor for all features, so that judges with large ones do not outweigh the others.
+    scale = 1.0 / max(float(np.sqrt(np.mean(np.square(theirs[bank])))), 1e-12)
+    ours_scaled, theirs_scaled = scale * ours, scale * theirs
     for metric in (distances.kernel_distance, distances.frechet_distance):
         book.add(
             metric.__name__,
-            functools.partial(metric, ours, theirs[bank]),
-            natural=functools.partial(_floor, metric, theirs[held], theirs[bank], len(ours)),
+            functools.partial(metric, ours_scaled, theirs_scaled[bank]),
+            natural=functools.partial(
+                _floor, metric, theirs_scaled[held], theirs_scaled[bank], len(ours)
+            ),
             judge=name,
         )
     book.add(

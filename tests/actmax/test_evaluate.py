@@ -218,6 +218,18 @@ def test_scores_of_something_else_than_the_run_are_refused(model, arguments, tex
     assert found["honesty_gap_float"] <= 1e-6
 
 
+def test_distances_do_not_depend_on_the_scale_of_a_judges_features(model, result, natural):
+    louder = keras.models.clone_model(model)
+    kernel, offset, *rest = model.get_weights()
+    louder.set_weights([50 * kernel, 50 * offset, rest[0] / 50, rest[1]])
+    judges = {"quiet": model, "loud": louder}
+    found = actmax.evaluate(result, judges=judges, natural=natural)
+    for metric in ("kernel_distance", "frechet_distance"):
+        quiet, loud = found.find(metric, "quiet"), found.find(metric, "loud")
+        assert quiet.value == pytest.approx(loud.value, rel=1e-3)
+        assert quiet.natural == pytest.approx(loud.natural, rel=1e-2, abs=1e-3)
+
+
 # The command
 
 
