@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from actmax.catalogs import Catalog, CatalogError, catalog, channels
     from actmax.constraints import Box, Constraint, Contrast, L2Ball, PixelBall, Sigmoid, Unbounded
+    from actmax.evaluation import Evaluation, Judge, evaluate
     from actmax.gradients import BlurGradient, ClipNorm, ClipValue, InverseFrequency, Normalize
     from actmax.images import grid, save_gif, save_png, to_uint8
     from actmax.loading import ModelFileError, load_model
@@ -109,6 +110,11 @@ _MODULES = {
         "PixelBall",
         "Sigmoid",
         "Unbounded",
+    ),
+    "actmax.evaluation": (
+        "Evaluation",
+        "Judge",
+        "evaluate",
     ),
     "actmax.gradients": (
         "BlurGradient",
@@ -223,6 +229,7 @@ __all__ = [
     "DecayImage",
     "Decorrelated",
     "Direction",
+    "Evaluation",
     "Exponential",
     "ForgetfulAdagrad",
     "Fourier",
@@ -230,6 +237,7 @@ __all__ = [
     "Generator",
     "InverseFrequency",
     "JSONLines",
+    "Judge",
     "L2Ball",
     "LaplacianPyramid",
     "Layer",
@@ -272,6 +280,7 @@ __all__ = [
     "benchmark",
     "catalog",
     "channels",
+    "evaluate",
     "grid",
     "layer_paths",
     "load_model",

@@ -27,12 +27,18 @@ def load_model(arguments: argparse.Namespace) -> Any:
     Raises:
         ModelFileError: if it is missing, damaged, or would run code of its own.
     """
+    return load_file(arguments.model, sha256=arguments.sha256, trusted=arguments.trust_model)
+
+
+def load_file(path: Path, *, sha256: str | None = None, trusted: bool = False) -> Any:
+    """A model from a file, in safe mode and with bounded memory unless it is trusted.
+
+    Raises:
+        ModelFileError: if it is missing, damaged, or would run code of its own.
+    """
     from actmax import loading
 
-    bounded = sys.platform == "linux" and not arguments.trust_model
+    bounded = sys.platform == "linux" and not trusted
     return loading.load_model(
-        arguments.model,
-        sha256=arguments.sha256,
-        trusted=arguments.trust_model,
-        memory_limit="auto" if bounded else None,
+        path, sha256=sha256, trusted=trusted, memory_limit="auto" if bounded else None
     )

@@ -10,10 +10,10 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 
-from actmax.cli import bench, catalog, check, demo, inspect, report, run
+from actmax.cli import bench, catalog, check, demo, evaluate, inspect, report, run
 
 # In the order of the help. Each module has `add(commands)`, which sets `command`.
-_COMMANDS = (demo, run, catalog, report, inspect, check, bench)
+_COMMANDS = (demo, run, catalog, report, evaluate, inspect, check, bench)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from actmax.cli.files import load_model
+from actmax.cli.files import load_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +38,7 @@ def add(commands: Any) -> None:
         metavar="MODEL",
         help="of the run, a .keras or .h5 file; for --natural",
     )
-    report.set_defaults(sha256=None, trust_model=False, command=_report)
+    report.set_defaults(command=_report)
 
 
 def _report(arguments: argparse.Namespace) -> int:
@@ -53,7 +53,7 @@ def _report(arguments: argparse.Namespace) -> int:
         if arguments.model is None:
             do = "Add --model MODEL."
             raise ValueError(checks.message("the model that scores natural images", "none", do))
-        natural = _natural(result, arguments.natural, load_model(arguments))
+        natural = _natural(result, arguments.natural, load_file(arguments.model))
     out = folder / "report.html" if arguments.out is None else arguments.out
     film, metrics = load_film(folder), _metrics(folder / "metrics.json")
     result.report(out, film=film, natural=natural, metrics=metrics)

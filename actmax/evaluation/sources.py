@@ -1,0 +1,135 @@
+"""What can be evaluated: a result, a folder of pictures, 8-bit images; and natural images beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from actmax import checks
+from actmax.images import from_uint8
+from actmax.result import Result
+
+__all__ = ["Natural", "Pictures"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    """Generated images: 8 bits `[N, H, W, C]`, and what their maker said of them, where known."""
+
+    levels: npt.NDArray[np.uint8]
+    inputs: npt.NDArray[Any] | None
+    reported: npt.NDArray[np.float64] | None
+    targets: npt.NDArray[Any] | None
+    bounds: tuple[Any, Any] | None
+    config: Mapping[str, Any]
+
+    def floats(self) -> npt.NDArray[np.float32]:
+        """The 8-bit images in (0, 1)."""
+        return from_uint8(self.levels, 0.0, 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Natural:
+    """Natural images that the subject did not see: uint8 `[M, H, W, C]`, with classes `[M]`."""
+
+    images: npt.NDArray[np.uint8]
+    classes: npt.NDArray[np.int64]
+
+    def floats(self) -> npt.NDArray[np.float32]:
+        """The images in (0, 1)."""
+        return from_uint8(self.images, 0.0, 1.0)
+
+    def halves(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Rows of a bank and rows held out: each class in turns, so that both have all classes."""
+        order = np.argsort(self.classes, kind="stable")
+        return np.sort(order[::2]), np.sort(order[1::2])
+
+    @classmethod
+    def read(cls, given: Any) -> Natural:
+        """From `(images, classes)`, a `Natural`, or an NPZ file.
+
+        A file has `images` and `classes`, or `x_test` and `y_test` as those of `keras.datasets`.
+
+        Raises:
+            ValueError: if the arrays do not fit, or the file has neither pair.
+        """
+        if isinstance(given, Natural):
+            return given
+        if isinstance(given, str | Path):
+            given = _arrays(Path(given))
+        if not isinstance(given, tuple | list) or len(given) != 2:
+            expected = "natural images as (images, classes), or as the path of an .npz file"
+            raise ValueError(checks.message(expected, type(given).__name__))
+        images, classes = np.asarray(given[0]), np.ravel(np.asarray(given[1]))
+        if images.ndim == 3:
+            images = images[..., None]
+        if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(classes):
+            received = f"{images.dtype} {images.shape} and {len(classes)} classes"
+            raise ValueError(
+                checks.message("uint8 images [M, H, W, C] and a class for each", received)
+            )
+        return cls(images, classes.astype(np.int64))
+
+
+def pictures(given: Any) -> Pictures:
+    """Pictures from a result, the folder of a saved one or of PNG files, or a uint8 array.
+
+    Of a folder, the pictures are read from the files.
+
+    Raises:
+        ValueError: if the folder has no pictures, or an array is not `[N, H, W, C]`.
+        TypeError: if an array is not uint8.
+    """
+    if isinstance(given, Result):
+        return _of_result(given, given.to_uint8())
+    if isinstance(given, str | Path):
+        folder = Path(given)
+        files = sorted(file for file in folder.glob("*.png") if file.name != "grid.png")
+        if not files:
+            raise ValueError(
+                checks.message("a folder with PNG files", folder, "Save a result of images there.")
+            )
+        levels = np.stack([_read(file) for file in files])
+        if (folder / "result.json").exists():
+            return _of_result(Result.load(folder), levels)
+        return Pictures(levels, None, None, None, None, {})
+    levels = np.asarray(given)
+    if levels.dtype != np.uint8:
+        do = "Convert with actmax.to_uint8(images, low, high): all metrics are of 8-bit images."
+        raise TypeError(checks.message("a Result, a folder, or uint8 images", levels.dtype, do))
+    if levels.ndim != 4 or not len(levels):
+        raise ValueError(checks.message("uint8 images [N, H, W, C]", f"shape {levels.shape}"))
+    return Pictures(levels, None, None, None, None, {})
+
+
+def _of_result(result: Result, levels: npt.NDArray[np.uint8]) -> Pictures:
+    if len(levels) != len(result):
+        raise ValueError(
+            checks.message("a picture for each image", f"{len(levels)} files, {len(result)} images")
+        )
+    scores = np.asarray(result.scores, np.float64)
+    images = np.asarray(result.images)
+    return Pictures(levels, images, scores, result.targets, result.bounds(), result.config)
+
+
+def _read(file: Path) -> npt.NDArray[np.uint8]:
+    with Image.open(file) as image:
+        gray = image.mode in ("1", "L", "I;16", "I")
+        levels = np.asarray(image.convert("L" if gray else "RGB"))
+    return levels[..., None] if gray else levels
+
+
+def _arrays(file: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    with np.load(file, allow_pickle=False) as arrays:
+        for pair in (("images", "classes"), ("x_test", "y_test")):
+            if all(name in arrays for name in pair):
+                return arrays[pair[0]], arrays[pair[1]]
+        raise ValueError(
+            checks.message("`images` and `classes`, or `x_test` and `y_test`", arrays.files)
+        )

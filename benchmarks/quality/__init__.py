@@ -1,0 +1,1 @@
+"""How good pictures are, by networks trained apart: `python -m benchmarks.quality`."""

@@ -1,0 +1,268 @@
+"""`python -m benchmarks.quality train|tune|time|run mnist|cifar10 --data FOLDER`."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+import actmax
+from actmax import zoo
+from actmax.evaluation import Natural
+from benchmarks import environment
+from benchmarks.quality import data as sets
+from benchmarks.quality import ladder, methods, picture, scores, train, tune
+
+FORMAT = 1
+# A mean over images of natural images needs no more, and judges are slow on small machines.
+NATURAL = 1000
+REPORTING = {"mnist": "tests/judge/mnist_judge.keras", "cifar10": "report_1"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; the exit code is 1 if the controls come out in the wrong order."""
+    arguments = _parser().parse_args(argv)
+    track = sets.TRACKS[arguments.track]
+    data = sets.read(track, arguments.data)
+    cache = sets.cache(arguments.cache)
+    return int(arguments.command(arguments, data, cache))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.quality",
+        description="How good pictures are, by networks trained apart from the subject.",
+    )
+    commands = parser.add_subparsers(required=True)
+    for name, function in (("train", _train), ("tune", _tune), ("time", _time), ("run", _run)):
+        command = commands.add_parser(name)
+        command.add_argument("track", choices=sorted(sets.TRACKS))
+        command.add_argument(
+            "--data", type=Path, required=True, metavar="FOLDER", help="has <track>.npz"
+        )
+        command.add_argument(
+            "--cache",
+            type=Path,
+            metavar="FOLDER",
+            help=f"of networks; default: ${sets.CACHE_VARIABLE}, or ~/.cache/actmax/quality",
+        )
+        command.add_argument(
+            "--judges", nargs="+", metavar="NAME", help="default: all development judges"
+        )
+        command.set_defaults(command=function)
+        if name == "train":
+            command.add_argument("--again", action="store_true", help="also what is cached")
+            continue
+        for peer in methods.PEERS:
+            command.add_argument(
+                f"--{peer}", type=Path, metavar="PYTHON", help=f"of an environment with {peer}"
+            )
+        command.add_argument("--seeds", type=int, default=8 if name == "run" else 2)
+        command.add_argument("--passes", type=int, default=2048, metavar="N", help="per image")
+        command.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+        if name == "time":
+            command.add_argument("--goal", type=float, default=0.9, help="of the worst judge")
+            command.add_argument(
+                "--budgets", type=int, nargs="+", default=[64, 256, 1024, 4096], metavar="N"
+            )
+        if name == "tune":
+            command.add_argument("--trials", type=int, default=16, metavar="N")
+            command.add_argument("--no-actmax", action="store_true", help="peers alone")
+        if name in ("run", "time"):
+            command.add_argument(
+                "--tuned",
+                type=Path,
+                metavar="FILE.json",
+                help="what tune wrote: rows of tuned peers",
+            )
+        if name == "run":
+            command.add_argument(
+                "--train-on", type=int, default=0, metavar="N", help="pictures per class for TSTR"
+            )
+            command.add_argument("--equal-seconds", action="store_true", help="rows of that, too")
+    return parser
+
+
+def _train(arguments: argparse.Namespace, data: sets.Data, cache: Path) -> int:
+    for name in arguments.judges or train.recipes(data.track.name):
+        file = train.train(name, data, cache, arguments.again)
+        print(file, file.with_suffix(".json").read_text(encoding="utf-8"), flush=True)
+    return 0
+
+
+def _task(track: str, cache: Path, seeds: int) -> methods.Task:
+    file = zoo.path("mnist") if track == "mnist" else cache / track / "subject.keras"
+    subject = train.load("subject", track, cache)
+    return methods.Task(subject, file, tuple(range(sets.TRACKS[track].classes)), seeds)
+
+
+def _tune(arguments: argparse.Namespace, data: sets.Data, cache: Path) -> int:
+    track = data.track.name
+    task = _task(track, cache, arguments.seeds)
+    judges = {
+        name: train.load(name, track, cache) for name in arguments.judges or train.DEVELOPMENT
+    }
+    makers: dict[str, Any] = {}
+    if not arguments.no_actmax and track == "mnist":
+        makers["actmax"] = lambda settings: [
+            methods.ours(task, arguments.passes, one) for one in settings
+        ]
+    for name in methods.PEERS:
+        python = getattr(arguments, name.replace("-", "_"))
+        if python is not None:
+            makers[name] = lambda settings, name=name, python=python: methods.peer(
+                name, python, task, settings, passes=arguments.passes
+            )
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    file = arguments.out / "tuned.json"
+    record = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    if "actmax" in makers:
+        default = tune.verdict(methods.ours(task, arguments.passes), judges)
+        print(f"actmax at its defaults: worst {default[0]:.3f}, log probability {default[1]:.3f}")
+    for name, make in makers.items():
+        trials = tune.search(name, make, judges, arguments.trials)
+        record[name] = [{"verdict": verdict, "settings": one} for verdict, one in trials]
+        print(f"{name}: best of {len(trials)}: {trials[0]}", flush=True)
+        file.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    return 0
+
+
+def _time(arguments: argparse.Namespace, data: sets.Data, cache: Path) -> int:
+    track = data.track.name
+    task = _task(track, cache, arguments.seeds)
+    judges = {
+        name: train.load(name, track, cache) for name in arguments.judges or train.DEVELOPMENT
+    }
+    makers: dict[str, Any] = {"actmax": lambda passes: methods.ours(task, passes)}
+    for name, python, kinds in _kinds(arguments):
+        for kind, settings in kinds.items():
+            makers[f"{name}, {kind}"] = functools.partial(_one, name, python, task, settings)
+    found = {}
+    for name, make in makers.items():
+        found[name] = ladder.climb(make, judges, sorted(arguments.budgets), arguments.goal)
+        print(ladder.line(name, found[name], arguments.goal), flush=True)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    record = {"goal": arguments.goal, "environment": environment.describe(), "methods": found}
+    file = arguments.out / f"{track}_time.json"
+    file.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    return 0
+
+
+def _one(name: str, python: Path, task: methods.Task, settings: Any, passes: int) -> methods.Made:
+    return methods.peer(name, python, task, [settings], passes=passes)[0]
+
+
+def _run(arguments: argparse.Namespace, data: sets.Data, cache: Path) -> int:
+    track = data.track.name
+    task = _task(track, cache, arguments.seeds)
+    judges = {
+        name: scores.Remembering(train.load(name, track, cache))
+        for name in arguments.judges or train.DEVELOPMENT
+    }
+    reporting = _reporting(track, cache)
+    natural = Natural(data.test.images[:NATURAL], data.test.classes[:NATURAL])
+    made = methods.controls(task, data, min(arguments.passes, 512))
+    made["actmax"] = methods.ours(task, arguments.passes)
+    made |= _peers(arguments, task, made["actmax"])
+    records: dict[str, Any] = {}
+    for name, one in made.items():
+        records[name] = scores.measure(one, task.subject, judges, reporting, natural)
+        if name == scores.ORDER[-1]:
+            faults = scores.check_controls(records)
+            for fault in faults:
+                print(f"Expected {fault}.", flush=True)
+    if arguments.train_on:
+        many = methods.Task(task.subject, task.file, task.classes, arguments.train_on)
+        pictures = methods.ours(many, arguments.passes)
+        found = actmax.evaluate(
+            pictures.images, classes=pictures.classes, natural=natural, training_seeds=3
+        )
+        value = {"value": found["train_on_synthetic"], "low": None, "high": None}
+        records["actmax"]["metrics"]["train_on_synthetic"] = value
+    print(scores.table(records))
+    print(_judges(records))
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    record = {
+        "format": FORMAT,
+        "track": track,
+        "seeds": arguments.seeds,
+        "passes": arguments.passes,
+        "train_on": arguments.train_on,
+        "environment": environment.describe(),
+        "faults_of_controls": faults,
+        "methods": records,
+    }
+    file = arguments.out / f"{track}.json"
+    file.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    picture.sheets(made, data.track.labels, arguments.out / f"{track}_sheets")
+    picture.pareto(records, arguments.out / f"{track}_pareto.png")
+    print(f"record: {file}")
+    return int(bool(faults))
+
+
+def _peers(
+    arguments: argparse.Namespace, task: methods.Task, ours: methods.Made
+) -> dict[str, methods.Made]:
+    """Rows of the peers: defaults and tuned, at equal passes and, if asked for, at equal seconds."""
+    made = {}
+    for name, python, kinds in _kinds(arguments):
+        for kind, one in zip(
+            kinds,
+            methods.peer(name, python, task, list(kinds.values()), passes=ours.passes),
+            strict=True,
+        ):
+            made[f"{name}, {kind}"] = one
+        if arguments.equal_seconds:
+            for kind, one in zip(
+                kinds,
+                methods.peer(name, python, task, list(kinds.values()), seconds=ours.seconds),
+                strict=True,
+            ):
+                made[f"{name}, {kind}, equal seconds"] = one
+    return made
+
+
+def _kinds(arguments: argparse.Namespace) -> list[tuple[str, Path, dict[str, dict[str, Any]]]]:
+    """Peers with an environment, and their settings: defaults, and tuned ones if there are any."""
+    tuned = {} if arguments.tuned is None else json.loads(arguments.tuned.read_text("utf-8"))
+    found = []
+    for name in methods.PEERS:
+        python = getattr(arguments, name.replace("-", "_"))
+        if python is not None:
+            kinds: dict[str, dict[str, Any]] = {"defaults": {}}
+            if name in tuned:
+                kinds["tuned"] = tuned[name][0]["settings"]
+            found.append((name, python, kinds))
+    return found
+
+
+def _reporting(track: str, cache: Path) -> dict[str, actmax.Judge]:
+    """The judge that nothing was tuned on; none if it is not there."""
+    if track == "mnist":
+        file = Path(__file__).parents[2] / REPORTING[track]
+        return {"reporting": scores.Remembering(keras.models.load_model(file))}
+    file = cache / track / f"{REPORTING[track]}.keras"
+    return {"reporting": scores.Remembering(keras.models.load_model(file))} if file.exists() else {}
+
+
+def _judges(records: dict[str, Any]) -> str:
+    """Transfer of each method to each judge, beside the judge's accuracy on natural images."""
+    first = next(iter(records.values()))["judges"]
+    lines = [f"{'judge':12} {'natural':>8}  " + "  ".join(records)]
+    for judge, known in first.items():
+        cells = [
+            f"{record['judges'][judge]['transfer']['value']:.3f}".ljust(len(name))
+            for name, record in records.items()
+        ]
+        lines.append(f"{judge:12} {known['transfer']['natural']:8.3f}  " + "  ".join(cells))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,185 @@
+"""Who makes pictures: ours, the controls, and the peers in environments of their own."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+import actmax
+from actmax.images import to_uint8
+from benchmarks.quality.data import Data
+from regularizers import LogSum, Noise, Pad, Rotate, Scale, Shift, TotalVariation
+
+HERE = Path(__file__).parent
+# Images of one class that follow one another are of seeds 0, 1, 2, ...
+PEERS = {
+    "tf-keras-vis": HERE / "run_tf_keras_vis.py",
+    "xplique": HERE / "run_xplique.py",
+}
+COPIES = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """Pictures of one method.
+
+    Attributes:
+        images: uint8 `[N, H, W, C]`.
+        classes: `[N]`, what they are pictures of.
+        seconds: that the optimization took, without imports; None for what is not optimized.
+        passes: forward and backward passes per image.
+        reported: scores that the method says they have, `[N]`.
+        kind: "control", "ours", "peer"; "data" for what looks at natural images.
+        result: our own `Result`, which also has the images before rounding.
+    """
+
+    images: np.ndarray
+    classes: np.ndarray
+    seconds: float | None = None
+    passes: int | None = None
+    reported: np.ndarray | None = None
+    kind: str = "ours"
+    result: actmax.Result | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """The same for everyone: which classes, how many seeds, of which subject."""
+
+    subject: keras.Model
+    file: Path
+    classes: tuple[int, ...]
+    seeds: int
+
+    @property
+    def targets(self) -> list[int]:
+        """Class of every image: all classes for seed 0, then for seed 1, ..."""
+        return list(self.classes) * self.seeds
+
+    @property
+    def rows(self) -> list[int]:
+        """Seed of every image."""
+        return [seed for seed in range(self.seeds) for _ in self.classes]
+
+
+def ours(task: Task, passes: int, settings: Mapping[str, Any] | None = None) -> Made:
+    """`actmax.maximize` at its defaults, or with settings of `recipe`."""
+    arguments = {} if settings is None else recipe(settings, task.subject.input_shape[1:])
+    # Building and tracing count, as they do for peers.
+    start = time.perf_counter()
+    maximizer = actmax.Maximizer(task.subject, input_range=(0, 1), **arguments)
+    # Every copy is a pass.
+    copies = int(maximizer(task.targets, steps=0).config["copies"])
+    result = maximizer(task.targets, steps=max(passes // copies, 1))
+    seconds = time.perf_counter() - start
+    return Made(
+        result.to_uint8(),
+        np.array(task.targets),
+        seconds,
+        max(passes // copies, 1) * copies,
+        result.scores,
+        "ours",
+        result,
+    )
+
+
+def recipe(settings: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
+    """The gray recipe of `actmax.defaults` with other numbers, for tuning."""
+    border = settings["shift"] * min(shape[:2])
+    zoom = 1.0 + 2.0 * round(border) / min(shape[:2])
+    return {
+        "regularizers": [
+            Pad(max(round(border), 1), 0.0),
+            Rotate(settings["rotate"]),
+            Scale((1 - settings["scale"]) * zoom, (1 + settings["scale"]) * zoom),
+            Shift(border * zoom),
+            Noise(settings["noise"]),
+            TotalVariation(settings["total_variation"]),
+            LogSum(actmax.Linear(0.0, settings["log_sum"]), epsilon=0.1),
+        ],
+        "parameterization": actmax.Blurred(sigma=settings["sigma"], mean=settings["mean"]),
+        "optimizer": actmax.Adam(actmax.Linear(settings["rate"], 0.25 * settings["rate"])),
+        "copies": COPIES,
+        "balance": True,
+    }
+
+
+def controls(task: Task, data: Data, passes: int) -> dict[str, Made]:
+    """Pictures whose order is known: noise, unregularized pixels, class means, natural images."""
+    shape = data.test.images.shape[1:]
+    classes = np.array(task.targets)
+    noise = np.random.default_rng(0).integers(0, 256, (len(classes), *shape), np.uint8)
+    plain = actmax.maximize(
+        task.subject, targets=task.targets, input_range=(0, 1), regularizers=[], steps=passes
+    )
+    means, natural = [], []
+    for c, seed in zip(task.targets, task.rows, strict=True):
+        members = data.test.images[data.test.classes == c]
+        natural.append(members[seed % len(members)])
+        seen = data.subject.floats()[data.subject.classes == c]
+        means.append(to_uint8(seen.mean(axis=0), 0, 1))
+    return {
+        "noise": Made(noise, classes, kind="control"),
+        "pixels, no regularizers": Made(
+            plain.to_uint8(), classes, passes=passes, reported=plain.scores, kind="control",
+            result=plain,
+        ),
+        "class mean": Made(np.stack(means), classes, kind="data"),
+        "natural images": Made(np.stack(natural), classes, kind="data"),
+    }  # fmt: skip
+
+
+def peer(
+    name: str,
+    python: Path,
+    task: Task,
+    settings: Sequence[Mapping[str, Any]],
+    *,
+    passes: int | None = None,
+    seconds: float | None = None,
+) -> list[Made]:
+    """Pictures of a peer, one set for each of the settings, from a process of its own.
+
+    Raises:
+        RuntimeError: if the process fails, with the end of what it said.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        job = {
+            "model": str(task.file),
+            "classes": task.targets,
+            "seeds": task.rows,
+            "settings": [dict(one) for one in settings],
+            "out": folder,
+        }
+        job |= {"passes": passes} if passes is not None else {"seconds": seconds}
+        file = Path(folder) / "job.json"
+        file.write_text(json.dumps(job), encoding="utf-8")
+        ran = subprocess.run(
+            [str(python), str(PEERS[name]), str(file)], capture_output=True, text=True, check=False
+        )
+        if ran.returncode:
+            raise RuntimeError(f"{name} failed:\n{ran.stderr[-2000:]}")
+        made = []
+        for number in range(len(settings)):
+            with np.load(Path(folder) / f"{number}.npz") as arrays:
+                finite = np.nan_to_num(arrays["images"], nan=0.5)
+                made.append(
+                    Made(
+                        to_uint8(finite, 0, 1),
+                        np.array(task.targets),
+                        float(arrays["seconds"]),
+                        int(arrays["passes"]),
+                        arrays["reported"] if "reported" in arrays else None,
+                        "peer",
+                    )
+                )
+        return made

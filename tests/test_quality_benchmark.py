@@ -1,0 +1,302 @@
+"""The quality benchmark: nobody sees what they should not, the controls have teeth, peers may win."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from benchmarks.quality import data as sets
+from benchmarks.quality import ladder, picture, scores, train, tune
+from benchmarks.quality.__main__ import main
+from benchmarks.quality.methods import PEERS, Made
+
+
+def value(number):
+    return {"value": number, "low": number - 0.1, "high": number + 0.1}
+
+
+def record(kind="ours", **metrics):
+    return {
+        "kind": kind,
+        "passes": 8,
+        "seconds": 2.0,
+        "judges": {},
+        "metrics": {name: value(number) for name, number in metrics.items()},
+    }
+
+
+def controls():
+    """Controls as they should come out."""
+    names = ("transfer", "activation_z", "diversity", "plausibility", "kernel_distance")
+    rows = {
+        "noise": (0.1, -1.0, 0.3, 5.0, 9.0),
+        "pixels, no regularizers": (0.3, 9.0, 0.5, 4.0, 5.0),
+        "class mean": (0.9, 1.0, 0.0, 2.0, 2.0),
+        "natural images": (0.98, 2.0, 1.0, 1.0, 0.0),
+    }
+    return {
+        name: record("control", **dict(zip(names, row, strict=True))) for name, row in rows.items()
+    }
+
+
+# Who sees what
+
+
+@pytest.mark.parametrize("track", sorted(sets.TRACKS))
+def test_no_judge_sees_an_image_that_the_subject_saw(track):
+    known = sets.TRACKS[track]
+    assert known.subject.stop <= known.judges.start or known.judges.stop <= known.subject.start
+    for name, recipe in train.recipes(track).items():
+        assert recipe.on == ("subject" if name == "subject" else "judges")
+
+
+@pytest.mark.parametrize("track", sorted(sets.TRACKS))
+def test_there_are_six_development_judges_of_three_architectures_and_two_seeds(track):
+    recipes = train.recipes(track)
+    judges = [recipes[name] for name in train.DEVELOPMENT]
+    plain = [judge for judge in judges if not judge.epsilon]
+    assert len(judges) == 6
+    assert len({judge.build for judge in plain}) == 3
+    assert sum(judge.epsilon > 0 for judge in judges) == 1
+    seeds = {}
+    for judge in plain:
+        seeds.setdefault(judge.build, set()).add(judge.seed)
+    assert max(map(len, seeds.values())) == 2
+    assert not any(name.startswith("report") for name in train.DEVELOPMENT)
+
+
+def write(folder, count=30_000):
+    arrays = {
+        "x_train": np.zeros((count, 4, 4, 3), np.uint8),
+        "y_train": np.arange(count)[:, None] % 10,
+        "x_test": np.zeros((5, 4, 4, 3), np.uint8),
+        "y_test": np.zeros((5, 1), np.int64),
+    }
+    np.savez(folder / "cifar10.npz", **arrays)
+
+
+def test_the_data_is_split_where_the_track_says(tmp_path):
+    write(tmp_path)
+    found = sets.read(sets.TRACKS["cifar10"], tmp_path)
+    assert (len(found.subject), len(found.judges), len(found.test)) == (20_000, 10_000, 5)
+    assert found.judges.classes.shape == (10_000,)
+    assert found.test.floats().dtype == np.float32
+
+
+def test_missing_or_short_data_is_said_and_nothing_is_downloaded(tmp_path):
+    with pytest.raises(ValueError, match="nothing is downloaded"):
+        sets.read(sets.TRACKS["cifar10"], tmp_path)
+    write(tmp_path, count=100)
+    with pytest.raises(ValueError, match="at least 30000 training images"):
+        sets.read(sets.TRACKS["cifar10"], tmp_path)
+
+
+def test_a_judge_that_was_not_trained_is_asked_for(tmp_path):
+    with pytest.raises(ValueError, match=r"python -m benchmarks\.quality train cifar10"):
+        train.load("cnn_1", "cifar10", tmp_path)
+
+
+def test_the_cache_is_where_the_user_says(tmp_path, monkeypatch):
+    monkeypatch.setenv(sets.CACHE_VARIABLE, str(tmp_path))
+    assert sets.cache() == tmp_path
+    assert sets.cache(tmp_path / "other") == tmp_path / "other"
+
+
+@pytest.mark.slow
+def test_a_judge_learns_and_is_cached(tmp_path, monkeypatch):
+    draws = np.random.default_rng(0)
+    classes = np.arange(640) % 2
+    pixels = draws.integers(0, 100, (640, 8, 8, 1)).astype(np.uint8)
+    pixels[classes == 1, 2:6, 2:6] += 150
+    images = sets.Images(pixels, classes)
+    judge = train.Recipe(train.networks.mixer, 1, 3, 3e-3, (), epsilon=0.05)
+    found = sets.Data(
+        sets.Track("toy", ("a", "b"), slice(0, 1), slice(1, 2)), images, images, images
+    )
+    monkeypatch.setattr(train, "recipes", lambda track: {"one": judge})
+    file = train.train("one", found, tmp_path)
+    assert json.loads(file.with_suffix(".json").read_text())["test_accuracy"] > 0.95
+    stamp = file.stat().st_mtime_ns
+    assert train.train("one", found, tmp_path) == file and file.stat().st_mtime_ns == stamp
+
+
+def test_a_judge_looks_at_natural_images_once():
+    calls = []
+
+    def model(images):
+        calls.append(1)
+        return tf.reduce_sum(images, axis=[1, 2])
+
+    judge = scores.Remembering(model)
+    images = np.random.default_rng(0).random((5, 8, 8, 3)).astype(np.float32)
+    first = judge.look(images)[":logits"]
+    np.testing.assert_allclose(first, images.sum(axis=(1, 2)), rtol=1e-5)
+    traced = len(calls)
+    assert judge.look(images.copy())[":logits"] is first and len(calls) == traced
+    assert judge.look(images + 1)[":logits"] is not first
+
+
+# Intervals
+
+
+def test_resamples_draw_classes_and_their_seeds():
+    classes = np.array([0, 1, 2] * 4)
+    rows = scores.resamples(classes, 50)
+    assert rows.shape == (50, 12)
+    assert any(len(np.unique(classes[row])) < 3 for row in rows)
+    np.testing.assert_array_equal(rows, scores.resamples(classes, 50))
+
+
+def test_the_interval_of_equal_images_is_a_point_and_holds_the_mean_of_others():
+    classes = np.arange(40) % 10
+    assert scores._with_interval(1.0, [1.0] * 40, classes) == {"value": 1, "low": 1, "high": 1}
+    images = np.random.default_rng(0).random(40)
+    found = scores._with_interval(images.mean(), images, classes)
+    assert found["low"] < images.mean() < found["high"]
+
+
+def test_the_worst_judge_is_found_anew_in_every_resample():
+    classes = np.arange(40) % 10
+    judges = np.random.default_rng(0).integers(0, 2, (3, 40)).astype(float)
+    found = scores._worst(judges, classes)
+    assert found["value"] == judges.mean(axis=1).min()
+    single = min(scores._with_interval(j.mean(), j, classes)["high"] for j in judges)
+    assert found["low"] < found["value"] and found["high"] <= single
+
+
+# Controls
+
+
+def test_controls_in_the_right_order_pass():
+    assert scores.check_controls(controls()) == []
+
+
+@pytest.mark.parametrize(
+    ("control", "metric", "wrong"),
+    [
+        ("pixels, no regularizers", "transfer", 0.99),
+        ("noise", "transfer", 0.99),
+        ("noise", "activation_z", 20.0),
+        ("class mean", "diversity", 2.0),
+        ("noise", "plausibility", 0.5),
+        ("natural images", "kernel_distance", 7.0),
+    ],
+)
+def test_each_control_out_of_order_is_named(control, metric, wrong):
+    records = controls()
+    records[control]["metrics"][metric] = value(wrong)
+    faults = scores.check_controls(records)
+    assert faults and all(metric in fault for fault in faults)
+    assert any(repr(control) in fault for fault in faults)
+
+
+# The table
+
+
+def test_the_table_says_where_a_peer_is_best_and_leaves_data_methods_out():
+    records = {
+        "natural images": record("data", transfer_min=1.0, transfer=1.0),
+        "actmax": record("ours", transfer_min=0.9, transfer=0.8, kernel_distance=2.0),
+        "peer": record("peer", transfer_min=0.5, transfer=0.95, kernel_distance=1.0),
+    }
+    text = scores.table(records)
+    assert text.splitlines()[-1] == "best by a peer: transfer: peer; KID: peer"
+    ours, theirs = (
+        line for line in text.splitlines() if line.startswith(("actmax", "peer"))
+    )  # fmt: skip
+    assert "0.900 [0.80, 1.00]*" in ours and "0.950 [0.85, 1.05]*" in theirs
+    assert "*" not in next(line for line in text.splitlines() if line.startswith("natural"))
+    worse = copy.deepcopy(records)
+    worse["peer"]["metrics"] = {
+        name: value(9 if "kernel" in name else 0) for name in records["peer"]["metrics"]
+    }
+    assert scores.table(worse).splitlines()[-1] == "best by a peer: no column"
+
+
+def test_a_tie_is_shared():
+    records = {"actmax": record(transfer=0.9), "peer": record("peer", transfer=0.9)}
+    assert scores.table(records).splitlines()[-1] == "best by a peer: transfer: actmax and peer"
+
+
+# Tuning
+
+
+def test_every_peer_has_a_space_and_as_many_trials_as_we_have():
+    assert set(tune.SPACES) == {"actmax", *PEERS}
+    for space in tune.SPACES.values():
+        trials = tune.draw(space, 7)
+        assert len(trials) == 7 and trials == tune.draw(space, 7)
+        for trial in trials:
+            assert all(low <= trial[name] <= high for name, (low, high, _) in space.items())
+
+
+class Judge:
+    """Sees in an image the class of its first pixel."""
+
+    def __init__(self, offset=0):
+        self.offset = offset
+
+    def __call__(self, images, training):
+        classes = np.rint(np.asarray(images)[:, 0, 0, 0] * 255).astype(int) + self.offset
+
+        class Logits:
+            def numpy(self):
+                return 5.0 * np.eye(4)[classes % 4]
+
+        return Logits()
+
+
+def made(classes, shown):
+    images = np.zeros((len(classes), 8, 8, 1), np.uint8)
+    images[:, 0, 0, 0] = shown
+    return Made(images, np.array(classes), seconds=1.0, passes=8)
+
+
+def test_the_search_takes_what_the_worst_judge_likes_best():
+    pictures = [made([0, 1], [3, 3]), made([0, 1], [0, 1]), made([0, 1], [0, 3])]
+    found = tune.search("xplique", lambda settings: pictures, {"one": Judge(), "two": Judge()}, 3)
+    assert found[0][0][0] == 1.0
+    assert found[0][1] == tune.draw(tune.SPACES["xplique"], 3)[1]
+    assert tune.verdict(pictures[1], {"one": Judge(), "two": Judge(1)})[0] == 0.0
+
+
+def test_the_ladder_stops_at_the_first_budget_that_is_enough():
+    asked = []
+
+    def make(passes):
+        asked.append(passes)
+        return made([0, 1], [0, 1] if passes >= 20 else [0, 3])
+
+    found = ladder.climb(make, {"one": Judge()}, [10, 20, 40], 0.9)
+    assert asked == [10, 20]
+    assert (found["passes"], [rung["worst"] for rung in found["rungs"]]) == (8, [0.5, 1.0])
+    assert ladder.line("ours", found, 0.9) == "ours: 8 passes, 1.0 s"
+    never = ladder.climb(make, {"two": Judge(1)}, [10], 0.9)
+    assert never["passes"] is None
+    assert ladder.line("peer", never, 0.9) == "peer: not 0.9 within 8 passes, best 0.000"
+
+
+# Pictures
+
+
+def test_sheets_and_the_picture_are_written(tmp_path):
+    matplotlib = pytest.importorskip("matplotlib")
+    del matplotlib
+    picture.sheets({"tf x": made([0, 1], [0, 1])}, ("zero", "one"), tmp_path / "sheets")
+    assert (tmp_path / "sheets" / "tf_x.png").exists()
+    records = {
+        "actmax": record(activation_ratio=1.0, transfer_min=0.9),
+        "noise": record("control", transfer_min=0.1),
+    }
+    picture.pareto(records, tmp_path / "deep" / "pareto.png")
+    assert (tmp_path / "deep" / "pareto.png").stat().st_size > 1000
+
+
+def test_the_command_needs_data(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", "mnist", "--out", "nowhere"])
+    assert "--data" in capsys.readouterr().err
