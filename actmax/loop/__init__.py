@@ -6,14 +6,14 @@ from actmax.loop.records import Arguments, Carry, Cause, Evaluation
 from actmax.loop.ways import PLAIN, Way
 
 __all__ = [
-    "PLAIN",
-    "RELATIVE",
     "Agreement",
     "Arguments",
     "Carry",
     "Cause",
     "Evaluation",
     "Loop",
+    "PLAIN",
+    "RELATIVE",
     "Way",
     "agreement",
     "check_fold",

@@ -45,7 +45,9 @@ class Loop:
 
     def start(self, seeds: tf.Tensor, initial: Images) -> Params:
         """Params before the first step, from noise or from the images given, inside the set."""
-        return self._compile(f"start {sorted(initial)}", self.problem.start, seeds, initial)
+        if initial:  # An inverse may be worked out on the host.
+            return self.problem.start(seeds, initial)
+        return self._compile("start", self.problem.start, seeds, initial)
 
     def begin(self, params: Params) -> Carry:
         """The carry before the first step."""

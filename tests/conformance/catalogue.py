@@ -234,7 +234,8 @@ ENTRIES: dict[str, Entry] = {
 NO_PARTS = {
     "Maximizer", "Result", "Snapshot", "Status", "Sweep", "NonFiniteError", "RecordError",
     "ProbabilityWarning", "Callback", "Constraint", "Objective", "Optimizer", "Parameterization",
-    "Penalty", "Transform", "Affine",
+    "Penalty", "Transform", "Affine", "Catalog", "CatalogError", "ModelFileError", "Evaluation",
+    "Judge", "Throughput",
     # Tried with a module of their tool in tests/actmax/test_callbacks.py.
     "MLflow", "TensorBoard", "WandB",
     # Operators of AfterUpdate, whose entry has all four.
