@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +30,11 @@ def load_model(arguments: argparse.Namespace) -> Any:
 
 
 def load_file(path: Path, *, sha256: str | None = None, trusted: bool = False) -> Any:
-    """A model from a file, in safe mode and with bounded memory unless it is trusted.
+    """A model from a file, in safe mode unless it is trusted.
 
     Raises:
         ModelFileError: if it is missing, damaged, or would run code of its own.
     """
     from actmax import loading
 
-    bounded = sys.platform == "linux" and not trusted
-    return loading.load_model(
-        path, sha256=sha256, trusted=trusted, memory_limit="auto" if bounded else None
-    )
+    return loading.load_model(path, sha256=sha256, trusted=trusted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 import weakref
@@ -17,9 +18,6 @@ from actmax.loading.scan import Scan, describe, file_hash, scan
 _FILES: weakref.WeakKeyDictionary[Any, Scan] = weakref.WeakKeyDictionary()
 # How Keras says, as a warning, that a part of the model kept its random start.
 _NOT_LOADED = "could not be loaded"
-# What building takes beside the weights themselves: initial values, a copy while they are read.
-_TIMES = 4
-_BESIDE = 1 << 29
 
 
 def load_model(
@@ -28,7 +26,6 @@ def load_model(
     sha256: str | None = None,
     custom_objects: Mapping[str, Any] | None = None,
     trusted: bool = False,
-    memory_limit: int | str | None = None,
 ) -> Any:
     """A Keras model from a .keras or .h5 file, looked through before anything in it is used.
 
@@ -42,8 +39,6 @@ def load_model(
         custom_objects: your own classes and functions, by the names that stand in the file.
         trusted: True for a file whose author you trust to run code on your machine: Lambda layers are
             loaded, and the file is only hashed.
-        memory_limit: bytes that loading may allocate, "auto" for four times the weights and 512 MiB, None
-            for no bound. It is a limit of the whole process while it lasts, and needs Linux.
 
     Returns:
         The model, not compiled for training. Runs on it keep the file's name and hash in their record.
@@ -63,7 +58,8 @@ def load_model(
     found = _trusted(Path(path)) if trusted else scan(path, lambda name: _known(name, own))
     if sha256 is not None and sha256.lower() != found.sha256:
         raise refuse(f"{path} with SHA-256 {sha256}", found.sha256, "Fetch the file again.")
-    with limits.memory(_budget(memory_limit, found)):
+    bounded = contextlib.nullcontext() if trusted else limits.weights(found.values, str(path))
+    with bounded:
         model = _load(found, own, trusted)
     if file_hash(found.path) != found.sha256:
         raise refuse(f"{path} to stay as it is while it is read", "another file than before")
@@ -90,14 +86,6 @@ def _trusted(file: Path) -> Scan:
     if not file.is_file():
         raise refuse("a model saved as .keras or .h5", f"{file}, which is no file")
     return Scan(file, "trusted", file_hash(file), file.stat().st_size)
-
-
-def _budget(limit: int | str | None, found: Scan) -> int | None:
-    if limit is None:
-        return None
-    if limit == "auto":
-        return _TIMES * found.values + _BESIDE
-    return checks.integer(limit, "memory_limit", low=1)
 
 
 def _load(found: Scan, own: dict[str, Any], trusted: bool) -> Any:
