@@ -340,12 +340,12 @@ def test_python_m_actmax_is_the_command(tmp_path):
 
 def test_catalog_of_a_layer_goes_on_where_it_was(tmp_path, files, capsys):
     arguments = ("--layers", "conv", "--steps", "1", "--batch-size", "2", "--out", tmp_path / "out")
-    assert run("catalog", files["model"], *arguments) == 0
+    assert run("catalog", files["rescaling"], *arguments) == 0
     first = capsys.readouterr().out
     assert "conv" in first
-    assert run("catalog", files["model"], *arguments) == 0
+    assert run("catalog", files["rescaling"], *arguments) == 0
     assert capsys.readouterr().out == first
-    assert run("catalog", files["model"], *arguments, "--seeds", "3") == 2
+    assert run("catalog", files["rescaling"], *arguments, "--seeds", "3") == 2
     assert "plan.seeds" in capsys.readouterr().err
 
 

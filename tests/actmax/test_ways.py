@@ -315,8 +315,8 @@ def _start(model):
     count = len(TARGETS)
     weights, rates = rows.tables(problem, None, None, 1, count)
     seeds = rows.row_seeds(0, np.array(TARGETS), count)
-    given = rows.arguments(problem, np.array(TARGETS), weights, rates, seeds, {})
-    return problem.finish(problem.start(seeds, {})), given
+    given = rows.arguments(problem, np.array(TARGETS), weights, rates, seeds, {}, {})
+    return problem.finish(problem.start(seeds, {}), {}), given
 
 
 @pytest.mark.slow
