@@ -350,7 +350,7 @@ def test_catalog_of_a_layer_goes_on_where_it_was(tmp_path, files, capsys):
 
 
 def demo_of(folder, *more):
-    program = [sys.executable, "-m", "actmax", "demo", "--steps", "40", "--out", folder / "out"]
+    program = [sys.executable, "-m", "actmax", "demo", "--steps", "200", "--out", folder / "out"]
     return [str(part) for part in [*program, "--checkpoint", folder / "run", *more]]
 
 
@@ -372,4 +372,4 @@ def test_a_signal_ends_a_run_with_its_pictures_and_the_same_command_goes_on(tmp_
     subprocess.run(demo_of(tmp_path), cwd=ROOT, check=True, capture_output=True)
     resumed = actmax.Result.load(tmp_path / "out")
     assert (resumed.status == actmax.Status.OK).all()
-    assert (resumed.steps == 40).all()
+    assert (resumed.steps == 200).all()
