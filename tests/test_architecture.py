@@ -28,6 +28,7 @@ ORDER = (
     "schedules",
     "files",
     "images",
+    "films",
     "loading",
     "objectives",
     "constraints",

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from actmax import checks, images, reporting
+from actmax import checks, films, images, reporting
 from actmax.callbacks.base import Callback
 from actmax.files import write_atomic
 from actmax.types import IMAGES, Snapshot
@@ -56,6 +56,15 @@ class Frames(Callback):
         sheets = [images.grid(images.to_uint8(frame, low, high)) for frame in self.frames]
         images.save_gif(Path(path), sheets, fps=fps)
         return Path(path)
+
+    def save_mp4(self, path: str | Path, low: Any, high: Any, *, fps: float = 12.0) -> Path:
+        """Writes the same as an MP4, for films too long or too large for a GIF; see `save_gif`.
+
+        Raises:
+            ImportError: without the extra `video`.
+        """
+        sheets = [images.grid(images.to_uint8(frame, low, high)) for frame in self.frames]
+        return films.save_mp4(path, np.stack(sheets), fps)
 
 
 class Snapshots(Callback):

@@ -8,12 +8,14 @@ import json
 import sys
 import types
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
 import actmax
+from actmax import films, zoo
 from regularizers import L2
 
 
@@ -261,3 +263,36 @@ def test_a_tool_that_is_not_installed_is_named(maximizer, monkeypatch, make, pac
     monkeypatch.setitem(sys.modules, package, None)  # makes its import fail
     with pytest.raises(ImportError, match=f"Do pip install {package}"):
         maximizer([0], steps=1, callbacks=[make()])
+
+
+# The reader of imageio-ffmpeg 0.8 leaves its pipes to the garbage collector; the writer does not.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("size", [(28, 28), (27, 31)])
+def test_a_film_has_every_frame_and_its_gray(tmp_path, size):
+    levels = np.linspace(20, 230, 9).astype(np.uint8)
+    frames = np.broadcast_to(levels[:, None, None, None], (9, *size, 3))
+    reader = imageio_ffmpeg.read_frames(str(films.save_mp4(tmp_path / "film.mp4", frames, fps=12)))
+    meta = next(reader)
+    assert meta["size"] == (size[1] + size[1] % 2, size[0] + size[0] % 2)
+    decoded = [np.frombuffer(frame, np.uint8).mean() for frame in reader]
+    np.testing.assert_allclose(decoded, levels, atol=3)  # limited-range YUV has 220 levels
+
+
+def test_a_run_as_a_film(tmp_path):
+    frames = actmax.Frames()
+    actmax.maximize(
+        zoo.load("mnist"), targets=[1, 7], input_range=(0, 1), regularizers=[], steps=8,
+        callbacks=[frames], callback_every=2,
+    )  # fmt: skip
+    assert frames.save_mp4(tmp_path / "run.mp4", 0, 1).stat().st_size > 0
+    with pytest.raises(ValueError, match=r"ends in \.mp4"):
+        frames.save_mp4(tmp_path / "run.avi", 0, 1)
+    with pytest.raises(ValueError, match="fps to be more than 0"):
+        frames.save_mp4(tmp_path / "run.mp4", 0, 1, fps=0)
+
+
+def test_an_absent_encoder_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    with pytest.raises(ImportError, match=r"actmax\[video\]"):
+        films.save_mp4(tmp_path / "run.mp4", np.zeros([1, 2, 2, 3], np.uint8), 12)
