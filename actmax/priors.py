@@ -27,8 +27,9 @@ class BatchNormPenalty(Penalty):
 
     Source: Hatamizadeh et al., GradViT, CVPR 2022, https://arxiv.org/abs/2203.11894.
 
+    Its first field is `weight`, as that of every penalty.
+
     Args:
-        weight: as of every penalty.
         model: a Keras model with BatchNormalization layers; read, never changed.
         preprocess: images in the input range to what that model takes; None for the identity.
         scope: "image" or "batch", as in `BatchNormPrior`.
