@@ -117,6 +117,15 @@ class Problem:
         penalties = tuple(name for name, _, _ in self.penalties)
         return ("score", "objective", *penalties, *(name for name, _ in self.metrics))
 
+    @property
+    def couples_images(self) -> bool:
+        """Whether a part makes one image depend on another of its batch."""
+        penalties = [penalty for _, _, penalty in self.penalties]
+        transforms = [part for entry in self.inputs for _, part in entry.transforms]
+        parameterizations = [entry.parameterization for entry in self.inputs]
+        parts: list[Any] = [self.objective, *penalties, *transforms, *parameterizations]
+        return any(part.couples_images for part in parts)
+
     def start(self, seeds: tf.Tensor, initial: Mapping[str, tf.Tensor]) -> Params:
         """Params before the first step, from noise or from the images given, inside the set."""
         params = {}

@@ -191,6 +191,15 @@ def _targets(
     """Units of every objective, all of them looked up in the model."""
     found: list[tuple[int | None, ...]] = []
     for objective in objectives:
+        if Maximizer(model, objective, **settings).problem.couples_images:
+            raise ValueError(
+                checks.message(
+                    "parts that leave every image to itself, because a catalog cuts its images into "
+                    "batches",
+                    f"{objective!r} or a setting that couples the images of a batch",
+                    'Use scope="image", or run the batch by itself with actmax.maximize.',
+                )
+            )
         if objective.kind is None:
             found.append((None,))
             continue

@@ -41,6 +41,14 @@ def sweep(
     """See `Maximizer.sweep`."""
     restarts = checks.integer(restarts, "restarts", low=1)
     chunks.check_fixed(maximizer.fixed)
+    if maximizer.problem.couples_images:
+        raise ValueError(
+            checks.message(
+                "parts that leave every image to itself, because points of a sweep are compared",
+                "one that couples the images of a batch",
+                'Use scope="image", or run every point by itself.',
+            )
+        )
     _check_start(call)
     if weights is not None and not isinstance(weights, Mapping):
         raise TypeError(
