@@ -233,10 +233,10 @@ def deep_inversion(
     """Images of classes whose activations have the statistics of the training images.
 
     The statistics are those of all images of the call together, as in the paper, so images depend on
-    one another; give a batch of many classes. The paper's other two priors are norms over the whole
-    batch; here they are means over every image's own pixels, with the weights that give pixels of an
+    one another; give a batch of many classes. The paper's total variation is a norm over the whole
+    batch; here it is a mean over every image's own pixels, with the weight that gives pixels of an
     image alone the same pull at 224 pixels where differences are of a tenth of a standard deviation.
-    The paper runs the first two thirds at half the resolution.
+    Left out: the paper's L2 norm, of weight 1e-5, and its first two thirds at half the resolution.
 
     Source: Yin et al., Dreaming to Distill: data-free knowledge transfer via DeepInversion, CVPR 2020,
     https://arxiv.org/abs/1912.08795, code https://github.com/NVlabs/DeepInversion.
