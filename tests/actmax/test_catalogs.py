@@ -175,7 +175,7 @@ KILLED = """
 
 
 def test_killed_and_taken_up_again_it_ends_with_the_same_bytes(whole, tmp_path):
-    """`python -m tests.soak catalog` kills twenty times."""
+    """`python -m tests.soak.catalogs` kills twenty times."""
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     program = textwrap.dedent(KILLED.format(root=root, folder=str(tmp_path)))
     for wait in (2, 5):
