@@ -139,18 +139,18 @@ def penalties(case: Case) -> Study:
 
 def headline(case: Case) -> Study:
     """A case with every baseline, oneDNN off and on, and the peers."""
-    return Study(case.name, "headline", (case,), ALL_BASELINES, processes=True, compiles=("auto",))
+    return Study(case.name, "headline", (case,), ALL_BASELINES, processes=True, compiles=("fold",))
 
 
 MNIST = Case("mnist", size=28, batch=10, steps=128)
 CIFAR10 = Case("cifar10", size=32, batch=10, steps=128)
-MOBILENET = Case("mobilenet_v2", size=224, batch=4, steps=8, jitter=8)
-RESNET = Case("resnet50", size=224, batch=1, steps=8, jitter=8)
+MOBILENET = Case("mobilenet_v2", size=224, batch=4, steps=24, jitter=8)
+RESNET = Case("resnet50", size=224, batch=1, steps=16, jitter=8)
 SMALL = Case("mobilenet_v2", size=96, batch=4, steps=16, jitter=4)
 
 HEADLINES = tuple(headline(case) for case in (MNIST, CIFAR10, MOBILENET, RESNET))
 OTHERS = tuple(
-    Study(case.name, "models", (case,), compiles=("auto",))
+    Study(case.name, "models", (case,), compiles=("fold",))
     for case in (
         Case("efficientnet_b0", size=224, batch=1, steps=4, jitter=8),
         Case("inception_v3", size=299, batch=1, steps=4, jitter=8),
@@ -204,11 +204,11 @@ GPU_STAGES: dict[int, tuple[Study, ...]] = {
         Study(
             "resnet50 224x224 batch 64, float32", "headline",
             (dataclasses.replace(_GPU_RESNET, precision="float32"),),
-            ALL_BASELINES, processes=True, compiles=("auto", "xla"),
+            ALL_BASELINES, processes=True, compiles=("fold", "xla"),
         ),
         Study(
             "mnist 28x28 batch 1000", "headline", (Case("mnist", size=28, batch=1000, steps=128),),
-            ALL_BASELINES, processes=True, compiles=("auto", "xla"),
+            ALL_BASELINES, processes=True, compiles=("fold", "xla"),
         ),
         classes(dataclasses.replace(_GPU_MOBILENET, size=96, batch=1000, steps=16)),
     ),
@@ -222,12 +222,12 @@ GPU_STAGES: dict[int, tuple[Study, ...]] = {
         Study(
             "resnet50 224x224 batch 64, tf32", "headline",
             (dataclasses.replace(_GPU_RESNET, precision="tf32"),), FLOORS, processes=True,
-            compiles=("auto", "xla"),
+            compiles=("fold", "xla"),
         ),
         Study(
             "resnet50 224x224 batch 64, bfloat16", "headline",
             (dataclasses.replace(_GPU_RESNET, precision="bfloat16"),), FLOORS, processes=True,
-            compiles=("auto", "xla"),
+            compiles=("fold", "xla"),
         ),
         Study("resnet50 224x224, memory", "memory", tuple(
             dataclasses.replace(_GPU_RESNET, batch=n, steps=2, label=f"batch {n}")

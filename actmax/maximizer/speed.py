@@ -70,7 +70,7 @@ class Choice:
         used: name of the way.
         milliseconds: median per step of every way that was measured.
         left_out: why a way was not measured, by name.
-        seconds: what the probe took; 0 where an earlier one was remembered.
+        seconds: what measuring has taken so far; 0 where an earlier probe was remembered.
     """
 
     used: str
@@ -86,6 +86,50 @@ class Choice:
             "left_out": dict(self.left_out),
             "seconds": round(self.seconds, 3),
         }
+
+
+@dataclasses.dataclass
+class _Meter:
+    """What probing would cost, and what the runs so far have earned for it.
+
+    Attributes:
+        steps: of all runs so far, with the one that begins.
+        step: seconds of a plain step, 0 before it was measured.
+        build: seconds of the first one, which is traced.
+        spent: seconds on measuring so far.
+    """
+
+    steps: int = 0
+    step: float = 0.0
+    build: float = 0.0
+    spent: float = 0.0
+
+    def measure(self, plain: Loop, carry: Carry, arguments: Arguments) -> str:
+        """Times a plain step once enough have run to pay for it; why not, or nothing."""
+        if self.step:
+            return ""
+        needed = 1 + 2 * _STEPS
+        if needed > SHARE * self.steps:
+            return (
+                f"timing the plain loop for {needed} steps is more than {SHARE:.0%} of the "
+                f"{self.steps} steps so far"
+            )
+        began = time.perf_counter()
+        self.build = _seconds(lambda: plain.run(carry, arguments, 0, 1))
+        runs = (_seconds(lambda: plain.run(carry, arguments, 0, _STEPS)) for _ in range(2))
+        self.step = min(runs) / _STEPS
+        self.spent = time.perf_counter() - began
+        return ""
+
+    def beyond(self, ways: int) -> str:
+        """Why other ways are not tried yet, or nothing: each is traced, checked and measured."""
+        price = ways * 3 * self.build + _ROUNDS * _STEPS * (ways + 1) * self.step
+        if self.spent + price <= SHARE * self.steps * self.step:
+            return ""
+        return (
+            f"a probe of about {self.spent + price:.1f} s is more than {SHARE:.0%} of the "
+            f"{self.steps} steps so far"
+        )
 
 
 # Choices by model, so that a second Maximizer of the same model does not pay again.
@@ -104,6 +148,7 @@ class Chooser:
         gpu = bool(tf.config.list_logical_devices("GPU")) and not (device or "").startswith("CPU")
         self.names = (*_WAYS, "xla") if gpu else _WAYS
         self._loops: dict[str, Loop] = {"plain": plain}
+        self._meters: dict[Any, _Meter] = {}
 
     @property
     def loops(self) -> tuple[Loop, ...]:
@@ -142,7 +187,7 @@ class Chooser:
             carry: before the first step; measured runs start from it and are thrown away.
             arguments: of the run.
             images: of the carry.
-            steps: length of the run, of which probing takes at most `SHARE`.
+            steps: length of the run. Probing takes at most `SHARE` of it and the runs before it.
         """
         plain = self._plain
         known = self._known()
@@ -150,22 +195,17 @@ class Chooser:
         if key in known:
             choice = dataclasses.replace(known[key], seconds=0.0)
             return self.loop(choice.used), choice
+        meter = self._meters.setdefault(key, _Meter())
+        meter.steps += steps
+        too_dear = meter.measure(plain, carry, arguments) or meter.beyond(len(self.names))
+        if too_dear:
+            milliseconds = {"plain": meter.step * 1e3} if meter.step else {}
+            left_out = dict.fromkeys(self.names, too_dear)
+            return plain, Choice("plain", milliseconds, left_out, meter.spent)
         began = time.perf_counter()
         loops = {"plain": plain}
-        build = _seconds(lambda: plain.run(carry, arguments, 0, 1))
-        step = min(_seconds(lambda: plain.run(carry, arguments, 0, _STEPS)) for _ in range(2))
-        step /= _STEPS
-        budget = SHARE * steps * step
-        left_out: dict[str, str] = {}
+        left_out = {}
         for name in self.names:
-            # Another way is traced, checked and measured: three builds, and every round.
-            price = 3 * build + _ROUNDS * _STEPS * (len(self.names) + 1) * step
-            spent = time.perf_counter() - began
-            if spent + price > budget:
-                left_out[name] = (
-                    f"a probe of about {spent + price:.1f} s is more than {SHARE:.0%} of this run"
-                )
-                continue
             try:
                 loop = self.loop(name)
                 self._check(name, loop, carry, arguments, images)
@@ -184,12 +224,11 @@ class Chooser:
             name: float(np.median(values)) / _STEPS * 1e3
             for name, values in samples.items()
             if values
-        } or {"plain": step * 1e3}
+        } or {"plain": meter.step * 1e3}
         used = min(milliseconds, key=lambda name: milliseconds[name])
-        choice = Choice(used, milliseconds, left_out, time.perf_counter() - began)
-        if not any("probe" in reason for reason in left_out.values()):
-            known[key] = choice  # a longer run may still look at what this one was too short for
-        return loops[used], choice
+        meter.spent += time.perf_counter() - began
+        known[key] = Choice(used, milliseconds, left_out, meter.spent)
+        return loops[used], known[key]
 
     def _check(
         self, name: str, loop: Loop, carry: Carry, arguments: Arguments, images: Images

@@ -286,7 +286,28 @@ def test_auto_keeps_what_is_fastest_and_remembers_it(smooth, monkeypatch):
 def test_auto_does_not_probe_a_run_that_is_over_sooner(relu):
     run = maximizer(relu, compile="auto")(TARGETS, steps=2)
     assert run.config["probe"]["used"] == "plain"
-    assert "more than 5% of this run" in run.config["probe"]["left_out"]["fold"]
+    assert "more than 5% of the 2 steps so far" in run.config["probe"]["left_out"]["fold"]
+    assert run.config["probe"]["seconds"] == 0
+
+
+def test_auto_pays_for_its_probe_from_all_runs_together(relu, monkeypatch):
+    """Short runs were each timed anew, at the price of five steps a call, and never got a choice."""
+    auto = maximizer(relu, compile="auto")
+    (plain,) = auto._speed.loops
+    ran = []
+    run = plain.run
+    monkeypatch.setattr(plain, "run", lambda *given: ran.append(given[2:]) or run(*given))
+    probes = [auto(TARGETS, steps=40).config["probe"] for _ in range(4)]
+    timed = [bounds for bounds in ran if bounds != (0, 40)]
+    assert timed == [(0, 1), (0, 2), (0, 2)]  # once, when 100 steps had been asked for
+    assert [probe["seconds"] > 0 for probe in probes] == [False, False, True, True]
+    assert "of the 120 steps so far" in probes[2]["left_out"]["fold"]
+    # What they have earned is in the end enough, and the choice is kept.
+    monkeypatch.setattr(speed, "SHARE", 1e6)
+    chosen = auto(TARGETS, steps=40).config["probe"]
+    assert set(chosen["milliseconds"]) >= {"plain"}
+    assert len(chosen["milliseconds"]) + len(chosen["left_out"]) == 3
+    assert auto(TARGETS, steps=40).config["probe"] == {**chosen, "seconds": 0.0}
 
 
 @pytest.mark.slow
