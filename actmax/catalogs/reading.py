@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from actmax import checks, images
 from actmax.catalogs import manifest as manifests
 from actmax.catalogs import store
 from actmax.catalogs.manifest import CatalogError
+from actmax.reporting import Entry, write_sheets
 
 _FACTS = (
     "task", "objective", "layer", "target", "label", "seed", "score", "status", "message", "steps",
@@ -168,6 +170,74 @@ class Catalog:
         found.sort(key=lambda pair: (-pair[0], pair[1]))
         facts = {each["task"]: each for each in self.select()}
         return [{**facts[task], "similarity": value} for value, task in found[:count]]
+
+    def report(
+        self, folder: str | os.PathLike[str], *, title: str | None = None, per_page: int = 200
+    ) -> Path:
+        """A folder of HTML pages to look through all finished images; returns its `index.html`.
+
+        A page holds the pictures of one objective, inside the file, so that a reader of 100,000
+        pictures loads one page at a time; no network is needed. Images that are no pictures are
+        listed with their facts. Written in one pass, in the order of the job, the index last.
+
+        Args:
+            folder: new, empty, or with an earlier report, which is replaced.
+            title: of the report; the catalog's folder otherwise.
+            per_page: most pictures of a page, 1 to 1000.
+
+        Raises:
+            FileExistsError: if the folder holds something else.
+            ValueError: if per_page is out of range.
+
+        Example:
+            >>> import tempfile, actmax
+            >>> from actmax import zoo
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     made = actmax.catalog(
+            ...         zoo.load("mnist"), out=folder, input_range=(0, 1), steps=2, batch_size=10
+            ...     )
+            ...     made.report(folder + "/report").name
+            'index.html'
+        """
+        found = self.manifest
+        facts = {
+            "Model": str(found.config.get("model", "")),
+            "Seeds": str(len(found.plan["seeds"])),
+            "Batch": str(found.batch_sizes[-1]),
+            "Made with": f"actmax {found.config.get('versions', {}).get('actmax', '')}",
+        }
+        done = len(self)
+        return write_sheets(
+            Path(folder),
+            self.folder.resolve().name if title is None else title,
+            self._entries(),
+            lead=f"{done:,} of {self.total:,} images of what each unit of this network responds to most.",
+            facts=facts,
+            per_page=per_page,
+        )
+
+    def _entries(self) -> Iterator[Entry]:
+        """All finished rows in the order of the job, a shard in memory at a time."""
+        import pyarrow.parquet as pq
+
+        for file in store.finished(self.folder).values():
+            for row in pq.read_table(file, schema=store.schema()).to_pylist():
+                target = "" if row["target"] is None else f" {row['target']}"
+                name = row["label"] or f"{row['layer']}{target}"
+                yield Entry(
+                    section=f"{row['objective']} of {row['layer']}",
+                    name=f"{name}, seed {row['seed']}",
+                    png=None if row["image"] is None else row["image"]["bytes"],
+                    score=math.nan if row["score"] is None else row["score"],
+                    status=row["status"],
+                    message=row["message"] or "",
+                    facts={
+                        "score": repr(row["score"]), "status": row["status"],
+                        "layer": row["layer"], "target": target.strip() or "none",
+                        "label": row["label"] or "none", "seed": str(row["seed"]),
+                        "updates": str(row["steps"]), "task": str(row["task"]),
+                    },
+                )  # fmt: skip
 
 
 def decoded(row: dict[str, Any]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""`actmax report`: one HTML file about a saved result."""
+"""`actmax report`: one HTML file about a saved result, or a folder of pages about a catalog."""
 
 from __future__ import annotations
 
@@ -21,9 +21,19 @@ _DATA = "an .npz file with one array `images` [M, H, W, C], and `labels` [M] if 
 
 def add(commands: Any) -> None:
     """Adds the command to the parser."""
-    report = commands.add_parser("report", help="one HTML file about a saved result")
-    report.add_argument("folder", type=Path, metavar="DIR", help="what --out of a run named")
-    report.add_argument("--out", type=Path, metavar="FILE.html", help="default: DIR/report.html")
+    report = commands.add_parser("report", help="HTML about a saved result or a catalog")
+    report.add_argument(
+        "folder", type=Path, metavar="DIR", help="what --out of a run or a catalog named"
+    )
+    report.add_argument(
+        "--out",
+        type=Path,
+        metavar="PATH",
+        help="default: DIR/report.html; of a catalog, whose pages need a folder, DIR/report",
+    )
+    report.add_argument(
+        "--per-page", type=int, metavar="N", help="most pictures of a catalog's page; default: 200"
+    )
     report.add_argument(
         "--natural",
         nargs="+",
@@ -47,6 +57,10 @@ def _report(arguments: argparse.Namespace) -> int:
     from actmax.result import Result
 
     folder = arguments.folder
+    if (folder / "manifest.json").exists():
+        return _catalog(arguments)
+    if arguments.per_page is not None:
+        raise ValueError(checks.message("a catalog, for --per-page", f"{folder}, a saved result"))
     result = Result.load(folder)
     natural = None
     if arguments.natural:
@@ -58,6 +72,21 @@ def _report(arguments: argparse.Namespace) -> int:
     film, metrics = load_film(folder), _metrics(folder / "metrics.json")
     result.report(out, film=film, natural=natural, metrics=metrics)
     print(f"report: {out}")
+    return 0
+
+
+def _catalog(arguments: argparse.Namespace) -> int:
+    from actmax import checks
+    from actmax.catalogs import Catalog
+
+    if arguments.natural or arguments.model:
+        raise ValueError(
+            checks.message("a saved result, for --natural", f"{arguments.folder}, a catalog")
+        )
+    catalog = Catalog(arguments.folder)
+    out = arguments.folder / "report" if arguments.out is None else arguments.out
+    per_page = {} if arguments.per_page is None else {"per_page": arguments.per_page}
+    print(f"report: {catalog.report(out, **per_page)}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""One HTML file about a run, that a person reads without us: no network, no other file.
+"""HTML about a run, or a folder of it about a catalog, that a person reads without us: no network.
 
 Everything here works on plain data, so that `Result.report` can stand on it.
 """
@@ -7,8 +7,10 @@ from actmax.reporting.call import python_call
 from actmax.reporting.frames import Film, load_film, save_film
 from actmax.reporting.natural import Natural, rank
 from actmax.reporting.page import Page, render, write
+from actmax.reporting.sheets import Entry, write_sheets
 
 __all__ = [
+    "Entry",
     "Film",
     "Natural",
     "Page",
@@ -18,4 +20,5 @@ __all__ = [
     "render",
     "save_film",
     "write",
+    "write_sheets",
 ]

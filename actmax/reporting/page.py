@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from PIL import Image
 from actmax import images
 from actmax.reporting import curves, tables
 from actmax.reporting.call import python_call
+from actmax.reporting.document import document
 from actmax.reporting.frames import Film
 from actmax.reporting.natural import Natural
 from actmax.reporting.tables import number as _number
@@ -79,53 +79,23 @@ def write(path: str | Path, page: Page) -> Path:
 
 def render(page: Page) -> str:
     """The page as HTML: no request, no other file; scripts and styles are allowed by their hash."""
-    here = Path(__file__).parent
-    style = (here / "page.css").read_text("utf-8")
-    script = (here / "page.js").read_text("utf-8")
-    policy = (
-        f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; "
-        "base-uri 'none'; form-action 'none'"
-    )
     film = None if page.film is None or page.pictures is None else page.film.thinned(_FRAMES)
     sources = [None] * len(page.names) if page.pictures is None else list(map(_png, page.pictures))
     data = json.dumps(_data(page, film, sources), ensure_ascii=False, allow_nan=False)
-    title = escape(page.title)
-    return "\n".join(
-        [
-            "<!doctype html>",
-            '<html lang="en"><head><meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{escape(policy, quote=True)}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<meta name="referrer" content="no-referrer">',
-            f"<title>{title}</title>",
-            f"<style>{style}</style></head><body>",
-            f"<header><h1 dir='auto'>{title}</h1>{_lead(page)}{_facts(page)}</header>",
-            "<main>",
-            _pictures(page, film, sources),
-            _scores(page),
-            tables.metrics(page.metrics),
-            _repeat(page),
-            _configuration(page),
-            "</main>",
-            f"<footer>Written by actmax {_text(_versions(page).get('actmax', ''))}. "
-            "One file, no network.</footer>",
-            _dialog(page, film),
-            _island(data),
-            f"<script>{script}</script>",
-            "</body></html>",
-            "",
-        ]
-    )
-
-
-def _island(data: str) -> str:
-    # Only "<" can end the element, or open a comment in it.
-    inner = data.replace("<", "\\u003c")
-    return f'<script type="application/json" id="data">{inner}</script>'
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+    body = [
+        f"<header><h1 dir='auto'>{escape(page.title)}</h1>{_lead(page)}{_facts(page)}</header>",
+        "<main>",
+        _pictures(page, film, sources),
+        _scores(page),
+        tables.metrics(page.metrics),
+        _repeat(page),
+        _configuration(page),
+        "</main>",
+        f"<footer>Written by actmax {_text(_versions(page).get('actmax', ''))}. "
+        "One file, no network.</footer>",
+        _dialog(page, film),
+    ]
+    return document(page.title, body, script="page.js", data=data)
 
 
 def _png(picture: np.ndarray) -> str:
