@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ from actmax.objectives import Channel, Logit, Objective
 from actmax.types import describe
 
 _RAY = "ray"
+# Of Maximizer, but given to a catalog by another name.
+_OWN = ("model", "objective", "labels")
 
 
 def channels(model: Any, pattern: str = "*") -> list[Channel]:
@@ -125,18 +128,17 @@ def catalog(
     store.arrow()
     chosen = [Logit()] if objectives is None else list(objectives)
     _check(chosen, targets, batch_size, workers, threads)
+    _check_settings(settings)
     refuse_measured(settings.get("compile"))
     steps = checks.integer(steps, "steps", low=0)
-    given = tuple(checks.integer(seed, "every seed", high=2**64 - 1) for seed in seeds)
-    if not given or len(set(given)) < len(given):
-        raise ValueError(checks.message("seeds that differ", repr(list(seeds))))
-    names = None if labels is None else tuple(labels)
+    given = _seeds(seeds)
+    names = _names(labels)
     folder = Path(out)
-    (folder / store.SHARDS).mkdir(parents=True, exist_ok=True)
     call = {"steps": steps, "learning_rate": learning_rate, "weights": weights}
+    plan = Plan(_targets(model, chosen, targets, settings, names), given)
+    wanted = _manifest(model, chosen, plan, call, settings, names, threads)
+    (folder / store.SHARDS).mkdir(parents=True, exist_ok=True)
     with manifests.alone(folder):
-        plan = Plan(_targets(model, chosen, targets, settings, names), given)
-        wanted = _manifest(model, chosen, plan, call, settings, names, threads)
         found = manifests.read(folder)
         if found is not None:
             manifests.same(wanted, found, folder)
@@ -185,13 +187,47 @@ def _check(
             )
 
 
+def _check_settings(settings: Mapping[str, Any]) -> None:
+    known = [name for name in inspect.signature(Maximizer).parameters if name not in _OWN]
+    unknown = sorted(set(settings) - set(known))
+    if unknown:
+        raise TypeError(
+            checks.message(
+                f"arguments of catalog itself or of Maximizer: {', '.join(known)}",
+                ", ".join(unknown),
+            )
+        )
+
+
+def _seeds(seeds: Any) -> tuple[int, ...]:
+    if isinstance(seeds, (str, bytes)) or not isinstance(seeds, (Sequence, np.ndarray)):
+        do = "For one image per unit give seeds=[0]."
+        raise TypeError(checks.message("a sequence of seeds, such as range(3)", repr(seeds), do))
+    found = tuple(checks.integer(seed, "every seed", high=2**64 - 1) for seed in seeds)
+    if not found or len(set(found)) < len(found):
+        raise ValueError(checks.message("seeds that differ", repr(list(seeds))))
+    return found
+
+
+def _names(labels: Any) -> tuple[str, ...] | None:
+    if labels is None:
+        return None
+    names = [] if isinstance(labels, (str, bytes)) else labels
+    if not isinstance(names, (Sequence, np.ndarray)) or not all(isinstance(n, str) for n in names):
+        names = []
+    if len(names) == 0:
+        raise TypeError(checks.message("labels as a sequence of texts", repr(labels)[:80]))
+    return tuple(map(str, names))
+
+
 def _targets(
     model: Any, objectives: Sequence[Objective], targets: Any, settings: Any, labels: Any
 ) -> tuple[tuple[int | None, ...], ...]:
     """Units of every objective, all of them looked up in the model."""
     found: list[tuple[int | None, ...]] = []
     for objective in objectives:
-        if Maximizer(model, objective, **settings).problem.couples_images:
+        probe = Maximizer(model, objective, **settings)
+        if probe.problem.couples_images:
             raise ValueError(
                 checks.message(
                     "parts that leave every image to itself, because a catalog cuts its images into "
@@ -207,7 +243,6 @@ def _targets(
             raise ValueError(
                 checks.message("objectives of units, such as Logit or Channel", repr(objective))
             )
-        probe = Maximizer(model, objective, **settings)
         probe([0], steps=0)
         units = probe.problem.models[0].shapes[objective.layers[0]][-1]
         if objective.layers[0].startswith(":") and labels is not None and len(labels) != units:

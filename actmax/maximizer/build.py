@@ -123,7 +123,7 @@ def _members(model: Any) -> tuple[Any, ...]:
         if not callable(member) or isinstance(member, type):
             hint = ""
             if isinstance(member, str):
-                hint = "Load it first: keras.models.load_model(path)."
+                hint = "Load it first: actmax.load_model(path)."
             raise TypeError(
                 checks.message(
                     "a Keras model or a callable images -> outputs",

@@ -37,7 +37,7 @@ def model():
 # Arguments of Maximizer: (arguments, error, what the message must say).
 
 CONSTRUCTION = {
-    "model is a path": ({"model": "m.keras"}, TypeError, "Load it first: keras.models.load_model"),
+    "model is a path": ({"model": "m.keras"}, TypeError, "Load it first: actmax.load_model"),
     "model is an empty list": ({"model": []}, ValueError, "Expected at least one model"),
     "objective is a class": ({"objective": actmax.Logit}, TypeError, "Write the parentheses"),
     "objective is a number": ({"objective": 3}, TypeError, "Expected an objective such as"),

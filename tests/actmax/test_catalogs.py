@@ -365,13 +365,37 @@ def test_a_folder_that_is_none(tmp_path):
         ({"workers": 0}, ValueError, "workers"),
         ({"threads": 1}, ValueError, "Give workers=1 as well."),
         ({"steps": -1}, ValueError, "steps"),
+        ({"seeds": 3}, TypeError, "a sequence of seeds, such as range(3). Received: 3."),
+        ({"seeds": "01"}, TypeError, "a sequence of seeds"),
+        ({"labels": "abc"}, TypeError, "labels as a sequence of texts"),
+        ({"labels": [1, 2]}, TypeError, "labels as a sequence of texts"),
+        ({"input_rage": (0, 1)}, TypeError, "Received: input_rage."),
+        ({"seed": 1}, TypeError, "arguments of catalog itself or of Maximizer"),
     ],
 )
 def test_what_cannot_be_right_is_said_first(small, tmp_path, arguments, error, message):
     with pytest.raises(error) as caught:
         make(small, tmp_path, **arguments)
     assert message in str(caught.value)
-    assert not list(tmp_path.rglob("*.parquet"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_labels_are_of_every_unit_and_objectives_are_not_none(tmp_path):
+    from actmax import zoo
+
+    given = {"out": tmp_path / "new", "input_range": (0, 1), "steps": 1}
+    with pytest.raises(ValueError, match=r"^Expected 10 labels, one per unit\. Received: 1\."):
+        actmax.catalog(zoo.load("mnist"), labels=["a"], **given)
+    with pytest.raises(TypeError, match=r"^Expected a list of objectives"):
+        actmax.catalog(zoo.load("mnist"), [], **given)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_path_is_no_model(tmp_path):
+    with pytest.raises(TypeError, match=r"^Expected a Keras model") as caught:
+        actmax.catalog("model.keras", out=tmp_path / "new", input_range=(0, 1), steps=1)
+    assert "actmax.load_model" in str(caught.value)
+    assert not list(tmp_path.iterdir())
 
 
 def test_objectives_of_units_only(small, tmp_path):
