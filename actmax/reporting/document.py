@@ -9,7 +9,9 @@ from html import escape
 from pathlib import Path
 
 
-def document(title: str, body: Sequence[str], *, script: str, data: str | None = None) -> str:
+def document(
+    title: str, body: Sequence[str], *, script: str, data: str | None = None, mark: str = ""
+) -> str:
     """An HTML document that needs no other file to be read.
 
     Args:
@@ -17,6 +19,7 @@ def document(title: str, body: Sequence[str], *, script: str, data: str | None =
         body: HTML, already escaped.
         script: name of the script beside this module.
         data: JSON for the script, in the element `#data`.
+        mark: a comment in the first line, by which the writer knows its own files again.
     """
     here = Path(__file__).parent
     style = (here / "page.css").read_text("utf-8")
@@ -27,7 +30,7 @@ def document(title: str, body: Sequence[str], *, script: str, data: str | None =
     )
     return "\n".join(
         [
-            "<!doctype html>",
+            f"<!doctype html>{mark}",
             '<html lang="en"><head><meta charset="utf-8">',
             f'<meta http-equiv="Content-Security-Policy" content="{escape(policy, quote=True)}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',

@@ -13,6 +13,7 @@ import base64
 import dataclasses
 import itertools
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
@@ -24,8 +25,11 @@ from actmax.reporting.tables import number, text
 
 PAGES = "pages"
 _GOOD = ("OK", "CONVERGED")
-# Says that a folder is ours, so that what an earlier report left there may be replaced.
+# In every file, so that what an earlier report left there, and nothing else, may be replaced.
 _MARK = "<!-- actmax sheets -->"
+# Bytes within which it stands.
+_HEAD = 200
+_HALF = re.compile(r"\.[0-9a-f]{16}\.tmp")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +84,7 @@ def write_sheets(
     """
     checks.integer(per_page, "per_page", low=1, high=1000)
     index = folder / "index.html"
-    _check_folder(folder, index)
+    stale = _earlier(folder, index)
     (folder / PAGES).mkdir(parents=True, exist_ok=True)
     index.unlink(missing_ok=True)  # from here until the end the folder is not whole
     sheets: list[_Sheet] = []
@@ -93,27 +97,42 @@ def write_sheets(
         images.write_atomic(_file(folder, number), html.encode("utf-8"))
         sheets.append(_sheet(page, number))
         page = after
-    for stale in (folder / PAGES).glob("*.html"):
-        if not stale.stem.isdigit() or int(stale.stem) > len(sheets):
-            stale.unlink()
+    for file in stale - {_file(folder, sheet.number) for sheet in sheets}:
+        file.unlink()
     images.write_atomic(index, _index(title, lead, facts, sheets).encode("utf-8"))
     return index
 
 
-def _check_folder(folder: Path, index: Path) -> None:
-    if not folder.exists() or not any(folder.iterdir()):
-        return
-    # What an interrupted report left has pages and no index.
-    others = [found.name for found in folder.iterdir() if found.name not in (PAGES, index.name)]
-    ours = not index.exists() or _MARK in index.read_text("utf-8", errors="replace")
-    if others or not ours:
+def _earlier(folder: Path, index: Path) -> set[Path]:
+    """Pages that an earlier report left, whole or interrupted; raises if there is anything else."""
+    if not folder.exists():
+        return set()
+    own = folder / PAGES
+    pages = set(own.iterdir()) if own.is_dir() else set()
+    loose = {file for file in folder.iterdir() if file != own or not own.is_dir()}
+    halves = {file for file in loose if _HALF.fullmatch(file.name) and _ours(file)}
+    wrong = {file for file in loose - halves if file != index or not _ours(file)}
+    wrong |= {file for file in pages if not _ours(file)}
+    foreign = sorted(file.relative_to(folder).as_posix() for file in wrong)
+    if foreign:
         raise FileExistsError(
             checks.message(
                 "a new or empty folder, or one with an earlier report",
-                f"{folder}, which holds {', '.join(sorted(others)[:3]) or index.name}",
+                f"{folder}, which holds {', '.join(foreign[:3])}",
                 "Name another folder.",
             )
         )
+    return pages | halves
+
+
+def _ours(file: Path) -> bool:
+    """Whether a report wrote it: whole, with the mark, or what `write_atomic` leaves when it is killed."""
+    if file.is_symlink() or not file.is_file():
+        return False
+    if _HALF.fullmatch(file.name):
+        return True
+    with file.open("rb") as stream:
+        return _MARK.encode() in stream.read(_HEAD)
 
 
 def _file(folder: Path, number: int) -> Path:
@@ -167,7 +186,7 @@ def _page(title: str, page: Sequence[Entry], number: int, *, last: bool) -> str:
         '<button type="button" class="pill" id="view-close">Close</button></div>'
         '<div id="view-body"></div></dialog>',
     ]
-    return document(f"{section}, page {number}", body, script="sheets.js")
+    return document(f"{section}, page {number}", body, script="sheets.js", mark=_MARK)
 
 
 def _card(entry: Entry, place: int) -> str:
@@ -203,7 +222,6 @@ def _index(title: str, lead: str, facts: Mapping[str, str], sheets: Sequence[_Sh
     for _, group in itertools.groupby(sheets, key=lambda sheet: sheet.section):
         rows.append(_section(list(group)))
     body = [
-        _MARK,
         f"<header><h1 dir='auto'>{escape(title)}</h1><p class='soft'>{escape(lead)}</p>"
         f'<dl class="facts">{shown}</dl></header>',
         '<main><section aria-labelledby="h-sections"><h2 id="h-sections">Sections</h2>'
@@ -216,7 +234,7 @@ def _index(title: str, lead: str, facts: Mapping[str, str], sheets: Sequence[_Sh
         '<p class="hide" id="live" role="status"></p></section></main>',
         "<footer>A folder of files, no network: every page holds its own pictures.</footer>",
     ]
-    return document(title, body, script="sheets.js")
+    return document(title, body, script="sheets.js", mark=_MARK)
 
 
 def _section(sheets: Sequence[_Sheet]) -> str:

@@ -151,6 +151,37 @@ def test_an_earlier_report_is_replaced_and_nothing_else(tmp_path):
     assert (page / "index.html").read_text() == "mine"
 
 
+@pytest.mark.parametrize("name", ["000001.html", "notes.html", "000007.html", "photo.png"])
+def test_pages_of_somebody_else_are_neither_overwritten_nor_deleted(tmp_path, name):
+    """A folder `pages` without an index may be anybody's: names alone do not make it ours."""
+    folder = tmp_path / "pages"
+    folder.mkdir()
+    (folder / name).write_text("<!doctype html><p>mine")
+    with pytest.raises(FileExistsError, match=re.escape(f"pages/{name}")):
+        write(tmp_path, entries(5))
+    assert (folder / name).read_text() == "<!doctype html><p>mine"
+    assert not (tmp_path / "index.html").exists()
+
+
+def test_a_link_in_the_place_of_a_page_is_not_followed(tmp_path):
+    other = tmp_path / "other.html"
+    write(tmp_path / "report", entries(3))
+    page = tmp_path / "report" / "pages" / "000001.html"
+    page.rename(other)
+    page.symlink_to(other)
+    with pytest.raises(FileExistsError, match=r"pages/000001\.html"):
+        write(tmp_path / "report", entries(3))
+
+
+def test_what_a_killed_report_left_is_cleared_away(tmp_path):
+    write(tmp_path, entries(9), per_page=2)
+    (tmp_path / "index.html").rename(tmp_path / ".0123456789abcdef.tmp")
+    (tmp_path / "pages" / ".00ff00ff00ff00ff.tmp").write_bytes(b"<!doc")
+    write(tmp_path, entries(3), per_page=2)
+    assert not list(tmp_path.rglob("*.tmp"))
+    assert (tmp_path / "index.html").is_file()
+
+
 def test_an_interrupted_report_has_no_index(tmp_path):
     def breaks():
         yield from entries(5, sections=1)
