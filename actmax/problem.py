@@ -241,15 +241,39 @@ class Problem:
             targets: `[M]` or `[M, C]`.
             models: other ways to compute the same models; None for the models themselves.
         """
+        fitted = self._fitted(images, fixed)
+        return self._score([taps(fitted) for taps in models or self.models], targets, fitted)
+
+    def judge(
+        self, images: Images, fixed: Images, targets: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Scores, and the models' own probabilities, of the same pass. `[M, ...] -> [M], [M] or None`.
+
+        Probabilities are None if the objective or one of the models knows none.
+        """
+        fitted = self._fitted(images, fixed)
+        found = [taps(fitted) for taps in self.models]
+        given = None if self.objective.kind is None else targets
+        sure = [
+            self.objective.probability(activations, given, taps.heads)
+            for activations, taps in zip(found, self.models, strict=True)
+        ]
+        known = [tf.cast(values, self.dtype) for values in sure if values is not None]
+        mean = tf.add_n(known) / float(len(known)) if len(known) == len(sure) else None
+        return self._score(found, targets, fitted), mean
+
+    def _fitted(self, images: Images, fixed: Images) -> Images:
         fitted: Images = {entry.name: entry.fit(images[entry.name]) for entry in self.inputs}
         first = next(iter(fitted.values()))
-        fitted |= {name: tile_to(value, first) for name, value in fixed.items()}
+        return fitted | {name: tile_to(value, first) for name, value in fixed.items()}
+
+    def _score(self, found: Sequence[Any], targets: tf.Tensor, fitted: Images) -> tf.Tensor:
+        """Mean over the models of the scores of their activations."""
         given = None if self.objective.kind is None else targets
+        rows = next(iter(fitted.values())).shape[0]
         scores = [
-            _per_image(
-                self.objective(taps(fitted), given), "the objective", self.dtype, first.shape[0]
-            )
-            for taps in (self.models if models is None else models)
+            _per_image(self.objective(activations, given), "the objective", self.dtype, rows)
+            for activations in found
         ]
         return scores[0] if len(scores) == 1 else tf.add_n(scores) / float(len(scores))
 

@@ -42,6 +42,8 @@ class Result:
         low: least value of the input range by input name: a number, one per channel, or None.
         high: largest value likewise.
         config: everything needed to repeat the run, as JSON.
+        probabilities: `[N]`, what the model's own softmax or sigmoid says of the targets, of these
+            very images; None if the objective picks no unit of an output, or the output has neither.
     """
 
     images: Any
@@ -55,6 +57,7 @@ class Result:
     low: Mapping[str, Any]
     high: Mapping[str, Any]
     config: Mapping[str, Any]
+    probabilities: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -196,6 +199,7 @@ class Result:
             targets=self.targets,
             labels=self.labels,
             config=_plain(self.config),
+            probabilities=self.probabilities,
             film=film,
             natural=natural,
             metrics=[_plain(record) for record in metrics],
@@ -269,6 +273,7 @@ class Result:
             steps=self.steps[keep],
             targets=None if self.targets is None else self.targets[keep],
             labels=None if self.labels is None else tuple(self.labels[row] for row in keep),
+            probabilities=None if self.probabilities is None else self.probabilities[keep],
         )
 
     def _repr_png_(self) -> bytes | None:
@@ -301,6 +306,8 @@ class Result:
         arrays |= {"scores": self.scores, "status": self.status, "steps": self.steps}
         if self.targets is not None:
             arrays["targets"] = self.targets
+        if self.probabilities is not None:
+            arrays["probabilities"] = self.probabilities
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)
         images.write_atomic(folder / "result.npz", buffer.getvalue())
@@ -318,6 +325,7 @@ class Result:
             "low": dict(self.low),
             "high": dict(self.high),
             "scores": [float(score) for score in self.scores],
+            "probabilities": self.probabilities,
             "status": [Status(value).name for value in self.status],
             "config": dict(self.config),
         }
@@ -353,6 +361,7 @@ class Result:
                     low={name: _bound(bound) for name, bound in record["low"].items()},
                     high={name: _bound(bound) for name, bound in record["high"].items()},
                     config=record["config"],
+                    probabilities=arrays["probabilities"] if "probabilities" in arrays else None,
                 )
         except RecordError:
             raise
@@ -379,6 +388,8 @@ def _plain(value: Any) -> Any:
     """JSON without NaN: numbers that are not finite become their names."""
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
     if isinstance(value, (list, tuple)):
         return [_plain(inner) for inner in value]
     if isinstance(value, np.generic):

@@ -53,11 +53,14 @@ def _run(arguments: argparse.Namespace) -> int:
         **call,
     )
     folder = save(arguments, result, call)
+    sure = result.probabilities
     rows = [
-        (name, f"{score:.4g}", status)
-        for name, (score, status) in zip(result.names(), ends(result), strict=True)
+        (name, "none" if sure is None else f"{sure[row]:.4f}", f"{score:.4g}", status)
+        for row, (name, (score, status)) in enumerate(
+            zip(result.names(), ends(result), strict=True)
+        )
     ]
-    print(table(("target", "score", "status"), rows))
+    print(table(("target", "probability", "score", "status"), rows))
     return finish(folder, result, reported=arguments.report)
 
 

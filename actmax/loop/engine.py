@@ -99,12 +99,12 @@ class Loop:
 
     def prepare(self, images: Images, arguments: Arguments) -> None:
         """Traces scores and penalties once: tells activations' shapes, and that gradients exist."""
-        self._function("scores", self._score, images, arguments).get_concrete_function()
+        self._function("judge", self._judge, images, arguments).get_concrete_function()
         self._function("penalties", self._check_penalties, images).get_concrete_function()
 
-    def scores(self, images: Images, arguments: Arguments) -> tf.Tensor:
-        """Scores of images without transforms. `[N, ...] -> [N]`."""
-        return self._compile("scores", self._score, images, arguments)
+    def judge(self, images: Images, arguments: Arguments) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Scores without transforms, and the models' probabilities. `[N, ...] -> [N], [N] or None`."""
+        return self._compile("judge", self._judge, images, arguments)
 
     def robust_scores(self, images: Images, arguments: Arguments, seeds: tf.Tensor) -> tf.Tensor:
         """Mean scores over the transformed copies that `seeds` draw. `[N, ...], [N, 2] -> [N]`."""
@@ -149,8 +149,8 @@ class Loop:
         """While open, what the models compute from their weights alone is computed once."""
         return self.way.prepared(self.models, self.problem, arguments.fixed)
 
-    def _score(self, images: Images, arguments: Arguments) -> tf.Tensor:
-        return self.problem.score(images, arguments.fixed, arguments.targets)
+    def _judge(self, images: Images, arguments: Arguments) -> tuple[tf.Tensor, tf.Tensor | None]:
+        return self.problem.judge(images, arguments.fixed, arguments.targets)
 
     def _check_penalties(self, images: Images) -> None:
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:

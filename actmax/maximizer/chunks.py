@@ -140,6 +140,9 @@ def join(parts: Sequence[Result], config: Mapping[str, Any]) -> Result:
         if first.labels is None
         else tuple(label for part in parts for label in part.labels or ()),
         config=config,
+        probabilities=None
+        if first.probabilities is None
+        else np.concatenate([p.probabilities for p in parts if p.probabilities is not None]),
     )
 
 

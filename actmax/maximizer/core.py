@@ -237,14 +237,14 @@ class Maximizer:
                 state = run.go(begun)
             chosen = state.carry if state.best is None else state.best
             pictures = self._loop.images(chosen.params, arguments)
-            scores = self._loop.scores(pictures, arguments).numpy()
+            scores, sure = self._loop.judge(pictures, arguments)
         history = run.history(state)
         status, messages = ending.judge(
-            self.problem, state, history, steps, run.interrupted, self._models(), checkpoint
+            self.problem, state, history, scores.numpy(), run, checkpoint
         )
         result = Result(
             images=running.unwrap({name: value.numpy() for name, value in pictures.items()}),
-            scores=scores,
+            scores=scores.numpy(),
             history=history,
             status=status,
             messages=messages,
@@ -254,6 +254,7 @@ class Maximizer:
             low={entry.name: entry.constraint.low for entry in self.problem.inputs},
             high={entry.name: entry.constraint.high for entry in self.problem.inputs},
             config=config | probe,
+            probabilities=None if sure is None else sure.numpy(),
         )
         if on_failure == "raise":
             ending.raise_failures(result)
@@ -383,9 +384,6 @@ class Maximizer:
             return arguments
         pull = self._loop.sensitivity(params, arguments, _DRAWS)
         return arguments._replace(weights=arguments.weights * pull)
-
-    def _models(self) -> list[Any]:
-        return [taps.model for taps in self.problem.models]
 
     def _look(self, pictures: Images, arguments: Arguments, targets: np.ndarray | None) -> None:
         """Traces the clean score once, and checks what only the model's shapes can tell."""

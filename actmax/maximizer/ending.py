@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from actmax import models
 from actmax.loop import Cause
-from actmax.maximizer.running import State
+from actmax.maximizer.running import Run, State
 from actmax.problem import Problem
 from actmax.result import Result
 from actmax.types import Status
@@ -23,9 +23,8 @@ def judge(
     problem: Problem,
     state: State,
     history: Mapping[str, np.ndarray],
-    steps: int,
-    interrupted: bool,
-    members: Sequence[Any],
+    scores: np.ndarray,
+    run: Run,
     checkpoint: Any,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Status and message of every image. `-> [N], N texts`."""
@@ -35,7 +34,7 @@ def judge(
     carry, halted = state.carry, state.halted
     cause, done = carry.cause.numpy(), carry.done.numpy()
     live, moved, still = carry.live.numpy(), carry.moved.numpy(), carry.still.numpy()
-    blame = _bad_weights(members) if np.any(np.isin(cause, (Cause.SCORE, Cause.GRADIENT))) else ""
+    blame = _bad_weights(problem) if np.any(np.isin(cause, (Cause.SCORE, Cause.GRADIENT))) else ""
     status = np.full(len(live), Status.OK, np.int32)
     messages = []
     shown = "the best so far" if state.best else "the last one"
@@ -52,22 +51,38 @@ def judge(
             )
         elif halted[row]:
             status[row] = Status.STOPPED
-            text = f"Stopped by the callback {halted[row]} after {done[row]} of {steps} steps."
-        elif interrupted:
+            text = f"Stopped by the callback {halted[row]} after {done[row]} of {run.steps} steps."
+        elif run.interrupted:
             status[row] = Status.INTERRUPTED
-            text = f"Interrupted after {done[row]} of {steps} steps; the image is {shown}{where}"
+            text = (
+                f"Interrupted after {done[row]} of {run.steps} steps; the image is {shown}{where}"
+            )
         elif done[row] > 0 and still[row]:
             status[row] = Status.CONVERGED
             text = f"The gradient became zero within {done[row]} steps."
         else:
-            text = f"All {done[row]} steps done."
+            text = f"All {done[row]} steps done.{_fallen(problem, history, scores, row)}"
         messages.append(text)
     return status, tuple(messages)
 
 
-def _bad_weights(members: Sequence[Any]) -> str:
-    for member in members:
-        path = models.bad_weight(member)
+def _fallen(
+    problem: Problem, history: Mapping[str, np.ndarray], scores: np.ndarray, row: int
+) -> str:
+    """What to say of a run that ended below its start: that is no picture of the unit."""
+    seen = history["score"][:, row]
+    # The last recorded score too, which has the transforms' noise as the first one has.
+    if not len(seen) or not max([scores[row], *seen[1:][-1:]]) < seen[0]:
+        return ""
+    do = "The learning rate may be too large."
+    if problem.penalties:
+        do = "The penalties won: give them smaller weights, or the learning rate is too large."
+    return f" But the score fell, from {seen[0]:.4g} at the start to {scores[row]:.4g}. {do}"
+
+
+def _bad_weights(problem: Problem) -> str:
+    for taps in problem.models:
+        path = models.bad_weight(taps.model)
         if path is not None:
             return f" The model's weight {path!r} has values that are not finite."
     return ""

@@ -51,7 +51,8 @@ def check_labels(
     """Raises ValueError unless there is one label per unit; two for a single-unit sigmoid."""
     if names is None or problem.objective.kind != "index":
         return
-    last = [shapes[layer][-1] for layer in problem.objective.layers]
+    # What enters the batch-norm layers is no single activation, and has no units of its own.
+    last = [shapes[layer][-1] for layer in problem.objective.layers if layer in shapes]
     counts = {count for count in last if count is not None}
     fitting = counts | ({2} if 1 in counts else set())
     if len(counts) == len(set(last)) and len(names) not in fitting:

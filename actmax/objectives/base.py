@@ -73,6 +73,20 @@ class Objective(abc.ABC):
             heads: by output name ("" for the only one), "softmax", "sigmoid", "linear", ...
         """
 
+    def probability(
+        self, activations: Activations, targets: tf.Tensor | None, heads: Mapping[str, str]
+    ) -> tf.Tensor | None:
+        """What the model's own softmax or sigmoid says of the targets. `-> [N]` in 0..1, or None.
+
+        None where the objective picks no unit of an output, or the output has neither.
+
+        Args:
+            activations: as for the call.
+            targets: as for the call.
+            heads: as for `check_heads`.
+        """
+        return None
+
     def __add__(self, other: Any) -> Objective:
         return _combine("+", self, other)
 

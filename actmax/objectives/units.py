@@ -13,6 +13,13 @@ import tensorflow as tf
 from actmax import checks
 from actmax.objectives.base import LOGITS, Activations, Kind, Objective, check_layer
 
+# What makes probabilities of logits, by the operation at the end of the model.
+_HEADS: Mapping[str, Callable[[tf.Tensor], tf.Tensor]] = {
+    "softmax": tf.nn.softmax,
+    "logsoftmax": tf.nn.softmax,
+    "sigmoid": tf.nn.sigmoid,
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class _Unit(Objective):
@@ -124,6 +131,14 @@ class Logit(_Unit):
 
     def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
         return self._pick(over_space(activations[self._layer]), targets)
+
+    def probability(
+        self, activations: Activations, targets: tf.Tensor | None, heads: Mapping[str, str]
+    ) -> tf.Tensor | None:
+        logits = activations[self._layer]
+        head = _HEADS.get(heads.get(self.output or "", ""))
+        # A mean over space of logits is no logit.
+        return None if head is None or logits.shape.rank != 2 else self._pick(head(logits), targets)
 
 
 @dataclasses.dataclass(frozen=True)

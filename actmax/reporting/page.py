@@ -48,6 +48,7 @@ class Page:
         targets: `[N]` or `[N, C]`, or None.
         labels: as in the result, or None.
         config: the record of the run.
+        probabilities: `[N]`, or None.
         film: images over the steps, or None.
         natural: the strongest natural images, or None.
         metrics: records of `metrics.json`: one dict per row of a table.
@@ -64,6 +65,7 @@ class Page:
     targets: np.ndarray | None
     labels: Sequence[str] | None
     config: Mapping[str, Any]
+    probabilities: np.ndarray | None = None
     film: Film | None = None
     natural: Natural | None = None
     metrics: Sequence[Mapping[str, Any]] = ()
@@ -127,6 +129,8 @@ def _data(page: Page, film: Film | None, sources: Sequence[str | None]) -> dict[
     for row, name in enumerate(page.names):
         score = float(page.scores[row])
         facts = [["score", _number(score)], ["status", Status(page.status[row]).name]]
+        if page.probabilities is not None:
+            facts.insert(1, ["probability", _number(float(page.probabilities[row]))])
         facts.append(["updates", str(int(page.steps[row]))])
         if page.targets is not None and page.targets.ndim == 1:
             facts.append(["target", str(page.targets[row])])
@@ -242,13 +246,16 @@ def _card(page: Page, row: int, source: str | None) -> str:
     score = page.history.get("score")
     mark = f'<span class="{"good" if good else "bad"}">{"✓" if good else "!"} {status}</span>'
     note = "" if good else f'<span class="note" dir="auto">{_text(page.messages[row])}</span>'
+    sure = ""
+    if page.probabilities is not None:
+        sure = f"<span>probability {_number(float(page.probabilities[row]))}</span>"
     spark = curves.spark(score[:, row]) if score is not None and len(score) else ""
     return (
         f'<li><button type="button" class="card" id="card-{row}" data-row="{row}" '
         f'tabindex="{0 if row == 0 else -1}" aria-haspopup="dialog">{shot}<span class="text">'
         f'<span class="name"><bdi>{_text(page.names[row])}</bdi></span>'
         f'<span class="line"><span>score {_number(float(page.scores[row]))}</span>{mark}</span>'
-        f"{note}{spark}{_near(page, row, wide=False)}</span></button>"
+        f"{sure}{note}{spark}{_near(page, row, wide=False)}</span></button>"
         f"{_templates(page, row)}</li>"
     )
 

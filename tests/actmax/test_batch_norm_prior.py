@@ -225,3 +225,20 @@ def test_errors_say_what_to_do():
         actmax.BatchNormPrior("layer")
     with pytest.raises(TypeError, match="model"):
         actmax.BatchNormPenalty(1.0)
+
+
+def test_classes_beside_it_may_have_names():
+    """A KeyError ':batch_norm' once: what enters the layers has no units to be named."""
+    model = network()
+    units = model.output_shape[-1]
+    names = [f"class {n}" for n in range(units)]
+    result = actmax.maximize(
+        model, actmax.Logit() - actmax.BatchNormPrior("image"), targets=["class 0", "class 1"],
+        labels=names, input_range=(0, 1), regularizers=[], steps=1,
+    )  # fmt: skip
+    assert result.labels == ("class 0", "class 1")
+    with pytest.raises(ValueError, match=f"one label per unit, {units}"):
+        actmax.maximize(
+            model, actmax.Logit() - actmax.BatchNormPrior("image"), targets=[0],
+            labels=names[1:], input_range=(0, 1), regularizers=[], steps=1,
+        )  # fmt: skip

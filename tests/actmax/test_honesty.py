@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import actmax
-from actmax import Channel, Direction, Layer, Logit, Neuron
+from actmax import Channel, Direction, Layer, Logit, Neuron, zoo
 from regularizers import L1, L2, AlphaNorm, Jitter, Rotate, TotalVariation
 
 SHAPE = (8, 7, 2)
@@ -261,3 +261,29 @@ def test_algebra_of_layers_is_the_arithmetic_of_their_activations():
     energy = np.square(conv).mean((1, 2, 3))
     best = 0.5 * channel - 2 * conv[:, 1, 2, 4] + energy * logits[:, 1]
     np.testing.assert_allclose(result.scores, best, rtol=1e-5)
+
+
+def test_a_score_that_fell_is_said():
+    """Penalties so strong that the image dies: every step was done, and no picture came of it."""
+    model = zoo.load("mnist")
+    fine = actmax.maximize(model, targets=[3], input_range=(0, 1), regularizers=[], steps=16)
+    crushed = actmax.maximize(
+        model, targets=[3], input_range=(0, 1), regularizers=[L2(1e5)], steps=16,
+        initial_images=fine.images,
+    )  # fmt: skip
+    assert crushed.scores[0] < crushed.history["score"][0, 0]
+    assert "the score fell, from" in crushed.messages[0]
+    assert "penalties won" in crushed.messages[0]
+    assert fine.messages[0] == "All 16 steps done."
+
+
+def test_a_score_that_fell_without_penalties_blames_the_rate():
+    def hill(points):
+        return 1.0 - points**2
+
+    wild = actmax.maximize(
+        hill, actmax.Logit(0), input_shape=(1,), input_range=actmax.Unbounded(), steps=1,
+        initial_images=np.array([[0.1]], np.float32), regularizers=[], optimizer=actmax.SGD(50.0),
+    )  # fmt: skip
+    assert "learning rate may be too large" in wild.messages[0]
+    assert "penalties" not in wild.messages[0]
