@@ -92,7 +92,8 @@ def resize(images: tf.Tensor, shape: tuple[Any, ...]) -> tf.Tensor:
                 "Only images [N, H, W, C] can be resized; take off transforms that change the size.",
             )
         )
-    resized = tf.image.resize(images, shape[:2], antialias=True)
+    # The kernel computes in float32, and has no gradient of anything else.
+    resized = tf.image.resize(tf.cast(images, tf.float32), shape[:2], antialias=True)
     return tf.cast(resized, images.dtype)
 
 
