@@ -34,7 +34,8 @@ def maco(
     mean of the code's (normal, clipped) at the first step and at the last. The noise is normal, with
     the standard deviation of the code's normal and uniform noise together, in the model's input.
 
-    The optimizer is Keras' Nadam, which traces once for every number of images.
+    The paper's pictures are large: of a network of 32 pixels the last boxes hold four. The optimizer
+    is Keras' Nadam, which traces once for every number of images.
 
     Source: Fel et al., Unlocking Feature Visualization for Deeper Networks with MAgnitude Constrained
     Optimization, NeurIPS 2023, https://arxiv.org/abs/2306.06805, constants as in
