@@ -16,7 +16,7 @@ import tensorflow as tf
 from actmax import checks
 from actmax.constraints import Constraint
 from actmax.models import Taps
-from actmax.objectives import Objective
+from actmax.objectives import ROWS, Objective
 from actmax.parameterizations import Parameterization
 from actmax.types import FixedArray, GradientFunction, Images, Metric, Params
 from regularizers import random
@@ -233,6 +233,7 @@ class Problem:
         fixed: Images,
         targets: tf.Tensor,
         models: Sequence[Callable[[Images], Any]] | None = None,
+        copies: int = 1,
     ) -> tf.Tensor:
         """Scores of images as they are. `[M, ...] -> [M]`, the mean over the models.
 
@@ -241,17 +242,20 @@ class Problem:
             fixed: inputs that are held, by name.
             targets: `[M]` or `[M, C]`.
             models: other ways to compute the same models; None for the models themselves.
+            copies: how many copies of every image they are, copy by copy.
         """
         fitted: Images = {entry.name: entry.fit(images[entry.name]) for entry in self.inputs}
         first = next(iter(fitted.values()))
         fitted |= {name: tile_to(value, first) for name, value in fixed.items()}
         given = None if self.objective.kind is None else targets
-        scores = [
-            _per_image(
-                self.objective(taps(fitted), given), "the objective", self.dtype, first.shape[0]
-            )
-            for taps in (self.models if models is None else models)
-        ]
+        scores = []
+        for taps in self.models if models is None else models:
+            activations = taps(fitted)
+            if ROWS in activations:
+                rows = activations[ROWS]
+                activations = {**activations, ROWS: rows % (tf.size(rows) // copies)}
+            score = self.objective(activations, given)
+            scores.append(_per_image(score, "the objective", self.dtype, first.shape[0]))
         return scores[0] if len(scores) == 1 else tf.add_n(scores) / float(len(scores))
 
 
