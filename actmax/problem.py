@@ -16,7 +16,7 @@ import tensorflow as tf
 from actmax import checks
 from actmax.constraints import Constraint
 from actmax.models import Taps
-from actmax.objectives import Objective
+from actmax.objectives import ROWS, Objective
 from actmax.parameterizations import Parameterization
 from actmax.types import FixedArray, GradientFunction, Images, Metric, Params
 from regularizers import random
@@ -92,7 +92,8 @@ def resize(images: tf.Tensor, shape: tuple[Any, ...]) -> tf.Tensor:
                 "Only images [N, H, W, C] can be resized; take off transforms that change the size.",
             )
         )
-    resized = tf.image.resize(images, shape[:2], antialias=True)
+    # The kernel computes in float32, and has no gradient of anything else.
+    resized = tf.image.resize(tf.cast(images, tf.float32), shape[:2], antialias=True)
     return tf.cast(resized, images.dtype)
 
 
@@ -232,6 +233,7 @@ class Problem:
         fixed: Images,
         targets: tf.Tensor,
         models: Sequence[Callable[[Images], Any]] | None = None,
+        copies: int = 1,
     ) -> tf.Tensor:
         """Scores of images as they are. `[M, ...] -> [M]`, the mean over the models.
 
@@ -240,9 +242,11 @@ class Problem:
             fixed: inputs that are held, by name.
             targets: `[M]` or `[M, C]`.
             models: other ways to compute the same models; None for the models themselves.
+            copies: how many copies of every image they are, copy by copy.
         """
         fitted = self._fitted(images, fixed)
-        return self._score([taps(fitted) for taps in models or self.models], targets, fitted)
+        found = [taps(fitted) for taps in models or self.models]
+        return self._score(found, targets, fitted, copies)
 
     def judge(
         self, images: Images, fixed: Images, targets: tf.Tensor
@@ -260,21 +264,27 @@ class Problem:
         ]
         known = [tf.cast(values, self.dtype) for values in sure if values is not None]
         mean = tf.add_n(known) / float(len(known)) if len(known) == len(sure) else None
-        return self._score(found, targets, fitted), mean
+        return self._score(found, targets, fitted, 1), mean
 
     def _fitted(self, images: Images, fixed: Images) -> Images:
         fitted: Images = {entry.name: entry.fit(images[entry.name]) for entry in self.inputs}
         first = next(iter(fitted.values()))
         return fitted | {name: tile_to(value, first) for name, value in fixed.items()}
 
-    def _score(self, found: Sequence[Any], targets: tf.Tensor, fitted: Images) -> tf.Tensor:
+    def _score(
+        self, found: Sequence[Any], targets: tf.Tensor, fitted: Images, copies: int
+    ) -> tf.Tensor:
         """Mean over the models of the scores of their activations."""
         given = None if self.objective.kind is None else targets
         rows = next(iter(fitted.values())).shape[0]
-        scores = [
-            _per_image(self.objective(activations, given), "the objective", self.dtype, rows)
-            for activations in found
-        ]
+        scores = []
+        for heard in found:
+            activations = dict(heard)
+            if ROWS in activations:
+                of = activations[ROWS]
+                activations[ROWS] = of % (tf.size(of) // copies)
+            score = self.objective(activations, given)
+            scores.append(_per_image(score, "the objective", self.dtype, rows))
         return scores[0] if len(scores) == 1 else tf.add_n(scores) / float(len(scores))
 
 

@@ -174,7 +174,7 @@ class Loop:
         count = self.problem.copies
         if count > 1:
             targets = tf.tile(targets, [count] + [1] * (targets.shape.rank - 1))
-        scores = self.problem.score(copies, arguments.fixed, targets, self.models)
+        scores = self.problem.score(copies, arguments.fixed, targets, self.models, count)
         if count == 1:
             return scores, scores
         return scores, tf.reduce_mean(tf.reshape(scores, [count, -1]), axis=0)

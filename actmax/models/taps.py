@@ -20,7 +20,7 @@ from actmax.models.structure import (
     split,
     symbolic_inputs,
 )
-from actmax.objectives import BATCH_NORM, OUTPUT, Normalized
+from actmax.objectives import BATCH_NORM, OUTPUT, ROWS, Normalized
 from actmax.types import IMAGES
 
 Inputs: TypeAlias = Mapping[str, tf.Tensor]
@@ -137,7 +137,9 @@ class Taps:
         with _listening(self._layers | self._normalizers) as heard:
             output = self.forward(dict(inputs))
         outputs = self._named(output)
-        found = {name: self._pick(name, outputs, heard) for name in self.names}
+        found = {name: self._pick(name, outputs, heard) for name in self.names if name != ROWS}
+        if ROWS in self.names:
+            found[ROWS] = tf.range(tf.shape(next(iter(inputs.values())))[0])
         self.shapes = {
             name: tuple(value.shape) for name, value in found.items() if tf.is_tensor(value)
         }

@@ -10,12 +10,14 @@ from actmax.objectives.base import (
     BATCH_NORM,
     LOGITS,
     OUTPUT,
+    ROWS,
     Activations,
     Combination,
     Kind,
     Normalized,
     Objective,
 )
+from actmax.objectives.diversity import Diversity
 from actmax.objectives.functions import FunctionObjective, as_objective, objective
 from actmax.objectives.maps import Direction, Layer
 from actmax.objectives.statistics import BatchNormPrior, statistics_distance
@@ -28,6 +30,7 @@ __all__ = [
     "Channel",
     "Combination",
     "Direction",
+    "Diversity",
     "FunctionObjective",
     "Kind",
     "LOGITS",
@@ -39,6 +42,7 @@ __all__ = [
     "Normalized",
     "OUTPUT",
     "Objective",
+    "ROWS",
     "as_objective",
     "objective",
     "statistics_distance",

@@ -21,6 +21,8 @@ OUTPUT = ":output"
 LOGITS = ":logits"
 # What enters every batch-norm layer: a tuple of `Normalized`.
 BATCH_NORM = ":batch_norm"
+# Which image a row is, or is a transformed copy of: int `[N]`, counted from 0.
+ROWS = ":rows"
 
 
 class Normalized(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from actmax.models import Taps, input_specs
-from actmax.objectives import Objective, as_objective
+from actmax.objectives import ROWS, Objective, as_objective
 from actmax.testing.common import COUNT, check_fields, name_of, sample_images
 from actmax.testing.rows import (
     Part,
@@ -22,6 +22,8 @@ from actmax.testing.rows import (
 )
 from actmax.types import IMAGES
 from regularizers import random
+
+_TARGETS = ":targets"
 
 
 def _cast(values: Any, dtype: tf.DType) -> Any:
@@ -67,11 +69,16 @@ def check_objective(
     given = _targets(whole, taps, targets)
     _check_scores(part, whole, activations, given)
 
-    def score(values: Any, others: Any) -> tf.Tensor:
-        return whole(values, others[0] if others else None)
+    # What is no activation has no gradient.
+    others = {name: value for name, value in activations.items() if name == ROWS}
+    others |= {} if given is None else {_TARGETS: given}
 
-    others = [] if given is None else [given]
-    wide = _cast(activations, tf.float64)
+    def score(values: Any, others: Any) -> tf.Tensor:
+        held = {name: value for name, value in others.items() if name == ROWS}
+        return whole({**values, **held}, others.get(_TARGETS))
+
+    values = {name: value for name, value in activations.items() if name != ROWS}
+    wide = _cast(values, tf.float64)
     part.place = "in float64"
     check_repeat(part, score, wide, others)
     check_gradient(part, score, wide, others, coupled=whole.couples_images)

@@ -19,8 +19,11 @@ def normalized():
     )
 
 
-def coupled():
-    return actmax.Logit() - 0.1 * actmax.BatchNormPrior("batch")
+COUPLED = {
+    "prior": actmax.Logit() - 0.1 * actmax.BatchNormPrior("batch"),
+    "diversity": actmax.Logit() + 0.1 * actmax.Diversity("conv"),
+}
+every_coupled = pytest.mark.parametrize("coupled", COUPLED.values(), ids=COUPLED)
 
 
 def problem(**settings) -> Problem:
@@ -32,22 +35,24 @@ def problem(**settings) -> Problem:
 def test_every_kind_of_part_is_asked():
     assert not problem().couples_images
     assert not problem(objective=actmax.Logit() - actmax.BatchNormPrior()).couples_images
-    assert problem(objective=coupled()).couples_images
+    assert all(problem(objective=each).couples_images for each in COUPLED.values())
     shared = actmax.LowResolutionSum(shared=True)
     assert problem(parameterization=shared).couples_images
     other = actmax.BatchNormPenalty(0.1, model=normalized(), scope="batch")
     assert problem(regularizers=[other]).couples_images
 
 
-def test_a_sweep_refuses_it():
-    maximizer = actmax.Maximizer(normalized(), coupled(), input_range=(0, 1), regularizers=[])
+@every_coupled
+def test_a_sweep_refuses_it(coupled):
+    maximizer = actmax.Maximizer(normalized(), coupled, input_range=(0, 1), regularizers=[])
     with pytest.raises(ValueError, match="points of a sweep are compared"):
         maximizer.sweep([0, 1], steps=1)
 
 
-def test_a_catalog_refuses_it(tmp_path):
+@every_coupled
+def test_a_catalog_refuses_it(coupled, tmp_path):
     with pytest.raises(ValueError, match="cuts its images into batches"):
         actmax.catalog(
-            normalized(), [coupled()], out=tmp_path, input_range=(0, 1), regularizers=[], steps=1
+            normalized(), [coupled], out=tmp_path, input_range=(0, 1), regularizers=[], steps=1
         )
     assert not list(tmp_path.rglob("*.parquet"))

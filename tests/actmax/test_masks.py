@@ -286,3 +286,17 @@ def test_a_canvas_of_any_size_goes_with_transforms(canvas, parts):
     start, end = maximizer([0, 1], steps=0), maximizer([0, 1], steps=25)
     assert end.images.shape == (2, *canvas, 3)
     assert np.all(end.scores > start.scores)
+
+
+def test_a_canvas_in_float64_has_a_gradient():
+    maximizer = actmax.Maximizer(
+        tiny(), input_range=(0, 1), regularizers=[], canvas=(12, 10), precision="float64",
+        parameterization=actmax.Pixels(),
+    )  # fmt: skip
+    images = np.random.default_rng(0).uniform(0.3, 0.7, (1, 12, 10, 3))
+    value, gradient = maximizer.value_and_gradient(images, [1])
+    assert value.dtype == gradient.dtype == np.float64
+    # TensorFlow's kernel of the resize, and the model, compute in float32: a wide difference.
+    step = 1e-2 * gradient / np.abs(gradient).max()
+    ahead, behind = (maximizer.value_and_gradient(images + s * step, [1])[0] for s in (1, -1))
+    np.testing.assert_allclose((ahead - behind) / 2, np.sum(gradient * step), rtol=1e-2)

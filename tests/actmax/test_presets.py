@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import actmax
 from actmax import presets
-from tests.conformance.models import normalized
+from tests.conformance.models import normalized, photos
 
 RANGES = [(-1.0, 1.0), (0.0, 255.0)]
 NAMES = presets.__all__
@@ -137,13 +138,14 @@ def arguments_of(name, input_range, **more):
 @pytest.mark.parametrize("input_range", RANGES)
 def test_every_preset_runs_and_stays_in_the_range(name, input_range):
     low, high = input_range
+    arguments = arguments_of(name, input_range)
     result = actmax.maximize(
         normalized(),
         targets=[0, 2],
         preprocess=lambda images: (images - low) / (high - low),
-        **arguments_of(name, input_range),
+        **arguments,
     )
-    assert result.images.shape == (2, 8, 8, 3)
+    assert result.images.shape == (2, *arguments.get("canvas", (8, 8)), 3)
     assert result.images.min() >= input_range[0] and result.images.max() <= input_range[1]
     assert np.all(np.isfinite(result.scores))
     assert all(status.name == "OK" for status in map(actmax.Status, result.status))
@@ -157,19 +159,21 @@ def test_every_setting_of_yosinski_runs(letter):
     assert np.all(np.isfinite(result.images))
 
 
-@pytest.mark.parametrize("name", ["yosinski", "mei", "mahendran_vedaldi", "deep_inversion"])
+@pytest.mark.parametrize("name", ["yosinski", "mei", "mahendran_vedaldi", "deep_inversion", "maco"])
 def test_a_preset_means_the_same_in_every_range(name):
     """A model of images in (0, 255), which divides by 255, ends at 255 times the image."""
     model = normalized()
+    # At the model's own size: a canvas is resized in float32, of which phases make more.
+    more = {"images": photos()} if name == "maco" else {}
     unit = actmax.maximize(
-        model, targets=[0], precision="float64", **arguments_of(name, (0.0, 1.0))
+        model, targets=[0], precision="float64", **arguments_of(name, (0.0, 1.0), **more)
     )
     bytes_ = actmax.maximize(
         model,
         targets=[0],
         precision="float64",
         preprocess=lambda images: images / 255.0,
-        **arguments_of(name, (0.0, 255.0)),
+        **arguments_of(name, (0.0, 255.0), **more),
     )
     np.testing.assert_allclose(bytes_.images / 255.0, unit.images, atol=2e-4)
 
@@ -190,10 +194,49 @@ def test_the_constants_of_natural_pre_images():
     assert arguments["steps"] == 300
 
 
+def test_the_constants_of_maco():
+    arguments = presets.maco(normalized(), (-1.0, 1.0))
+    boxes, noise = arguments["regularizers"]
+    # 512 pixels to 224, a mean side of half the image and at last 0.07: a normal of 0.05 about 0.05,
+    # clipped there.
+    assert arguments["canvas"] == (18, 18)
+    assert (arguments["copies"], arguments["steps"]) == (32, 256)
+    sides = [(boxes.low(step) + boxes.high(step)) / 2 for step in (0, 255)]
+    assert sides == pytest.approx([0.5, 0.05 + 0.05 / np.sqrt(2 * np.pi)], abs=1e-4)
+    assert (boxes.high(0) - boxes.low(0)) / np.sqrt(12) == pytest.approx(0.05, abs=1e-3)
+    # What the model sees of the noise is what the code adds there.
+    white = tf.random.stateless_normal([400, 18, 18, 3], [1, 2], stddev=noise.std)
+    seen = tf.image.resize(white, (8, 8), antialias=True).numpy()
+    assert np.std(seen) == pytest.approx(np.sqrt(0.08**2 + 0.08**2 / 12), rel=0.02)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_maco_takes_amplitudes_colors_and_size_from_natural_images(channels):
+    natural = photos()[..., :channels]
+    model = keras.Sequential(
+        [
+            keras.Input((6, 6, channels)),
+            keras.layers.Conv2D(4, 3, activation="tanh"),
+            keras.layers.GlobalAveragePooling2D(),
+        ]
+    )
+    arguments = presets.maco(model, (0, 1), images=natural, crops=2, steps=2)
+    part = arguments["parameterization"]
+    base, raw = part, natural
+    if channels == 3:
+        base, raw = part.base, part.decorrelate(natural).numpy()
+    expected = np.abs(np.fft.rfft2(raw, axes=(1, 2))).mean(0)
+    np.testing.assert_allclose(base.spectrum.values, expected, rtol=1e-9)
+    result = actmax.maximize(model, targets=[0, 1], **arguments)
+    assert result.images.shape == (2, 8, 8, channels)
+
+
 def test_presets_say_what_they_need():
     with pytest.raises(TypeError, match="a pair"):
         presets.mei(normalized(), actmax.Unbounded())
     with pytest.raises(ValueError, match="preset"):
         presets.yosinski(normalized(), (0, 1), "E")
+    with pytest.raises(ValueError, match=r"natural images \[M, H, W, 3\].*\(4, 8, 8, 1\)"):
+        presets.maco(normalized(), (0, 1), images=np.ones((4, 8, 8, 1)))
     with pytest.raises(ValueError, match="known size"):
         presets.lucid(lambda x: x, (0, 1))

@@ -17,6 +17,7 @@ from actmax.recipes import (
     cifar10_classes,
     deep_dream,
     mnist_digits,
+    multi_start,
     regression,
     softmax_kept,
     training_time,
@@ -150,3 +151,12 @@ def test_dreams_of_a_model_of_open_size_see_every_octave_as_it_is():
     assert result.images.shape == (1, 20, 14, 1)
     # Two octaves of two steps of mean size 1.5 / 255, before clipping.
     assert 0 < np.abs(result.images - start).mean() <= 4.01 * 1.5 / 255
+
+
+def test_one_start_beside_several(tmp_path, capsys):
+    run(multi_start, "--out", tmp_path, "--starts", 2, "--steps", 8)
+    lines = capsys.readouterr().out.splitlines()
+    result = actmax.Result.load(tmp_path)
+    assert tuple(line.split()[0] for line in lines[1:11]) == zoo.labels("cifar10")
+    shown = [float(line.split()[2]) for line in lines[1:11]]
+    np.testing.assert_allclose(shown, result.scores, rtol=1e-3)

@@ -58,6 +58,7 @@ OBJECTIVES = {
     "Direction of cosine": Entry(
         "objective", lambda: actmax.Direction("conv", power=2.0), targets=DIRECTIONS
     ),
+    "Diversity": Entry("objective", lambda: actmax.Diversity("conv"), targets=None),
     "BatchNormPrior": Entry("objective", actmax.BatchNormPrior, targets=None, model=normalized),
     "Combination": Entry("objective", lambda: 0.5 * actmax.Logit() - 2 * actmax.Channel("conv", 1)),
     "function": Entry("objective", lambda: lambda output: output[:, 0], targets=None),

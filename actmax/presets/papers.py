@@ -1,19 +1,11 @@
-"""Published methods with their papers' settings, as arguments of `maximize`.
-
-    result = actmax.maximize(model, targets=[3], **actmax.presets.lucid(model, (0, 1)))
-
-Every preset is a function `(model, input_range, ...) -> dict` of keyword arguments of `maximize`, the
-number of steps among them; what you name yourself beside it must not be in it, so change the dict
-first: `{**preset, "steps": 64}`. Lengths and rates that a paper gives for images of 0 to 255 are
-converted to the input range.
-"""
+"""Presets of the papers whose methods optimize pixels and Fourier coefficients."""
 
 from __future__ import annotations
 
 import math
 from typing import Any, Literal
 
-from actmax import checks, models
+from actmax import checks
 from actmax.constraints import Contrast, PixelBall, from_range
 from actmax.gradients import InverseFrequency, Normalize
 from actmax.objectives import BatchNormPrior, Logit, LogProbability, Objective
@@ -33,6 +25,7 @@ from actmax.parameterizations import (
     Pixels,
 )
 from actmax.parameterizations.fourier import spectrum_scale
+from actmax.presets.common import pair, shape_of
 from actmax.schedules import Cosine, Linear
 from regularizers import (
     Flip,
@@ -44,8 +37,6 @@ from regularizers import (
     Shift,
     TotalVariation,
 )
-
-__all__ = ["deep_inversion", "lucid", "mahendran_vedaldi", "mei", "natural", "yosinski"]
 
 # The papers' images are of 8 bits.
 _BYTES = 255.0
@@ -71,8 +62,8 @@ def lucid(model: Any, input_range: Any) -> dict[str, Any]:
         >>> actmax.presets.lucid(zoo.load("cifar10"), (0, 1))["steps"]
         512
     """
-    height, width, channels = _shape(model)
-    low, high = _pair(input_range)
+    height, width, channels = shape_of(model)
+    low, high = pair(input_range)
     # lucid: coefficients times sqrt(H W) / f, inverse transform, over 4.
     raw = math.sqrt(height * width) * max(height, width) / 4.0
     contrast = raw / float(spectrum_scale(height, width, 1.0)[0, 0])
@@ -116,7 +107,7 @@ def yosinski(
     """
     del model
     checks.one_of(preset, "preset", tuple("ABCD"))
-    low, high = _pair(input_range)
+    low, high = pair(input_range)
     center = (low + high) / 2.0
     # With u = k x, the step of x that lr g_x makes is a step k^2 lr g_u of u.
     square = ((high - low) / _BYTES) ** 2
@@ -172,8 +163,8 @@ def mahendran_vedaldi(
         stride: of the layer, in pixels; images are shifted by a quarter of it, at least by 1.
         beta: power of the total variation: 2 is smooth, 1 keeps edges.
     """
-    height, width, channels = _shape(model)
-    low, high = _pair(input_range)
+    height, width, channels = shape_of(model)
+    low, high = pair(input_range)
     if checks.number(natural_maximum, "natural_maximum", low=0.0) == 0.0:
         raise ValueError(checks.message("natural_maximum to be positive", "0"))
     unit, center = (high - low) / _BYTES, (low + high) / 2.0
@@ -214,7 +205,7 @@ def mei(model: Any, input_range: Any, *, contrast: float | None = None) -> dict[
             the range.
     """
     del model
-    low, high = _pair(input_range)
+    low, high = pair(input_range)
     std = 0.1 * (high - low) if contrast is None else checks.number(contrast, "contrast", low=0.0)
     gain = std * 0.1 / _BYTES
     return {
@@ -247,8 +238,8 @@ def deep_inversion(
         feature: weight of the statistics, `r_feature` in the paper's code.
         steps: number of updates.
     """
-    height, width, channels = _shape(model)
-    low, high = _pair(input_range)
+    height, width, channels = shape_of(model)
+    low, high = pair(input_range)
     # Their images are divided by the standard deviation of ImageNet's, 0.226 of the range.
     unit = 0.226 * (high - low)
     values = height * width * channels
@@ -299,13 +290,13 @@ def natural(
             of every image what holds for many; a judge believes fewer of them.
         steps: number of updates, one pass through the model each.
     """
-    height, width, channels = _shape(model)
+    height, width, channels = shape_of(model)
     checks.number(prior, "prior", low=0.0)
     base: Parameterization = Fourier(1.0, std=0.3)
     size = min(height, width)
     return {
         "objective": LogProbability() - prior * BatchNormPrior(scope),
-        "input_range": _pair(input_range),
+        "input_range": pair(input_range),
         "parameterization": Decorrelated(base) if channels == len(IMAGENET_COLORS) else base,
         "optimizer": Adam(Cosine(0.1, 0.0), beta_1=0.5, beta_2=0.9),
         "regularizers": [
@@ -316,32 +307,3 @@ def natural(
         ],
         "steps": checks.integer(steps, "steps", low=0),
     }
-
-
-def _shape(model: Any) -> tuple[int, int, int]:
-    specs = models.input_specs(model)
-    shape = specs[0].shape if specs and len(specs) == 1 else None
-    if shape is None or len(shape) != 3 or None in shape:
-        raise ValueError(
-            checks.message(
-                "a model of one image input of known size (H, W, C)",
-                f"shape {shape}",
-                "Give keras.Input a size, or write the parts yourself.",
-            )
-        )
-    height, width, channels = (int(size) for size in shape if size is not None)
-    return height, width, channels
-
-
-def _pair(input_range: Any) -> tuple[float, float]:
-    constraint = from_range(input_range)
-    low, high = constraint.low, constraint.high
-    if not (
-        isinstance(input_range, (tuple, list))
-        and isinstance(low, (int, float))
-        and isinstance(high, (int, float))
-    ):
-        raise TypeError(
-            checks.message("input_range as a pair of two finite numbers", repr(input_range))
-        )
-    return float(low), float(high)
