@@ -74,7 +74,7 @@ def main() -> int:
     model = keras.applications.MobileNetV2(weights=None, input_shape=(_SIZE, _SIZE, 3))
     call = {"steps": given.steps, "batch_size": given.batch, "input_range": _RANGE}
     call["targets"] = range(given.images)
-    case = {name: str(value) if name == "out" else value for name, value in vars(given).items()}
+    case = {name: value for name, value in vars(given).items() if name != "out"}
     record: dict[str, Any] = {"environment": describe(), "case": case}
     record |= _beside_the_loop(model, call, given.rounds)
     for kind in given.workers:

@@ -325,7 +325,7 @@ def test_a_report_has_every_row_and_says_what_is_missing(tmp_path, capsys):
     samples["torch 1 thread: eager"] = [0.02] * ROUNDS
     samples["torch 2 threads: eager"] = [0.03] * ROUNDS
     study["bases"] |= dict.fromkeys(samples, FLOOR)
-    study["missing"] = {"jax": "ended with exit code 1", "actmax auto": "ValueError: no"}
+    study["missing"] = {"jax": "ended with exit code 1", "actmax fold": "ValueError: no"}
     (tmp_path / "a.json").write_text(json.dumps(content))
     assert main(["report", str(tmp_path / "a.json"), "--plot", str(tmp_path / "p.png")]) == 0
     printed = capsys.readouterr().out
