@@ -11,12 +11,13 @@ DOCS := .venv/.docs
 # Only here: what a user of the package sees of TensorFlow's log is the user's to decide.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help demo test check bench docs clean
+.PHONY: help demo test check coverage soak fuzz mutation bench docs clean
 
 help:
 	@echo "make demo    ten digits, each what the demo network responds to most, in out/demo"
 	@echo "make test    all tests (PYTEST_ARGS='-m \"not slow\"' for fewer)"
 	@echo "make check   lint, format, types, architecture"
+	@echo "make coverage, soak, fuzz, mutation   the long ones: half an hour to hours each; see docs/reliability.md"
 	@echo "make bench   the benchmarks (BENCH_ARGS=... are passed on)"
 	@echo "make docs    the documentation, in site/"
 	@echo "make clean   remove what the others wrote, except .venv"
@@ -32,6 +33,25 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_architecture.py
+
+# How much of the code the tests run; the floor is in pyproject.toml.
+coverage: $(INSTALLED)
+	$(BIN)/python -m pytest $(PYTEST_ARGS) --cov --cov-report=term:skip-covered
+
+# Many runs, many kills, many pictures, each in its full number.
+soak: $(INSTALLED)
+	$(BIN)/python -m tests.soak.runs --count 1000
+	$(BIN)/python -m tests.soak.kills --kills 100
+	$(BIN)/python -m tests.soak.catalogs --kills 20
+	$(BIN)/python -m tests.soak.sheets --count 100000
+
+# Damaged model files.
+fuzz: $(INSTALLED)
+	$(BIN)/python -m tests.fuzz --count 10000
+
+# Faults that no test notices.
+mutation: $(INSTALLED)
+	$(BIN)/python -m tests.mutation --count 300
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
