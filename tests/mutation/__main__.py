@@ -153,7 +153,7 @@ def main() -> int:
         for line in given.out.read_text("utf-8").splitlines():
             record = json.loads(line)
             done[record["mutant"]] = record["end"]
-    import hypothesis  # noqa: F401
+    # Not hypothesis: pytest warns of plugins that were imported before it.
     import keras  # noqa: F401
     import scipy.stats  # noqa: F401
     import tensorflow  # noqa: F401  Imported and not used, so that it may be forked.
