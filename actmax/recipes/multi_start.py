@@ -37,7 +37,7 @@ def successive_halving(
 
     Args:
         maximizer: of one input, whose parameterization can start from an image.
-        targets: a list, as for a run; None if the objective takes none.
+        targets: as for a run.
         starts: images per target in the first round; of an odd number the larger half goes on.
         steps: passes through the model per target, of all rounds together, times `copies`.
         draws: of the transforms over which images are judged; 1 where nothing is drawn.
@@ -60,17 +60,18 @@ def successive_halving(
     starts = checks.integer(starts, "starts", low=1)
     rounds = 1 + math.ceil(math.log2(starts))
     steps = checks.integer(steps, "steps", low=rounds * starts)
-    count = 1 if targets is None else len(targets)
+    given = maximizer(targets, steps=0, seed=seed).targets
+    count = 1 if given is None else len(given)
     alive, left, images, results = starts, steps, None, []
     for number in range(rounds):
         rows = np.repeat(np.arange(count), alive)
-        chosen = None if targets is None else [targets[row] for row in rows]
+        chosen = None if given is None else given[rows]
         # What is left, in equal parts: the last round has what rounding left of the others.
         length = left // (rounds - number) // alive
         left -= length * alive
         words = np.random.SeedSequence([seed, number]).generate_state(alive, np.uint64)
         result = maximizer(
-            chosen, images=alive if targets is None else None, initial_images=images,
+            chosen, images=alive if given is None else None, initial_images=images,
             steps=length, seed=[int(word) for word in np.tile(words, count)],
         )  # fmt: skip
         results.append(result)

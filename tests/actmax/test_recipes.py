@@ -16,6 +16,8 @@ from actmax import recipes, zoo
 from actmax.recipes import (
     cifar10_classes,
     deep_dream,
+    frank_wolfe,
+    lbfgs,
     mnist_digits,
     multi_start,
     regression,
@@ -23,7 +25,8 @@ from actmax.recipes import (
     training_time,
 )
 
-NAMES = sorted(module.name for module in pkgutil.iter_modules(recipes.__path__))
+MODULES = pkgutil.iter_modules(recipes.__path__)
+NAMES = sorted(module.name for module in MODULES if not module.name.startswith("_"))
 
 
 def run(recipe, *arguments):
@@ -160,3 +163,23 @@ def test_one_start_beside_several(tmp_path, capsys):
     assert tuple(line.split()[0] for line in lines[1:11]) == zoo.labels("cifar10")
     shown = [float(line.split()[2]) for line in lines[1:11]]
     np.testing.assert_allclose(shown, result.scores, rtol=1e-3)
+
+
+def test_frank_wolfe_on_digits(tmp_path, capsys):
+    run(frank_wolfe, "--out", tmp_path, "--steps", 2)
+    *lines, last = capsys.readouterr().out.splitlines()
+    numbers = [re.search(r"objective (\S+) -> (\S+), gap (\S+)$", line).groups() for line in lines]
+    assert len(numbers) == 10
+    assert all(float(after) > float(before) for before, after, _ in numbers)
+    assert all(float(gap) > 0 for _, _, gap in numbers)
+    assert last.endswith(f"grid: {tmp_path / 'grid.png'}")
+
+
+def test_lbfgs_on_digits(tmp_path, capsys):
+    run(lbfgs, "--out", tmp_path, "--steps", 2)
+    *lines, _ = capsys.readouterr().out.splitlines()
+    result = actmax.Result.load(tmp_path)
+    for digit, line in enumerate(lines):
+        objective = float(re.search(r"objective (\S+) in", line).group(1))
+        assert objective < result.scores[digit]
+    assert len(lines) == 10

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hypothesis
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import strategies as st
 from scipy import optimize
 
 import actmax
+from actmax.recipes.frank_wolfe import frank_wolfe
+from actmax.recipes.lbfgs import lbfgs
 from actmax.recipes.multi_start import successive_halving
-from regularizers import Jitter
+from regularizers import L2, Jitter
 from tests.conformance.models import tiny
 
 # Several starts, the better half of which goes on.
@@ -131,3 +135,199 @@ def test_too_few_passes_for_the_rounds_are_refused():
     maximizer = actmax.Maximizer(tiny(), input_range=(0, 1), regularizers=[])
     with pytest.raises(ValueError, match="steps to be at least 32"):
         successive_halving(maximizer, [1], starts=8, steps=31)
+
+
+# Frank-Wolfe and L-BFGS.
+
+D = 8
+
+
+def deterministic(model, **arguments):
+    """A maximizer of a model `[N, D] -> [N, T]` in float64, of which nothing is drawn."""
+    arguments = {"regularizers": [], "input_range": (-1, 2), **arguments}
+    return actmax.Maximizer(
+        model, input_shape=(D,), precision="float64", parameterization=actmax.Pixels(), **arguments
+    )
+
+
+def linear(seed=0, targets=3):
+    w = np.random.default_rng(seed).normal(size=[D, targets])
+    w[2, 0] = 0.0
+    return w, lambda x: x @ tf.constant(w)
+
+
+def concave(seed=0, low=0.3, high=6.0, targets=2):
+    """Q, c `[D, T]`, and `x -> -x'Qx / 2 + x'c` for every column of c."""
+    draws = np.random.default_rng(seed)
+    basis, _ = np.linalg.qr(draws.normal(size=[D, D]))
+    q, c = basis * np.linspace(low, high, D) @ basis.T, 4.0 * draws.normal(size=[D, targets])
+
+    def model(x):
+        return x @ tf.constant(c) - tf.reduce_sum((x @ tf.constant(q)) * x, -1, keepdims=True) / 2
+
+    return q, c, model
+
+
+def best_on_box(q, c, low, high):
+    """The image with the largest value, by bounded least squares."""
+    root = np.linalg.cholesky(q).T
+    fit = optimize.lsq_linear(
+        root, np.linalg.solve(root.T, c), (low, high), method="bvls", tol=1e-14
+    )
+    return fit.x
+
+
+def value(q, c, x):
+    return x @ c - x @ q @ x / 2
+
+
+def test_frank_wolfe_is_done_with_a_linear_model_after_one_step():
+    w, model = linear()
+    start = np.full((3, D), 0.25)
+    found = frank_wolfe(deterministic(model), [0, 1, 2], initial_images=start)
+    expected = np.where(w > 0, 2.0, -1.0).T
+    expected[0, 2] = 0.25  # nothing depends on it
+    np.testing.assert_array_equal(found.result.images, expected)
+    assert found.objective.shape == found.gap.shape == (2, 3)
+    # The first gap was no bound only, but what there was to gain; the last is 0.
+    np.testing.assert_allclose(found.gap[0], found.objective[1] - found.objective[0], rtol=1e-12)
+    np.testing.assert_array_equal(found.gap[1], 0.0)
+    np.testing.assert_allclose(found.result.scores, found.objective[-1], rtol=1e-12)
+
+
+def test_frank_wolfe_on_a_ball_ends_where_the_weights_point():
+    w, model = linear()
+    radius, center = 0.7, 0.2
+    ball = actmax.L2Ball(radius, center)
+    found = frank_wolfe(deterministic(model, input_range=ball), [0, 1, 2])
+    best = center + radius * (w / np.linalg.norm(w, axis=0)).T
+    np.testing.assert_allclose(found.result.images, best, rtol=1e-12, atol=1e-15)
+    assert np.all(np.abs(found.gap[-1]) < 1e-12)
+
+
+@hypothesis.settings(max_examples=6, deadline=None)
+@hypothesis.given(st.integers(0, 2**16))
+def test_no_image_of_the_box_has_more_than_the_value_and_the_gap(seed):
+    q, c, model = concave(seed)
+    found = frank_wolfe(deterministic(model), [0, 1], steps=30, seed=seed)
+    best = np.array([value(q, k, best_on_box(q, k, -1, 2)) for k in c.T])
+    assert np.all(found.objective <= best + 1e-9)
+    assert np.all(found.objective + found.gap >= best - 1e-9)
+    assert np.all(np.diff(found.objective, axis=0) >= 0)
+    scores = [value(q, k, x) for k, x in zip(c.T, found.result.images, strict=True)]
+    np.testing.assert_allclose(found.objective[-1], scores, atol=1e-9)
+
+
+def test_frank_wolfe_finds_the_best_of_a_quadratic_on_a_ball():
+    q, c, model = concave(targets=1)
+    radius = 0.6
+    found = frank_wolfe(
+        deterministic(model, input_range=actmax.L2Ball(radius)), [0], steps=300, tolerance=1e-10
+    )
+
+    def outside(multiplier):
+        return np.linalg.norm(np.linalg.solve(q + multiplier * np.eye(D), c[:, 0])) - radius
+
+    assert outside(0.0) > 0  # so that the best image lies on the surface
+    multiplier = optimize.brentq(outside, 0.0, 1e3, xtol=1e-14)
+    best = np.linalg.solve(q + multiplier * np.eye(D), c[:, 0])
+    np.testing.assert_allclose(found.result.images[0], best, atol=1e-5)
+    assert found.gap[-1, 0] <= 1e-10
+    np.testing.assert_allclose(found.objective[-1, 0], value(q, c[:, 0], best), rtol=1e-10)
+
+
+def test_frank_wolfe_counts_penalties():
+    w, lam = np.array([1.0, -0.5, 0.0, 2.0, -3.0, 0.7, -1.0, 0.5]), 0.05
+    maximizer = deterministic(
+        lambda x: x @ tf.constant(w)[:, None], regularizers=[L2(lam * D)], input_range=(-1, 2)
+    )
+    found = frank_wolfe(maximizer, [0], initial_images=np.zeros((1, D)))
+    # The penalty pulls with 0.2 at most, so all that pulls harder ends in its corner.
+    best = np.where(w > 0, 2.0, np.where(w < 0, -1.0, 0.0))
+    np.testing.assert_array_equal(found.result.images[0], best)
+    np.testing.assert_allclose(found.objective[-1], w @ best - lam * best @ best, rtol=1e-12)
+    np.testing.assert_allclose(found.result.scores, w @ best, rtol=1e-12)
+
+
+def test_lbfgs_solves_a_quadratic():
+    q, c, model = concave()
+    found = lbfgs(deterministic(model, input_range=actmax.Unbounded()), [0, 1])
+    # SciPy ends where J has no digit left, which leaves images about the root of that.
+    np.testing.assert_allclose(found.result.images, np.linalg.solve(q, c).T, atol=1e-6)
+    expected = [value(q, k, np.linalg.solve(q, k)) for k in c.T]
+    np.testing.assert_allclose(found.objective, expected, rtol=1e-13)
+    np.testing.assert_allclose(found.result.scores, found.objective, rtol=1e-13)
+    assert np.all(found.passes < 100) and len(found.messages) == 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_lbfgs_solves_a_quadratic_between_bounds(seed):
+    q, c, model = concave(seed)
+    found = lbfgs(deterministic(model), [1, 0], seed=seed)
+    best = np.stack([best_on_box(q, c[:, t], -1, 2) for t in (1, 0)])
+    np.testing.assert_allclose(found.result.images, best, atol=1e-6)
+    np.testing.assert_array_equal(found.result.images == -1, best == -1)
+    assert np.any(best == -1) and np.any((best > -1) & (best < 2))
+
+
+def test_lbfgs_makes_the_gradient_of_a_softmax_vanish():
+    w, model = linear(targets=4)
+    lam = 0.1
+    maximizer = deterministic(
+        model, objective=actmax.LogProbability(), input_range=actmax.Unbounded(),
+        regularizers=[L2(lam * D)],
+    )  # fmt: skip
+    found = lbfgs(maximizer, [2])
+    x = found.result.images[0]
+    odds = np.exp(w.T @ x - np.max(w.T @ x))
+    slope = w[:, 2] - w @ (odds / odds.sum()) - 2 * lam * x
+    assert np.abs(slope).max() < 1e-6
+
+
+def test_both_say_the_same_again():
+    _, _, model = concave()
+    for search in (frank_wolfe, lbfgs):
+        first, second = (search(deterministic(model), [0, 1], steps=5, seed=3) for _ in range(2))
+        assert first.result.images.tobytes() == second.result.images.tobytes()
+        assert first.objective.tobytes() == second.objective.tobytes()
+
+
+REFUSED = {
+    "draws": ({"regularizers": [Jitter(1)]}, r"no transforms that draw. Received: \['jitter'\]"),
+    "params": ({"parameterization": actmax.Fourier()}, r"actmax.Pixels\(\).*Received: Fourier"),
+    "set": ({"input_range": actmax.Contrast(0.2)}, "input range of the kind Box"),
+    "sphere": ({"input_range": actmax.L2Ball(1.0, surface=True)}, "input range of the kind Box"),
+    "schedule": ({"regularizers": [L2(actmax.Linear(0.0, 1.0))]}, r"schedules for \['l2'\]"),
+    "balance": ({"regularizers": [L2(0.1)], "balance": True}, "balance=False"),
+    "coupled": ({"objective": actmax.Diversity("conv")}, "do not depend on one another"),
+    "mask": ({"mask": np.eye(8)}, "Expected no mask"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize("search", [frank_wolfe, lbfgs])
+def test_what_is_no_function_of_pixels_is_refused(search, arguments, message):
+    given = {
+        "input_range": (0, 1), "regularizers": [], "parameterization": actmax.Pixels(),
+        "precision": "float64", **arguments,
+    }  # fmt: skip
+    targets = None if "objective" in arguments else [1]
+    start = np.full((1, 8, 8, 3), 0.1)
+    with pytest.raises(ValueError, match=message):
+        search(actmax.Maximizer(tiny(), **given), targets, initial_images=start)
+
+
+def test_what_only_one_of_them_takes_is_refused_by_the_other():
+    _, model = linear()
+    for open_range in (actmax.Unbounded(), actmax.Box(0, None)):
+        with pytest.raises(ValueError, match=r"Box or L2Ball|two bounds"):
+            frank_wolfe(deterministic(model, input_range=open_range), [0])
+    with pytest.raises(ValueError, match="of the kind Box or Unbounded"):
+        lbfgs(deterministic(model, input_range=actmax.L2Ball(1.0)), [0])
+    with pytest.raises(ValueError, match=r"float64.*float32"):
+        lbfgs(actmax.Maximizer(tiny(), input_range=(0, 1), regularizers=[]), [0])
+
+
+def test_a_network_that_is_not_finite_is_an_error():
+    with pytest.raises(actmax.NonFiniteError, match="finite objective"):
+        frank_wolfe(deterministic(lambda x: tf.math.log(x - 5.0)), [0])
