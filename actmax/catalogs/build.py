@@ -31,7 +31,7 @@ from actmax.models.structure import children
 from actmax.objectives import Channel, Logit, Objective
 from actmax.types import describe
 
-_RAY = "ray"
+_RAY, _LOCAL = "ray", "local"
 # Of Maximizer, but given to a catalog by another name.
 _OWN = ("model", "objective", "labels")
 
@@ -100,7 +100,8 @@ def catalog(
         batch_size: images per batch; "auto" measures once and keeps what it found. When a batch does not
             fit in memory it is halved, for the rest of the job, and the manifest says so.
         workers: None for this process; a number of processes on this machine, each with a graphics card of
-            its own if there are any; "ray" or the "ray://..." address of a cluster.
+            its own if there are any; "local" for one per card, or per `threads` cores where there is none;
+            "ray" or the "ray://..." address of a cluster.
         threads: of each worker, also "ray"'s. The last bits of an image depend on it, as on the machine.
         learning_rate: as for a run of `Maximizer`.
         weights: as for a run of `Maximizer`.
@@ -169,9 +170,9 @@ def _check(
     if batch_size != "auto":
         checks.integer(batch_size, "batch_size", low=1)
     if isinstance(workers, str):
-        if workers != _RAY and not workers.startswith("ray://"):
+        if workers not in (_LOCAL, _RAY) and not workers.startswith("ray://"):
             raise ValueError(
-                checks.message('workers as a number, "ray" or "ray://..."', repr(workers))
+                checks.message('workers as a number, "local", "ray" or "ray://..."', repr(workers))
             )
     elif workers is not None:
         checks.integer(workers, "workers", low=1)
@@ -340,7 +341,9 @@ def _pool(job: Job, workers: Any, threads: int | None) -> Iterator[pools.Pool]:
         )
     sent = dataclasses.replace(job, model=None, saved=save(job.model))
     pool: pools.Pool
-    if isinstance(workers, str):
+    if workers == _LOCAL:
+        pool = pools.Local(sent, pools.local_count(threads), threads)
+    elif isinstance(workers, str):
         pool = pools.Ray(sent, None if workers == _RAY else workers, threads)
     else:
         pool = pools.Local(sent, workers, threads)

@@ -10,6 +10,7 @@ import abc
 import dataclasses
 import multiprocessing
 import multiprocessing.connection
+import os
 import traceback
 from typing import Any
 
@@ -90,6 +91,12 @@ def settle(number: int, threads: int | None) -> None:
     if threads is not None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
+
+
+def local_count(threads: int | None) -> int:
+    """Workers that this machine has room for: its graphics cards, or its cores over `threads` of each."""
+    cards = tf.config.list_physical_devices("GPU")
+    return len(cards) or max((os.cpu_count() or 1) // (threads or 1), 1)
 
 
 def _serve(connection: Any, number: int, threads: int | None) -> None:

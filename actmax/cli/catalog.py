@@ -33,7 +33,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--batch-size", type=_batch_size, default="auto", metavar="N")
     parser.add_argument(
-        "--workers", type=_workers, metavar="W", help="processes, or ray, or ray://ADDRESS"
+        "--workers", type=_workers, metavar="W", help="processes, or local, ray, ray://ADDRESS"
     )
     parser.add_argument("--threads", type=int, metavar="N", help="of each worker")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")

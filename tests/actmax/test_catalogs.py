@@ -237,6 +237,39 @@ def test_a_loop_is_traced_once_per_layer(small, tmp_path, monkeypatch):
 # Workers
 
 
+@pytest.mark.parametrize(
+    ("cards", "cores", "threads", "count"),
+    [
+        (0, 8, None, 8),
+        (0, 8, 3, 2),
+        (0, 2, 4, 1),
+        (0, None, None, 1),
+        (4, 16, None, 4),
+        (1, 16, 2, 1),
+    ],
+)
+def test_local_is_a_worker_for_every_card_or_for_the_cores(
+    monkeypatch, cards, cores, threads, count
+):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["card"] * cards)
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    assert pools.local_count(threads) == count
+
+
+def test_local_workers_are_as_many_as_the_machine_has_room_for(small, tmp_path, monkeypatch):
+    asked = []
+
+    class Counted(pools.Here):
+        def __init__(self, job, count, threads):
+            asked.append((count, threads))
+            super().__init__(job)
+
+    monkeypatch.setattr(pools, "Local", Counted)
+    monkeypatch.setattr(pools, "local_count", lambda threads: 5)
+    make(small, tmp_path, workers="local", threads=2)
+    assert asked == [(5, 2)]
+
+
 @pytest.mark.slow
 def test_local_workers_give_the_bytes_of_one_and_survive_a_kill(small, tmp_path):
     import multiprocessing
