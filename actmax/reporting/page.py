@@ -130,7 +130,7 @@ def _data(page: Page, film: Film | None, sources: Sequence[str | None]) -> dict[
         score = float(page.scores[row])
         facts = [["score", _number(score)], ["status", Status(page.status[row]).name]]
         if page.probabilities is not None:
-            facts.insert(1, ["probability", _number(float(page.probabilities[row]))])
+            facts.insert(1, ["probability", f"{page.probabilities[row]:.4f}"])
         facts.append(["updates", str(int(page.steps[row]))])
         if page.targets is not None and page.targets.ndim == 1:
             facts.append(["target", str(page.targets[row])])
@@ -248,7 +248,7 @@ def _card(page: Page, row: int, source: str | None) -> str:
     note = "" if good else f'<span class="note" dir="auto">{_text(page.messages[row])}</span>'
     sure = ""
     if page.probabilities is not None:
-        sure = f"<span>probability {_number(float(page.probabilities[row]))}</span>"
+        sure = f'<span class="line"><span>probability {page.probabilities[row]:.4f}</span></span>'
     spark = curves.spark(score[:, row]) if score is not None and len(score) else ""
     return (
         f'<li><button type="button" class="card" id="card-{row}" data-row="{row}" '

@@ -132,7 +132,7 @@ def test_the_report_and_the_command_line_say_them(tmp_path, capsys):
 
     result = actmax.maximize(zoo.load("mnist"), targets=[3], input_range=(0, 1), steps=64)
     text = result.report(tmp_path / "page.html").read_text("utf-8")
-    assert f"probability {result.probabilities[0]:.4g}" in text
+    assert f"probability {result.probabilities[0]:.4f}" in text
     file = tmp_path / "model.keras"
     zoo.load("mnist").save(file)
     main(["run", str(file), "--targets", "3", "--input-range", "0", "1", "--steps", "4",
