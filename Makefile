@@ -44,6 +44,7 @@ soak: $(INSTALLED)
 	$(BIN)/python -m tests.soak.kills --kills 100
 	$(BIN)/python -m tests.soak.catalogs --kills 20
 	$(BIN)/python -m tests.soak.sheets --count 100000
+	$(BIN)/python -m tests.soak.applications
 
 # Damaged model files.
 fuzz: $(INSTALLED)
