@@ -44,7 +44,6 @@ def digest(*words: str) -> str:
 
 
 @pytest.mark.slow
-def test_the_same_bytes_in_three_processes():
-    plain = digest()
-    assert digest("ops") == plain, "under enable_op_determinism()"
-    assert digest("other work") == plain, "after other use of the random state"
+def test_the_same_bytes_in_two_processes():
+    """In the second under `enable_op_determinism()` and after other use of the random state."""
+    assert digest() == digest("ops", "other work")
