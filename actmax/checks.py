@@ -88,3 +88,17 @@ def finite(array: np.ndarray, name: str) -> np.ndarray:
             )
         )
     return array
+
+
+def written(text: str, name: str) -> str:
+    """A text that can be written to a file.
+
+    Raises:
+        ValueError: if it has half of a surrogate pair, as names of files that are no Unicode do.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        do = "Give the name in Unicode, or text.encode('utf-8', 'replace').decode()."
+        raise ValueError(message(f"{name} in Unicode", repr(text)[:80], do)) from error
+    return text

@@ -15,6 +15,7 @@ import numpy as np
 
 from actmax import checks
 from actmax.callbacks.base import Callback
+from actmax.files import write_atomic
 from actmax.types import Snapshot
 
 
@@ -42,13 +43,20 @@ class _Log(Callback):
     def on_begin(self, snapshot: Snapshot) -> None:
         kept = ""
         if snapshot.step > 0 and self.path.exists():
-            # Lines after the checkpoint are of steps that are done again.
-            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+            # Lines after the checkpoint are of steps that are done again. As bytes: universal newlines
+            # would change the line ends inside a name.
+            text = self.path.read_bytes().decode("utf-8", "replace")
             kept = "".join(
-                line for line in lines if line.endswith("\n") and self._step(line) <= snapshot.step
+                line
+                for line in self._lines(text)
+                if line.endswith("\n") and self._step(line) <= snapshot.step
             )
+        if kept:
+            # Whole or not at all: a process that ends here must not take the log with it.
+            write_atomic(self.path, kept.encode())
+            return
         with self.path.open("w", encoding="utf-8", newline="") as stream:
-            stream.write(kept or self._header(snapshot))
+            stream.write(self._header(snapshot))
 
     def on_step(self, snapshot: Snapshot) -> None:
         last = {name: values[-1] for name, values in snapshot.history.items()}
@@ -67,6 +75,10 @@ class _Log(Callback):
     @abc.abstractmethod
     def _line(self, values: dict[str, Any]) -> str:
         """One image at one step."""
+
+    def _lines(self, text: str) -> list[str]:
+        """A text cut after every line that was written; the last may be half of one."""
+        return list(io.StringIO(text, newline="\n"))
 
     @abc.abstractmethod
     def _step(self, line: str) -> float:
@@ -99,6 +111,16 @@ class CSVLog(_Log):
 
     def _line(self, values: dict[str, Any]) -> str:
         return _csv(list(values.values()))
+
+    def _lines(self, text: str) -> list[str]:
+        found, quoted = [""], False
+        for piece in super()._lines(text):
+            found[-1] += piece
+            # A name with a line end in it stands between quotation marks; one in a name is doubled.
+            quoted ^= piece.count('"') % 2 == 1
+            if not quoted:
+                found.append("")
+        return found
 
     def _step(self, line: str) -> float:
         first = line.split(",", 1)[0]

@@ -218,7 +218,7 @@ def _names(labels: Any) -> tuple[str, ...] | None:
         names = []
     if len(names) == 0:
         raise TypeError(checks.message("labels as a sequence of texts", repr(labels)[:80]))
-    return tuple(map(str, names))
+    return tuple(checks.written(str(name), "every label") for name in names)
 
 
 def _targets(

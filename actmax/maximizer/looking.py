@@ -83,7 +83,7 @@ def labels(names: Any) -> tuple[str, ...] | None:
     listed = isinstance(names, (Sequence, np.ndarray)) and not isinstance(names, (str, bytes))
     if not listed or not all(isinstance(label, str) for label in names):
         raise TypeError(checks.message("labels to be a list of names", repr(names)[:80]))
-    return tuple(names)
+    return tuple(checks.written(label, "every label") for label in names)
 
 
 def names(labels: tuple[str, ...] | None, targets: np.ndarray | None) -> tuple[str, ...] | None:

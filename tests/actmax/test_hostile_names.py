@@ -77,3 +77,15 @@ def test_logs_hold_them_in_one_field(tmp_path):
         assert [row["name"] for row in csv.DictReader(stream)] == list(labels[:10])
     told = [json.loads(line) for line in lines.read_text("utf-8").splitlines()]
     assert [record["name"] for record in told] == list(labels[:10])
+
+
+def test_half_of_a_surrogate_pair_is_refused_before_anything_runs(tmp_path):
+    """It came back from `os.listdir` and ended a run of hours with a UnicodeEncodeError."""
+    labels = ["a\udcff"] + [str(n) for n in range(1, 10)]
+    with pytest.raises(ValueError, match="every label in Unicode"):
+        actmax.Maximizer(zoo.load("mnist"), labels=labels, input_range=(0, 1))
+    with pytest.raises(ValueError, match="every label in Unicode"):
+        actmax.catalog(
+            zoo.load("mnist"), out=tmp_path / "store", labels=labels, input_range=(0, 1), steps=0
+        )
+    assert not (tmp_path / "store").exists()

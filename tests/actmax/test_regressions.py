@@ -250,3 +250,61 @@ def test_many_maximizers_in_one_program_draw_no_warning_of_retracing(caplog):
         maximizer([0], steps=1)
         assert maximizer.traces == 1
     assert "retracing" not in caplog.text
+
+
+class Dies(Exception):
+    """The end of a process, as far as a test can play it inside one."""
+
+
+def sums(images):
+    return tf.reduce_sum(tf.sin(images), axis=(1, 2))
+
+
+def sums_named(*labels):
+    return Maximizer(
+        sums, input_range=(0, 1), input_shape=(2, 2, 2), regularizers=[], labels=labels
+    )
+
+
+def dies_at(step):
+    def callback(snapshot):
+        if snapshot.step == step:
+            raise Dies
+
+    return callback
+
+
+@pytest.mark.parametrize("log", [actmax.CSVLog, actmax.JSONLines])
+@pytest.mark.parametrize("name", ["a\nb", "a\rb", "a\r\nb", "a\x0bb", "a\u2028b", 'a"\n"b', "a,b"])
+def test_a_resumed_log_keeps_names_with_line_ends(tmp_path, log, name):
+    """Lines were cut inside such a name, taken for torn ones, and lost."""
+    call = {"targets": [0, 1], "steps": 6, "callback_every": 2}
+    maximizer = sums_named(name, "plain")
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    maximizer(**call, callbacks=[log(whole)])
+    with pytest.raises(Dies):
+        maximizer(**call, checkpoint=tmp_path / "run", callbacks=[log(resumed), dies_at(4)])
+    with resumed.open("a", newline="") as stream:
+        stream.write('4,0,"a\n')  # and half a line, as a full disk leaves it
+    maximizer(**call, checkpoint=tmp_path / "run", callbacks=[log(resumed)])
+    assert resumed.read_bytes() == whole.read_bytes()
+
+
+def test_a_full_disk_at_the_resumption_leaves_the_log(tmp_path):
+    """The log was emptied first and written again afterwards."""
+    resource = pytest.importorskip("resource", reason="limits of POSIX")
+    call = {"targets": [0, 1] * 8, "steps": 6, "callback_every": 2, "checkpoint": tmp_path / "run"}
+    log = tmp_path / "log.csv"
+    maximizer = sums_named("a", "b")
+    with pytest.raises(Dies):
+        maximizer(**call, callbacks=[actmax.CSVLog(log), dies_at(4)])
+    before = log.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            maximizer(**call, callbacks=[actmax.CSVLog(log)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert log.read_bytes() == before
+    assert [file.name for file in tmp_path.glob(".*.tmp")] == []
