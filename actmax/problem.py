@@ -262,7 +262,9 @@ class Problem:
             self.objective.probability(activations, given, taps.heads)
             for activations, taps in zip(found, self.models, strict=True)
         ]
-        known = [tf.cast(values, self.dtype) for values in sure if values is not None]
+        rows = next(iter(fitted.values())).shape[0]
+        owner = "the objective's probability"
+        known = [_per_image(p, owner, self.dtype, rows) for p in sure if p is not None]
         mean = tf.add_n(known) / float(len(known)) if len(known) == len(sure) else None
         return self._score(found, targets, fitted, 1), mean
 

@@ -25,7 +25,7 @@ from actmax.catalogs.job import Job, digest, fingerprint, save
 from actmax.catalogs.manifest import CatalogError, Manifest
 from actmax.catalogs.plan import Plan
 from actmax.catalogs.reading import Catalog
-from actmax.maximizer import Maximizer
+from actmax.maximizer import Maximizer, looking
 from actmax.maximizer.speed import refuse_measured
 from actmax.models.structure import children
 from actmax.objectives import Channel, Logit, Objective
@@ -133,7 +133,7 @@ def catalog(
     refuse_measured(settings.get("compile"))
     steps = checks.integer(steps, "steps", low=0)
     given = _seeds(seeds)
-    names = _names(labels)
+    names = looking.labels(labels)
     folder = Path(out)
     call = {"steps": steps, "learning_rate": learning_rate, "weights": weights}
     plan = Plan(_targets(model, chosen, targets, settings, names), given)
@@ -208,17 +208,6 @@ def _seeds(seeds: Any) -> tuple[int, ...]:
     if not found or len(set(found)) < len(found):
         raise ValueError(checks.message("seeds that differ", repr(list(seeds))))
     return found
-
-
-def _names(labels: Any) -> tuple[str, ...] | None:
-    if labels is None:
-        return None
-    names = [] if isinstance(labels, (str, bytes)) else labels
-    if not isinstance(names, (Sequence, np.ndarray)) or not all(isinstance(n, str) for n in names):
-        names = []
-    if len(names) == 0:
-        raise TypeError(checks.message("labels as a sequence of texts", repr(labels)[:80]))
-    return tuple(checks.written(str(name), "every label") for name in names)
 
 
 def _targets(

@@ -150,7 +150,7 @@ def _sheet(page: Sequence[Entry], number: int) -> _Sheet:
     scores = [entry.score for entry in page if math.isfinite(entry.score)]
     ends = Counter(entry.status for entry in page)
     # Sums are enough for the index; scores of a page are kept as three numbers, not as a list.
-    few = [min(scores), sum(scores), max(scores), len(scores)] if scores else []
+    few = [sum(scores), max(scores), len(scores)] if scores else []
     return _Sheet(number, page[0].section, page[0].name, page[-1].name, len(page), few, ends)
 
 
@@ -241,8 +241,8 @@ def _section(sheets: Sequence[_Sheet]) -> str:
     """A row of the index."""
     count = sum(sheet.count for sheet in sheets)
     known = [sheet.scores for sheet in sheets if sheet.scores]
-    mean = sum(few[1] for few in known) / sum(few[3] for few in known) if known else math.nan
-    highest = max((few[2] for few in known), default=math.nan)
+    mean = sum(few[0] for few in known) / sum(few[2] for few in known) if known else math.nan
+    highest = max((few[1] for few in known), default=math.nan)
     ends: Counter[str] = sum((sheet.ends for sheet in sheets), Counter())
     status = ", ".join(f"{number:,} {name}" for name, number in ends.most_common())
     links = " ".join(

@@ -142,3 +142,16 @@ def test_the_report_and_the_command_line_say_them(tmp_path, capsys):
     assert head.split() == ["target", "probability", "score", "status"]
     saved = actmax.Result.load(tmp_path / "out")
     assert row.split()[1] == f"{saved.probabilities[0]:.4f}"
+
+
+def test_a_probability_that_is_not_one_per_image_is_refused():
+    """An objective of anyone's may say what it likes; what has the wrong shape is said, not kept."""
+
+    class Wrong(actmax.Logit):
+        def probability(self, activations, targets, heads):
+            return activations[":logits"]
+
+    with pytest.raises(
+        ValueError, match="the objective's probability to return one value per image"
+    ):
+        run(network(keras.layers.Softmax()), Wrong())
