@@ -16,6 +16,8 @@ from actmax import checks
 from actmax.types import Params
 
 Shape = tuple[int, ...]
+# Largest amplification by which a blur is undone: beyond it float32 has no digits left.
+SHARPEST = 1e3
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from actmax import checks
 from actmax.gradients import along_axis, blur_axis, blur_matrix
-from actmax.parameterizations.base import Parameterization, Shape
+from actmax.parameterizations.base import SHARPEST, Parameterization, Shape
 from actmax.types import Params
 from regularizers import random
 
@@ -39,10 +39,6 @@ class Pixels(Parameterization):
 
     def encode(self, images: tf.Tensor) -> Params:
         return images
-
-
-# Largest amplification by which a blur is undone: beyond it float32 has no digits left.
-_SHARPEST = 1e3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +74,7 @@ class Blurred(Parameterization):
     def encode(self, images: tf.Tensor) -> Params:
         for axis in range(1, images.shape.rank - 1):
             blur = blur_matrix(images.shape[axis], self.sigma, tf.float64).numpy()
-            if np.linalg.cond(blur) > _SHARPEST:
+            if np.linalg.cond(blur) > SHARPEST:
                 raise ValueError(
                     checks.message(
                         "a blur that can be undone, to start from given images",

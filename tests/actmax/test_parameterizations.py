@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import ndimage, stats
 
 import actmax
 from actmax import testing
@@ -58,9 +58,16 @@ DECAYS = [0.0, 0.85, 1.0, 1.5, 2.0]
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 2), st.sampled_from(DECAYS))
-def test_unit_fourier_coefficients_give_unit_pixels(height, width, channels, decay):
-    variances = unit_variances(actmax.Fourier(decay), (height, width, channels))
+@given(
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.integers(1, 2),
+    st.sampled_from(DECAYS),
+    st.sampled_from([0.0, 0.7, 2.0]),
+)
+def test_unit_fourier_coefficients_give_unit_pixels(height, width, channels, decay, blur):
+    part = actmax.Fourier(decay, blur=blur)
+    variances = unit_variances(part, (height, width, channels))
     np.testing.assert_allclose(variances, 1.0, rtol=1e-9)
 
 
@@ -89,6 +96,7 @@ def test_the_start_has_the_deviation_asked_for(part, size):
 INVERTIBLE = {
     "Pixels": lambda channels: actmax.Pixels(),
     "Fourier": lambda channels: actmax.Fourier(1.5),
+    "Fourier, blurred": lambda channels: actmax.Fourier(1.0, blur=0.7),
     "Blurred": lambda channels: actmax.Blurred(0.5),
     "LaplacianPyramid": lambda channels: actmax.LaplacianPyramid(2),
     "LowResolutionSum": lambda channels: actmax.LowResolutionSum(factors=(2, 3)),
@@ -130,6 +138,24 @@ def test_a_run_starts_from_a_given_image(make, input_range):
         precision="float64",
     )  # fmt: skip
     np.testing.assert_allclose(result.images, images, atol=1e-8)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 9), (1, 6)])
+def test_the_blur_of_fourier_coefficients_is_a_gaussian_that_wraps_around(size):
+    sharp, blurred = actmax.Fourier(1.2), actmax.Fourier(1.2, blur=0.9)
+    params = sharp.init((*size, 2), seeds(1), tf.float64)
+    image = sharp.decode(params, (*size, 2))[0].numpy()
+    spectrum = np.fft.fft2(image, axes=(0, 1))
+    expected = np.fft.ifft2(ndimage.fourier_gaussian(spectrum, (0.9, 0.9, 0)), axes=(0, 1)).real
+    found = blurred.decode(params, (*size, 2))[0].numpy()
+    # Up to the factor that keeps the variance.
+    np.testing.assert_allclose(found / np.std(found), expected / np.std(expected), atol=1e-12)
+
+
+def test_a_blur_of_fourier_coefficients_that_cannot_be_undone_says_so():
+    images = tf.zeros([1, 8, 8, 3])
+    with pytest.raises(ValueError, match=r"blur that can be undone.*blur=0\.9"):
+        actmax.Fourier(blur=0.9).encode(images)
 
 
 NOT_INVERTIBLE = {

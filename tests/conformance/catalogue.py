@@ -68,6 +68,7 @@ COLORS = {"shapes": [(8, 8, 3)]}
 PARAMETERIZATIONS = {
     "Pixels": Entry("parameterization", actmax.Pixels),
     "Fourier": Entry("parameterization", actmax.Fourier),
+    "Fourier, blurred": Entry("parameterization", lambda: actmax.Fourier(1.0, blur=0.7)),
     "Blurred": Entry("parameterization", actmax.Blurred),
     "Decorrelated": Entry("parameterization", actmax.Decorrelated, COLORS),
     "Decorrelated by images": Entry(
