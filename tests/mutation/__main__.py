@@ -159,6 +159,9 @@ def main() -> int:
     parser.add_argument(
         "--folder", type=Path, default=ROOT / "out" / "mutation", help="for its files"
     )
+    parser.add_argument(
+        "--again", action="store_true", help="survivors too, as with a larger budget"
+    )
     given = parser.parse_args()
     folder = given.folder.resolve()
     os.chdir(ROOT)
