@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
 import textwrap
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutation.mutants import mutants
+from tests.mutation.mutants import around, mutants
+from tests.mutation.reach import Reach
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -67,6 +69,23 @@ def test_every_mutant_of_a_real_module_compiles_and_differs(file):
         assert mutant.source != plain
         lines = source.splitlines()
         assert 1 <= mutant.line <= len(lines)
+
+
+def test_the_innermost_function_around_a_line():
+    code = "a = 1\nclass A:\n    b = 2\n    def f(self):\n        return 3\n"
+    assert [list(around(code, line)) for line in (1, 3, 5)] == [[], [2, 3, 4, 5], [4, 5]]
+
+
+def test_tests_are_tried_file_by_file_the_quickest_first(tmp_path):
+    names = ["a.py::1", "a.py::2", "b.py::1", "c.py::1"]
+    seconds = dict(zip(names, [0.3, 0.1, 0.2, 5.0], strict=True))
+    lines = {"m.py": {"7": names[:3], "8": names[3:]}}
+    (tmp_path / "reach.json").write_text(json.dumps({"lines": lines, "seconds": seconds}))
+    reach = Reach(tmp_path)
+    assert reach.tests("m.py", [7], 10) == ["a.py::2", "b.py::1", "a.py::1"]
+    assert reach.tests("m.py", [7], 0.2) == ["a.py::2", "b.py::1"]
+    assert reach.tests("m.py", [7, 8], 10) == ["a.py::2", "b.py::1", "c.py::1", "a.py::1"]
+    assert reach.tests("m.py", [9], 10) == reach.tests("n.py", [7], 10) == []
 
 
 @pytest.mark.slow

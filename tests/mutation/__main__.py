@@ -1,9 +1,11 @@
-"""Which faults do the tests notice? `python -m tests.mutation [--count 300] [--jobs 2] [--out FILE.jsonl]`.
+"""Which faults do the tests notice? `python -m tests.mutation [--count 300] [--jobs 2] [--folder FOLDER]`.
 
 Draws `--count` mutants of the numeric core at random, and runs for each of them, in a process of its own,
-the tests of the room it is in, until one fails. TensorFlow is imported once and forked before it is used.
-A mutant that no test notices survives. Survivors are printed: each is a missing test, or equal to the
-original. Stopped and called again with the same `--out`, it goes on.
+tests that run the changed line (else its function, else its module), until one fails: the quickest first,
+the test files in turn, up to `--budget` seconds of them. Which test runs which line is measured first, under
+coverage. TensorFlow is imported once and forked before it is used. A mutant that no test notices survives.
+Survivors are printed: each is a missing test, or equal to the original. Stopped and called again with the
+same `--folder`, it goes on.
 """
 
 from __future__ import annotations
@@ -24,30 +26,16 @@ from types import ModuleType
 
 import numpy as np
 
-from tests.mutation.mutants import Mutant, mutants
+from tests.mutation.mutants import Mutant, around, mutants
+from tests.mutation.reach import NOT_THESE, Reach, measure
 
 ROOT = Path(__file__).resolve().parents[2]
-# Modules, and the tests that hold them, the quickest and closest first.
-ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("regularizers/*.py", (
-        "tests/regularizers", "tests/actmax/test_exact.py", "tests/actmax/test_regressions.py",
-    )),
-    ("actmax/constraints/*.py", (
-        "tests/actmax/test_exact.py", "tests/actmax/test_exact_laws.py",
-        "tests/actmax/test_regressions.py", "tests/actmax/test_bad_input.py",
-    )),
-    ("actmax/objectives/*.py", (
-        "tests/actmax/test_exact_units.py", "tests/actmax/test_exact.py",
-        "tests/actmax/test_probabilities.py", "tests/actmax/test_coupled.py",
-        "tests/actmax/test_batch_norm_prior.py", "tests/actmax/test_honesty.py",
-        "tests/actmax/test_regressions.py", "tests/actmax/test_bad_input.py",
-    )),
-    ("actmax/loop/*.py", (
-        "tests/actmax/test_exact.py", "tests/actmax/test_exact_laws.py", "tests/actmax/test_honesty.py",
-        "tests/actmax/test_ways.py", "tests/actmax/test_peers_defects.py",
-        "tests/actmax/test_regressions.py", "tests/actmax/test_callbacks.py",
-    )),
-)  # fmt: skip
+CORE = (
+    "regularizers/*.py",
+    "actmax/constraints/*.py",
+    "actmax/objectives/*.py",
+    "actmax/loop/*.py",
+)
 KILLED, SURVIVED, SLOW = "killed", "survived", "timeout"
 
 
@@ -64,17 +52,29 @@ class Case:
         return f"{self.file}:{self.mutant.line}: {self.mutant.what}"
 
 
-def cases() -> list[Case]:
-    """Every mutant of every room."""
+def cases(reach: Reach, seconds: float) -> list[Case]:
+    """Every mutant of the core, with tests of so many seconds."""
     found = []
-    for pattern, tests in ROOMS:
+    for pattern in CORE:
         for file in sorted(ROOT.glob(pattern)):
             if file.name == "__init__.py":
                 continue
             name = file.relative_to(ROOT).as_posix()
-            own = mutants(file.read_text("utf-8"))
-            found += [Case(name, mutant, tests) for mutant in own]
+            source = file.read_text("utf-8")
+            found += [
+                Case(name, mutant, _tests(reach, name, source, mutant.line, seconds))
+                for mutant in mutants(source)
+            ]
     return found
+
+
+def _tests(reach: Reach, file: str, source: str, line: int, seconds: float) -> tuple[str, ...]:
+    """Tests of the line, else of the function or class around it, else of the module."""
+    for lines in ([line], around(source, line), range(1, source.count("\n") + 1)):
+        tests = reach.tests(file, lines, seconds)
+        if tests:
+            return tuple(tests)
+    return ()
 
 
 class _Overlay(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -98,21 +98,27 @@ class _Overlay(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return self._source
 
 
-def _child(case: Case | None, tests: tuple[str, ...], timeout: int) -> None:
-    """In the forked process: the tests with a fault, or without; ends it with pytest's code."""
+def _child(case: Case, timeout: int) -> None:
+    """In the forked process: the tests with a fault; ends it with pytest's code."""
     os.setsid()
     signal.alarm(timeout)
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)
-    if case is not None:
-        name = case.file.removesuffix(".py").replace("/", ".")
-        overlay = _Overlay(name, ROOT / case.file, case.mutant.source)
-        sys.meta_path.insert(0, overlay)
+    name = case.file.removesuffix(".py").replace("/", ".")
+    sys.meta_path.insert(0, _Overlay(name, ROOT / case.file, case.mutant.source))
     import pytest
 
-    arguments = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]
-    os._exit(int(pytest.main(arguments)))
+    os._exit(int(pytest.main(["-x", "-q", *NOT_THESE, "-p", "no:xdist", *case.tests])))
+
+
+def _collect(names: list[str]) -> None:
+    """In a forked process: ends it with 0 if all these tests are there."""
+    import pytest
+
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os._exit(int(pytest.main(["--collect-only", "-q", *NOT_THESE, "-p", "no:xdist", *names])))
 
 
 def run(todo: list[Case], jobs: int, timeout: int) -> Iterator[tuple[Case, str, float]]:
@@ -122,10 +128,15 @@ def run(todo: list[Case], jobs: int, timeout: int) -> Iterator[tuple[Case, str, 
     while waiting or running:
         while waiting and len(running) < jobs:
             case = waiting.pop()
+            if not case.tests:
+                yield case, SURVIVED, 0.0
+                continue
             process = os.fork()
             if process == 0:
-                _child(case, case.tests, timeout)
+                _child(case, timeout)
             running[process] = (case, time.monotonic())
+        if not running:
+            return
         process, status = os.wait()
         case, began = running.pop(process)
         if os.WIFSIGNALED(status):
@@ -142,44 +153,56 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--timeout", type=int, default=600, help="seconds for one mutant")
     parser.add_argument("--only", default="", help="files that begin with this")
-    parser.add_argument("--out", type=Path, help="JSON lines; what is in it is not run again")
+    parser.add_argument(
+        "--budget", type=float, default=60.0, help="seconds of tests for one mutant"
+    )
+    parser.add_argument(
+        "--folder", type=Path, default=ROOT / "out" / "mutation", help="for its files"
+    )
+    parser.add_argument(
+        "--again", action="store_true", help="survivors too, as with a larger budget"
+    )
     given = parser.parse_args()
+    folder = given.folder.resolve()
     os.chdir(ROOT)
-    every = [case for case in cases() if case.file.startswith(given.only)]
+    if not (folder / "reach.json").exists():
+        measure(folder)
+    known = cases(Reach(folder), given.budget)
+    every = [case for case in known if case.file.startswith(given.only)]
     order = np.random.default_rng(given.seed).permutation(len(every))[: given.count]
     chosen = [every[n] for n in order]
     done: dict[str, str] = {}
-    if given.out is not None and given.out.exists():
-        for line in given.out.read_text("utf-8").splitlines():
+    ends = folder / "ends.jsonl"
+    if ends.exists():
+        for line in ends.read_text("utf-8").splitlines():
             record = json.loads(line)
             done[record["mutant"]] = record["end"]
+    if given.again:
+        done = {key: end for key, end in done.items() if end != SURVIVED}
     # Not hypothesis: pytest warns of plugins that were imported before it.
     import keras  # noqa: F401
     import scipy.stats  # noqa: F401
     import tensorflow  # noqa: F401  Imported and not used, so that it may be forked.
 
-    # Only tests that pass without a fault can notice one.
-    for tests in sorted({case.tests for case in chosen}):
-        process = os.fork()
-        if process == 0:
-            _child(None, tests, 0)
-        _, status = os.waitpid(process, 0)
-        if status != 0:
-            print(f"The tests do not pass without a fault: {' '.join(tests)}")
-            return 2
+    # A test that is not found would count as one that noticed.
+    names = sorted({name for case in chosen for name in case.tests})
+    process = os.fork()
+    if process == 0:
+        _collect(names)
+    if os.waitpid(process, 0)[1] != 0:
+        print(f"Some of the tests are not there any more. Remove {folder} and start again.")
+        return 2
     print(f"{len(chosen)} of {len(every)} mutants; {len(done)} known already")
     todo = [case for case in chosen if case.key not in done]
     for case, kind, seconds in run(todo, given.jobs, given.timeout):
         done[case.key] = kind
         if kind == SURVIVED:
             print(f"survived: {case.key}", flush=True)
-        if given.out is not None:
-            with given.out.open("a", encoding="utf-8") as stream:
-                record = {"mutant": case.key, "end": kind, "seconds": round(seconds, 1)}
-                stream.write(json.dumps(record) + "\n")
-    ends = [done[case.key] for case in chosen]
-    noticed = sum(end != SURVIVED for end in ends)
-    print(f"{noticed} of {len(ends)} noticed: {noticed / len(ends):.1%}")
+        with ends.open("a", encoding="utf-8") as stream:
+            record = {"mutant": case.key, "end": kind, "seconds": round(seconds, 1)}
+            stream.write(json.dumps(record) + "\n")
+    noticed = sum(done[case.key] != SURVIVED for case in chosen)
+    print(f"{noticed} of {len(chosen)} noticed: {noticed / len(chosen):.1%}")
     return 0
 
 

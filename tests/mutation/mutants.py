@@ -54,6 +54,17 @@ def mutants(source: str) -> Iterator[Mutant]:
             yield Mutant(node.lineno, f"{old_text} -> {new_text}", ast.unparse(other) + "\n")
 
 
+def around(source: str, line: int) -> range:
+    """Lines of the innermost function or class around a line; of none, if there is none."""
+    found = range(0)
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+            if line in lines and (not found or len(lines) < len(found)):
+                found = lines
+    return found
+
+
 def _short(node: ast.AST) -> str:
     text = " ".join(ast.unparse(node).split())
     return text if len(text) < 70 else text[:67] + "..."

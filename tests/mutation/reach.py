@@ -1,0 +1,94 @@
+"""Which tests run which line, and how long each takes: measured once, kept in a folder."""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+from coverage import CoverageData
+
+ROOT = Path(__file__).resolve().parents[2]
+# What runs the numeric core in this process. Not among them: what works through files and other processes.
+TESTS = (
+    "tests/regularizers", "tests/conformance", "tests/actmax/test_exact.py",
+    "tests/actmax/test_exact_laws.py", "tests/actmax/test_exact_units.py",
+    "tests/actmax/test_certified.py", "tests/actmax/test_scipy.py", "tests/actmax/test_honesty.py",
+    "tests/actmax/test_regressions.py", "tests/actmax/test_bad_input.py",
+    "tests/actmax/test_ways.py", "tests/actmax/test_callbacks.py",
+    "tests/actmax/test_checkpoints.py", "tests/actmax/test_coupled.py",
+    "tests/actmax/test_batch_norm_prior.py", "tests/actmax/test_probabilities.py",
+    "tests/actmax/test_diversity.py", "tests/actmax/test_determinism.py",
+    "tests/actmax/test_masks.py", "tests/actmax/test_models.py",
+    "tests/actmax/test_parameterizations.py", "tests/actmax/test_peers_defects.py",
+    "tests/actmax/test_presets.py", "tests/actmax/test_check_model.py",
+    "tests/actmax/test_throughput.py",
+)  # fmt: skip
+NOT_THESE = ("-m", "not slow", "-p", "no:cacheprovider")
+
+
+def measure(folder: Path) -> None:
+    """Runs the tests under coverage, and writes `reach.json` into `folder`.
+
+    Raises:
+        RuntimeError: if a test fails.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    data, times = folder / "coverage", folder / "times.xml"
+    call = [sys.executable, "-m", "pytest", "-q", *NOT_THESE, "-n", "2", "--dist", "loadfile"]
+    call += ["--cov=actmax", "--cov=regularizers", "--cov-context=test", "--cov-report="]
+    call += ["--cov-fail-under=0", f"--junitxml={times}", *TESTS]
+    ran = subprocess.run(call, check=False, cwd=ROOT, env=os.environ | {"COVERAGE_FILE": str(data)})
+    if ran.returncode != 0:
+        raise RuntimeError(
+            f"The tests do not pass without a fault: pytest ended with {ran.returncode}."
+        )
+    found = CoverageData(basename=str(data))
+    found.read()
+    lines = {}
+    for file in sorted(found.measured_files()):
+        own = {
+            line: sorted({context.split("|")[0] for context in contexts} - {""})
+            for line, contexts in found.contexts_by_lineno(file).items()
+        }
+        lines[Path(file).relative_to(ROOT).as_posix()] = own
+    seconds: dict[str, float] = collections.Counter()
+    for case in ElementTree.parse(times).iter("testcase"):
+        seconds[_node(case.get("classname", ""), case.get("name", ""))] += float(
+            case.get("time", 0)
+        )
+    (folder / "reach.json").write_text(json.dumps({"lines": lines, "seconds": seconds}), "utf-8")
+
+
+def _node(module: str, name: str) -> str:
+    return f"{module.replace('.', '/')}.py::{name}"
+
+
+class Reach:
+    """The tests that run a line, in the order in which they should be tried."""
+
+    def __init__(self, folder: Path) -> None:
+        record = json.loads((folder / "reach.json").read_text("utf-8"))
+        self._lines: Mapping[str, Mapping[str, Sequence[str]]] = record["lines"]
+        self._seconds: Mapping[str, float] = record["seconds"]
+
+    def tests(self, file: str, lines: Iterable[int], seconds: float) -> list[str]:
+        """The quickest tests that run any of these lines, file by file in turn, up to `seconds` together."""
+        own = self._lines.get(file, {})
+        names = {test for line in lines for test in own.get(str(line), ())}
+        of_file: dict[str, list[str]] = collections.defaultdict(list)
+        for name in sorted(names, key=lambda name: (self._seconds.get(name, 1.0), name)):
+            of_file[name.split("::")[0]].append(name)
+        queues = sorted(of_file.values(), key=lambda tests: self._seconds.get(tests[0], 1.0))
+        chosen, spent = [], 0.0
+        for rank in range(max(map(len, queues), default=0)):
+            for queue in queues:
+                if rank < len(queue) and spent < seconds:
+                    chosen.append(queue[rank])
+                    spent += self._seconds.get(queue[rank], 1.0)
+        return chosen
