@@ -34,7 +34,7 @@ def activations(model: Any, images: Any, layer: str, *, batch_size: int = 64) ->
         >>> model = zoo.load("cifar10")
         >>> layer = actmax.layer_paths(model)[0]
         >>> actmax.activations(model, np.zeros([2, 32, 32, 3]), layer).shape
-        (2, 32, 32, 32)
+        (2, 30, 30, 32)
     """
     checks.integer(batch_size, "batch_size", low=1)
     given = np.asarray(images)
