@@ -35,18 +35,21 @@ if TYPE_CHECKING:
     from actmax.images import grid, save_gif, save_png, to_uint8
     from actmax.loading import ModelFileError, load_model
     from actmax.maximizer import Maximizer, NonFiniteError, ProbabilityWarning, maximize
-    from actmax.models import layer_paths
+    from actmax.models import activations, layer_paths
     from actmax.objectives import (
         BatchNormPrior,
+        Caricature,
         Channel,
         Direction,
         Diversity,
+        Inversion,
         Layer,
         Logit,
         LogProbability,
         Margin,
         Neuron,
         Objective,
+        SortMatching,
         objective,
     )
     from actmax.operators import (
@@ -140,18 +143,21 @@ _MODULES = {
         "ProbabilityWarning",
         "maximize",
     ),
-    "actmax.models": ("layer_paths",),
+    "actmax.models": ("activations", "layer_paths"),
     "actmax.objectives": (
         "BatchNormPrior",
+        "Caricature",
         "Channel",
         "Direction",
         "Diversity",
+        "Inversion",
         "Layer",
         "LogProbability",
         "Logit",
         "Margin",
         "Neuron",
         "Objective",
+        "SortMatching",
         "objective",
     ),
     "actmax.operators": (
@@ -218,6 +224,7 @@ __all__ = [
     "CPPN",
     "CSVLog",
     "Callback",
+    "Caricature",
     "Catalog",
     "CatalogError",
     "Channel",
@@ -239,6 +246,7 @@ __all__ = [
     "Frames",
     "Generator",
     "InverseFrequency",
+    "Inversion",
     "JSONLines",
     "Judge",
     "L2Ball",
@@ -272,6 +280,7 @@ __all__ = [
     "Sigmoid",
     "Snapshot",
     "Snapshots",
+    "SortMatching",
     "Status",
     "StopOnPlateau",
     "Sweep",
@@ -280,6 +289,7 @@ __all__ = [
     "Unbounded",
     "WandB",
     "__version__",
+    "activations",
     "benchmark",
     "catalog",
     "channels",

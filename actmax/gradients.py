@@ -143,20 +143,22 @@ class InverseFrequency:
         return tf.transpose(filtered, [0, 2, 3, 1])
 
 
-def blur_matrix(size: int, sigma: float, dtype: tf.DType) -> tf.Tensor:
+def blur_matrix(size: int, sigma: float | tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     """Matrix that blurs a line of `size` values with a Gaussian; rows sum to 1. `[size, size]`.
 
     Built from distances, so the border is renormalized, not padded: a constant stays constant.
     """
     positions = tf.cast(tf.range(size), tf.float64)
     distance = positions[:, None] - positions[None, :]
-    weights = tf.exp(-tf.square(distance) / (2.0 * max(sigma, 1e-6) ** 2))
+    wide = sigma if tf.is_tensor(sigma) else tf.constant(sigma, tf.float64)
+    spread = 2.0 * tf.square(tf.maximum(tf.cast(wide, tf.float64), 1e-6))
+    weights = tf.exp(-tf.square(distance) / spread)
     return tf.cast(weights / tf.reduce_sum(weights, axis=1, keepdims=True), dtype)
 
 
-def blur_axis(values: tf.Tensor, sigma: float, axis: int) -> tf.Tensor:
+def blur_axis(values: tf.Tensor, sigma: float | tf.Tensor, axis: int) -> tf.Tensor:
     """Gaussian blur along one spatial axis. `[N, ..., C] -> [N, ..., C]`."""
-    if sigma == 0:
+    if not tf.is_tensor(sigma) and sigma == 0:
         return values
     return along_axis(blur_matrix(values.shape[axis], sigma, values.dtype), values, axis)
 

@@ -16,7 +16,7 @@ from actmax import checks
 from actmax.gradients import blur_axis
 from actmax.optimizers import Optimizer
 from actmax.types import Params
-from regularizers.base import spatial_axes
+from regularizers.base import Strength, spatial_axes, value_at
 
 Operator: TypeAlias = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -113,22 +113,29 @@ class BlurImage:
     https://www.auduno.com/2015/07/29/visualizing-googlenet-classes.
 
     Args:
-        sigma: standard deviation in pixels; below 0.3 it does next to nothing.
+        sigma: standard deviation in pixels; below 0.3 it does next to nothing. A number, or a schedule
+            of the step, counted from 0 as for transforms.
         every: updates from one blur to the next.
     """
 
-    sigma: float
+    sigma: Strength
     every: int = 1
 
     def __post_init__(self) -> None:
-        checks.number(self.sigma, "sigma", low=0.0)
+        if not callable(self.sigma):
+            checks.number(self.sigma, "sigma", low=0.0)
         checks.integer(self.every, "every", low=1)
 
     def __call__(self, images: tf.Tensor, gradients: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         del gradients
         blurred = images
+        sigma: float | tf.Tensor
+        if callable(self.sigma):
+            sigma = value_at(self.sigma, step - 1, tf.float64)
+        else:
+            sigma = self.sigma
         for axis in spatial_axes(images):
-            blurred = blur_axis(blurred, self.sigma, axis)
+            blurred = blur_axis(blurred, sigma, axis)
         return tf.where(step % self.every == 0, blurred, images)
 
 

@@ -11,6 +11,7 @@ from actmax.models.detect import (
     look_like_probabilities,
     weights_digest,
 )
+from actmax.models.seeing import activations
 from actmax.models.structure import InputSpec, input_specs, is_keras, layer_paths, layers, symbolic
 from actmax.models.taps import Taps, before_head
 from actmax.models.variant import Compute, Variant
@@ -20,6 +21,7 @@ __all__ = [
     "InputSpec",
     "Taps",
     "Variant",
+    "activations",
     "applications_preprocess",
     "bad_weight",
     "before_head",

@@ -18,6 +18,7 @@ from actmax.objectives.base import (
     Objective,
 )
 from actmax.objectives.diversity import Diversity
+from actmax.objectives.features import Caricature, Inversion, SortMatching
 from actmax.objectives.functions import FunctionObjective, as_objective, objective
 from actmax.objectives.maps import Direction, Layer
 from actmax.objectives.statistics import BatchNormPrior, statistics_distance
@@ -27,11 +28,13 @@ __all__ = [
     "Activations",
     "BATCH_NORM",
     "BatchNormPrior",
+    "Caricature",
     "Channel",
     "Combination",
     "Direction",
     "Diversity",
     "FunctionObjective",
+    "Inversion",
     "Kind",
     "LOGITS",
     "Layer",
@@ -43,6 +46,7 @@ __all__ = [
     "OUTPUT",
     "Objective",
     "ROWS",
+    "SortMatching",
     "as_objective",
     "objective",
     "statistics_distance",

@@ -36,6 +36,15 @@ def test_blur_comes_every_few_updates():
     np.testing.assert_allclose(blur(x, x, tf.constant(4)), actmax.BlurGradient(1.0)(x))
 
 
+def test_a_blur_on_a_schedule_is_that_of_its_value():
+    """The schedule counts steps from 0, as those of transforms do; updates are counted from 1."""
+    x = tf.constant(some())
+    blur = actmax.BlurImage(actmax.Linear(2.0, 0.5, 4))
+    for update, sigma in [(1, 2.0), (2, 1.5), (4, 0.5), (9, 0.5)]:
+        found = blur(x, x, tf.constant(update))
+        np.testing.assert_allclose(found, actmax.BlurGradient(sigma)(x), rtol=1e-6)
+
+
 @pytest.mark.parametrize("percentile", [0.0, 20.0, 37.5, 90.0, 100.0])
 def test_small_pixels_are_cleared_as_numpys_percentile_says(percentile):
     x, g, center = some(), some(seed=1), 0.25

@@ -16,7 +16,7 @@ import numpy as np
 
 import actmax
 import regularizers
-from tests.conformance.models import decoder, normalized, photos, tiny
+from tests.conformance.models import decoder, feature_map, normalized, photos, tiny
 
 # One image is optimized by each part in this problem.
 TARGETS = [0, 1, 2]
@@ -43,6 +43,7 @@ class Entry:
     model: Callable[[], Any] = tiny
 
 
+FEATURES = [(scale * feature_map()).ravel().tolist() for scale in (1.0, -0.5, 2.0)]
 DIRECTIONS = [[1.0, -1.0, 0.5, 0.0], [0.0, 1.0, 1.0, 0.3], [-1.0, 0.2, 0.0, 1.0]]
 
 OBJECTIVES = {
@@ -57,6 +58,14 @@ OBJECTIVES = {
     "Direction": Entry("objective", lambda: actmax.Direction("conv"), targets=DIRECTIONS),
     "Direction of cosine": Entry(
         "objective", lambda: actmax.Direction("conv", power=2.0), targets=DIRECTIONS
+    ),
+    "Inversion": Entry("objective", lambda: actmax.Inversion("conv", feature_map()), targets=None),
+    "Inversion by image": Entry("objective", lambda: actmax.Inversion("conv"), targets=FEATURES),
+    "Caricature": Entry(
+        "objective", lambda: actmax.Caricature("conv", feature_map()), targets=None
+    ),
+    "SortMatching": Entry(
+        "objective", lambda: actmax.SortMatching("conv", feature_map()), targets=None
     ),
     "Diversity": Entry("objective", lambda: actmax.Diversity("conv"), targets=None),
     "BatchNormPrior": Entry("objective", actmax.BatchNormPrior, targets=None, model=normalized),

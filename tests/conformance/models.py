@@ -46,6 +46,11 @@ def photos():
     return generator.uniform(size=(20, *SHAPE)) @ generator.uniform(size=(SHAPE[-1], SHAPE[-1]))
 
 
+def feature_map():
+    """What a reference image could leave in the convolution of `tiny`, sorted along its positions."""
+    return np.sort(np.random.default_rng(3).normal(size=(36, 4)), axis=0).reshape(6, 6, 4)
+
+
 def normalized(seed=0, dtype="float32", shape=SHAPE):
     """Two batch-norm layers, one of them inside a nested model, with statistics of their own."""
     inner = keras.Sequential(

@@ -1,0 +1,211 @@
+"""Objectives of given activations: those of reference images, to be met or to be exaggerated."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow as tf
+
+from actmax import checks
+from actmax.objectives.base import Activations, Kind, Objective, check_layer
+from actmax.types import FixedArray
+
+
+@dataclasses.dataclass(frozen=True)
+class _Features(Objective):
+    """A layer's activations beside given ones, row by row."""
+
+    layer: str
+    reference: Any = None
+
+    def __post_init__(self) -> None:
+        check_layer(self.layer)
+        if self.reference is not None and not isinstance(self.reference, FixedArray):
+            object.__setattr__(self, "reference", FixedArray(_checked(self.reference)))
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return (self.layer,)
+
+    @property
+    def kind(self) -> Kind:
+        return "vector" if self.reference is None else None
+
+    def check(self, shapes: Mapping[str, tuple[int | None, ...]], targets: Any) -> None:
+        given = np.asarray(targets if self.reference is None else self.reference.values[None])
+        if not np.all(np.any(given.reshape(len(given), -1) != 0, axis=1)):
+            raise ValueError(
+                checks.message("references that are not zero everywhere", "a silent layer")
+            )
+
+    def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
+        given = activations[self.layer]
+        # Sums over a layer overflow in half precision.
+        wide = tf.float32 if given.dtype.size < tf.float32.size else given.dtype
+        values = tf.cast(given, wide)
+        if self.reference is None:
+            reference = tf.cast(targets, wide)
+        else:
+            reference = tf.constant(self.reference.values.reshape(1, -1), wide)
+        shape = tuple(values.shape[1:])
+        if None not in shape and reference.shape[-1] != math.prod(shape):
+            raise ValueError(
+                checks.message(
+                    f"references of {math.prod(shape)} numbers, as the activations {shape} of "
+                    f"layer {self.layer!r} have",
+                    f"{reference.shape[-1]} numbers",
+                    "Take them by actmax.activations from images of the model's input size.",
+                )
+            )
+        reference = tf.reshape(reference, tf.concat([[-1], tf.shape(values)[1:]], axis=0))
+        return tf.cast(self._compare(values, reference), given.dtype)
+
+    @abc.abstractmethod
+    def _compare(self, values: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
+        """Scores of activations beside those of one image or of as many. `[N, ...], [1 or N, ...] -> [N]`."""
+
+
+def _checked(reference: Any) -> np.ndarray:
+    array = np.asarray(reference)
+    if array.dtype.kind not in "fiu" or array.size == 0:
+        raise TypeError(checks.message("a reference of numbers", f"{array.dtype} {array.shape}"))
+    return checks.finite(array.astype(np.float64), "reference")
+
+
+@dataclasses.dataclass(frozen=True)
+class Inversion(_Features):
+    """Minus the squared distance to given activations, relative to their size. `-> [N]`, at most 0.
+
+        score = - |A(x) - A0|^2 / |A0|^2
+
+    over all positions and channels of a layer: 0 where they are met, -1 at an image that leaves the
+    layer silent. What comes out is what the layer knows of the reference.
+
+    Source: Mahendran and Vedaldi, Understanding deep image representations by inverting them, CVPR
+    2015, https://arxiv.org/abs/1412.0035.
+
+    Args:
+        layer: path of the layer.
+        reference: activations of one image, for all images of the call; None to take one for each
+            image from `targets=`, float `[N, D]`: `actmax.activations(...).reshape(n, -1)`.
+
+    Raises:
+        ValueError: if a reference is zero everywhere or of another size than the layer's activations.
+
+    Example:
+        >>> import actmax, numpy as np
+        >>> from actmax import zoo
+        >>> model, photo = zoo.load("cifar10"), np.full([1, 32, 32, 3], 0.5)
+        >>> layer = actmax.layer_paths(model)[0]
+        >>> reference = actmax.activations(model, photo, layer)[0]
+        >>> result = actmax.maximize(
+        ...     model, actmax.Inversion(layer, reference), input_range=(0, 1), steps=2
+        ... )
+        >>> result.scores.shape
+        (1,)
+    """
+
+    def _compare(self, values: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
+        axes = list(range(1, values.shape.rank))
+        missed = tf.reduce_sum(tf.square(values - reference), axes)
+        return -missed / tf.reduce_sum(tf.square(reference), axes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Caricature(_Features):
+    """How far activations go in the direction of given ones. `-> [N]`; 1 at the reference.
+
+        score = <A(x), A0> / |A0|^2  max(0.1, cos(A(x), A0))^power
+
+    over all positions and channels of a layer. Maximized from noise or from the reference itself, it
+    exaggerates what the layer sees in it.
+
+    Source: Olah et al., lucid, 2018, `dot_compare` in
+    https://github.com/tensorflow/lucid/blob/master/lucid/optvis/objectives.py, without `|A0|^2`.
+
+    Args:
+        layer: path of the layer.
+        reference: as for `Inversion`.
+        power: of the cosine, 0 or more: how much the direction counts beside the size.
+
+    Raises:
+        ValueError: if a reference is zero everywhere or of another size than the layer's activations.
+    """
+
+    _FLOOR: ClassVar[float] = 0.1
+
+    power: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.number(self.power, "power", low=0.0)
+
+    def _compare(self, values: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
+        axes = list(range(1, values.shape.rank))
+        dot = tf.reduce_sum(values * reference, axes)
+        own, other = (tf.reduce_sum(tf.square(side), axes) for side in (values, reference))
+        # Kept off 0, where the root has no gradient: the smallest product that a silent image has.
+        size = tf.sqrt(tf.maximum(own * other, values.dtype.as_numpy_dtype(1e-20)))
+        return dot / other * tf.maximum(dot / size, self._FLOOR) ** self.power
+
+
+@dataclasses.dataclass(frozen=True)
+class SortMatching(_Features):
+    """Minus the squared distance of each channel's sorted activations to given ones. `-> [N]`, at most 0.
+
+        score = - sum_c |sort(A_c(x)) - R_c|^2 / sum_c |R_c|^2
+
+    where `A_c` is channel c at all positions. Sorted values are compared, which is the optimal
+    transport between the two sets of values: the distribution of every channel is met, and where in
+    the image it happens is free. `SortMatching.mean` is the `R` of several images.
+
+    Source: Gorgun, Schiele and Fischer, VITAL: More understandable feature visualization through
+    distribution alignment and relevant information flow, ICCV 2025, https://arxiv.org/abs/2503.22399,
+    where the distance is not relative to the reference.
+
+    Args:
+        layer: path of the layer; channels come last, and there are positions.
+        reference: as for `Inversion`, sorted: what `mean` returns.
+
+    Raises:
+        ValueError: if a reference is zero everywhere or of another size than the layer's activations.
+
+    Example:
+        >>> import actmax, numpy as np
+        >>> activations = np.array([[[[3.0, 1.0], [1.0, 2.0]]], [[[1.0, 4.0], [5.0, 1.0]]]])
+        >>> actmax.SortMatching.mean(activations).tolist()
+        [[[1.0, 1.0], [4.0, 3.0]]]
+    """
+
+    @staticmethod
+    def mean(activations: Any) -> np.ndarray:
+        """Means over images of sorted activations. `[N, ..., C] -> [..., C]`."""
+        array = np.asarray(activations)
+        if array.ndim < 3 or array.size == 0:
+            raise ValueError(
+                checks.message("activations [N, ..., C] with positions", f"shape {array.shape}")
+            )
+        flat = array.reshape(len(array), -1, array.shape[-1])
+        found: np.ndarray = np.sort(flat, axis=1).mean(axis=0).reshape(array.shape[1:])
+        return found
+
+    def _compare(self, values: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
+        if values.shape.rank < 3:
+            raise ValueError(
+                checks.message(
+                    "a layer with positions, whose activations can be sorted",
+                    f"activations {tuple(values.shape[1:])} of layer {self.layer!r}",
+                    "Use actmax.Inversion.",
+                )
+            )
+        channels = values.shape[-1]
+        flat = tf.reshape(values, [tf.shape(values)[0], -1, channels])
+        wanted = tf.reshape(reference, [tf.shape(reference)[0], -1, channels])
+        # Along the last axis, which is the one that sorting is made for.
+        missed = tf.sort(tf.transpose(flat, [0, 2, 1])) - tf.transpose(wanted, [0, 2, 1])
+        return -tf.reduce_sum(tf.square(missed), [1, 2]) / tf.reduce_sum(tf.square(wanted), [1, 2])
