@@ -219,7 +219,7 @@ class Sweep:
         """
         folder = Path(folder)
         try:
-            record = json.loads((folder / _RECORD).read_text())
+            record = json.loads((folder / _RECORD).read_bytes())
             if record["format"] != _FORMAT:
                 raise ValueError(f"format {record['format']}")
             robust = record["robust_scores"]

@@ -16,6 +16,7 @@ from actmax.objectives.base import (
     Kind,
     Normalized,
     Objective,
+    refuse_coupled,
 )
 from actmax.objectives.diversity import Diversity
 from actmax.objectives.functions import FunctionObjective, as_objective, objective
@@ -45,5 +46,6 @@ __all__ = [
     "ROWS",
     "as_objective",
     "objective",
+    "refuse_coupled",
     "statistics_distance",
 ]
