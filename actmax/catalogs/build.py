@@ -134,7 +134,7 @@ def catalog(
     steps = checks.integer(steps, "steps", low=0)
     given = _seeds(seeds)
     names = looking.labels(labels)
-    folder = Path(out)
+    folder = Path(checks.written(os.fspath(out), "the path of a catalog"))
     call = {"steps": steps, "learning_rate": learning_rate, "weights": weights}
     plan = Plan(_targets(model, chosen, targets, settings, names), given)
     wanted = _manifest(model, chosen, plan, call, settings, names, threads)
