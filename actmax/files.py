@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import stat
 from pathlib import Path
 
 from actmax import checks
 
+_HALF = re.compile(r"\.[0-9a-f]{16}\.tmp")
 _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
@@ -54,6 +56,13 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def clear(folder: Path) -> None:
+    """Removes what killed calls of `write_atomic` left in a folder; only where nobody else writes."""
+    for file in folder.iterdir():
+        if _HALF.fullmatch(file.name):
+            file.unlink(missing_ok=True)
 
 
 def refuse_no_file(path: str | os.PathLike[str]) -> None:

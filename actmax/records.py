@@ -24,12 +24,18 @@ import numpy as np
 
 from actmax import checks
 from actmax.files import write_atomic
+from actmax.types import Status
 
 FORMAT = 1
 RECORD = "result.json"
 ARRAYS = "result.npz"
 # What an error between two writes leaves; the next save removes it.
 _STAGED = re.compile(r"\.result-[0-9a-f]{16}\.npz")
+# Of a run's config, what reports walk through.
+_KINDS: dict[str, type] = {
+    "call": dict, "inputs": dict, "versions": dict, "penalties": dict,
+    "model": list, "transforms": list, "positions": list,
+}  # fmt: skip
 
 
 class RecordError(ValueError):
@@ -109,6 +115,49 @@ def bound(value: Any) -> Any:
     if value is not None and not all(type(end) in (int, float) for end in ends):
         raise ValueError(f"an end of the range {value!r}"[:80])
     return tuple(value) if isinstance(value, list) else value
+
+
+def config(value: Any) -> dict[str, Any]:
+    """The record of a run, with its parts of the kinds that a run writes."""
+    found = dict(value)
+    for name, kind in _KINDS.items():
+        if not isinstance(found.get(name, kind()), kind):
+            raise ValueError(f"config[{name!r}] is a {type(found[name]).__name__}")
+    if not all(isinstance(entry, dict) for entry in found.get("inputs", {}).values()):
+        raise ValueError("config['inputs'] are no records")
+    transforms = found.get("transforms", [])
+    places = found.get("positions", list(range(len(transforms))))
+    count = len(transforms) + len(found.get("penalties", {}))
+    known = all(type(place) is int and 0 <= place < count for place in places)
+    if not known or len(set(places)) != len(transforms) or len(places) != len(transforms):
+        raise ValueError(f"config['positions'] of {len(transforms)} transforms: {places}"[:80])
+    return found
+
+
+def check_rows(found: Any, pictures: Mapping[str, np.ndarray]) -> None:
+    """Raises ValueError unless a loaded result has everything once for every image, and of its kind."""
+    if found.scores.ndim != 1 or found.scores.dtype.kind != "f":
+        raise ValueError(f"scores {found.scores.dtype} {found.scores.shape}")
+    count = len(found.scores)
+
+    def fits(value: np.ndarray, kinds: str, *ranks: int) -> bool:
+        return value.dtype.kind in kinds and value.ndim in ranks and len(value) == count
+
+    good = {"status": fits(found.status, "i", 1), "steps": fits(found.steps, "i", 1)}
+    good["targets"] = found.targets is None or fits(found.targets, "iuf", 1, 2)
+    good["probabilities"] = found.probabilities is None or fits(found.probabilities, "f", 1)
+    good |= {
+        name: fits(value, "f", *range(1, 9)) and name in found.low and name in found.high
+        for name, value in pictures.items()
+    }
+    for name, texts in (("messages", found.messages), ("labels", found.labels)):
+        good[name] = texts is None or (len(texts) == count and all(type(t) is str for t in texts))
+    for name, series in found.history.items():
+        good[f"history of {name}"] = series.dtype.kind == "f" and series.shape[1:] == (count,)
+    good["status"] &= not set(found.status.ravel().tolist()) - {int(known) for known in Status}
+    for name, fit in good.items():
+        if not fit:
+            raise ValueError(f"{name} that does not fit {count} images")
 
 
 def plain(value: Any) -> Any:

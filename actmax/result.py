@@ -349,10 +349,10 @@ class Result:
                 labels=None if record["labels"] is None else tuple(record["labels"]),
                 low={name: records.bound(bound) for name, bound in record["low"].items()},
                 high={name: records.bound(bound) for name, bound in record["high"].items()},
-                config=dict(record["config"]),
+                config=records.config(record["config"]),
                 probabilities=arrays.get("probabilities"),
             )
-            _check_rows(loaded, found)
+            records.check_rows(loaded, found)
             return loaded
         except RecordError:
             raise
@@ -369,22 +369,3 @@ class Result:
 
 def _is_picture(shape: tuple[int, ...]) -> bool:
     return len(shape) == 4 and shape[-1] in (1, 3)
-
-
-def _check_rows(found: Result, pictures: Mapping[str, np.ndarray]) -> None:
-    """Raises ValueError unless everything is there once for every image, and of its kind."""
-    count = len(found.scores) if found.scores.ndim == 1 else -1
-    rows = {**pictures, "status": found.status, "steps": found.steps, "targets": found.targets}
-    rows["probabilities"] = found.probabilities
-    texts = {"messages": found.messages, "labels": found.labels}
-    wrong = [
-        name
-        for name, value in {**rows, **texts}.items()
-        if value is not None and len(value) != count
-    ]
-    wrong += [n for n, v in texts.items() if v is not None and not all(type(t) is str for t in v)]
-    wrong += [name for name, series in found.history.items() if series.shape[1:] != (count,)]
-    wrong += [name for name in pictures if name not in found.low or name not in found.high]
-    wrong += ["status"] if set(found.status.tolist()) - {int(known) for known in Status} else []
-    if wrong:
-        raise ValueError(f"{wrong[0]} does not fit {max(count, 0)} images")

@@ -25,6 +25,7 @@ from actmax.catalogs.job import Job, digest, fingerprint, save
 from actmax.catalogs.manifest import CatalogError, Manifest
 from actmax.catalogs.plan import Plan
 from actmax.catalogs.reading import Catalog
+from actmax.files import clear
 from actmax.maximizer import Maximizer, looking
 from actmax.maximizer.speed import refuse_measured
 from actmax.models.structure import children
@@ -110,7 +111,7 @@ def catalog(
         **settings: other arguments of `Maximizer`.
 
     Returns:
-        The `Catalog`.
+        The `Catalog`. Ctrl-C raises KeyboardInterrupt; the same call goes on with the chunk that it ended.
 
     Raises:
         CatalogError: if the folder holds another job, with the difference, or is being written.
@@ -140,6 +141,8 @@ def catalog(
     wanted = _manifest(model, chosen, plan, call, settings, names, threads)
     (folder / store.SHARDS).mkdir(parents=True, exist_ok=True)
     with manifests.alone(folder):
+        clear(folder)
+        clear(folder / store.SHARDS)
         found = manifests.read(folder)
         if found is not None:
             manifests.same(wanted, found, folder)

@@ -61,7 +61,8 @@ def read(folder: Path) -> Manifest | None:
         if not sizes:
             raise ValueError("no batch size")
         config, plan = dict(record["config"]), dict(record["plan"])
-        dict(config.get("versions", {}))
+        if not isinstance(config.get("versions", {}), dict):
+            raise ValueError("versions that are no record")
         _check_plan(plan)
         return Manifest(config, plan, sizes, None if labels is None else tuple(map(str, labels)))
     except Exception as error:

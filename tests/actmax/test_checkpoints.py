@@ -300,3 +300,12 @@ def test_five_kills_at_random_instants():
     done = subprocess.run(run, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "5 of 5 identical" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="fork and signals of POSIX")
+def test_signals_between_two_bytes_in_a_step_and_in_a_callback():
+    run = [sys.executable, "-m", "tests.soak.signals", "--count", "3"]
+    done = subprocess.run(run, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "3 of 3 identical" in done.stdout
