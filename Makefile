@@ -42,11 +42,12 @@ coverage: $(INSTALLED)
 soak: $(INSTALLED)
 	$(BIN)/python -m tests.soak.runs --count 1000
 	$(BIN)/python -m tests.soak.kills --kills 100
+	$(BIN)/python -m tests.soak.signals --count 200
 	$(BIN)/python -m tests.soak.catalogs --kills 20
 	$(BIN)/python -m tests.soak.sheets --count 100000
 	$(BIN)/python -m tests.soak.applications
 
-# Damaged model files.
+# Damaged model files and records.
 fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.fuzz --count 10000
 

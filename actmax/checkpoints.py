@@ -67,6 +67,8 @@ class Folder:
                     raise ValueError("its own checksum does not fit")
                 if envelope["sha256"] != _digest(data):
                     raise ValueError("the checksum of its arrays does not fit")
+                if not isinstance(record, dict):
+                    raise ValueError(f"a record that is a {type(record).__name__}")
                 with np.load(io.BytesIO(data), allow_pickle=False) as found:
                     arrays = {name: found[name] for name in found.files}
         except Exception as error:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
+import stat
 from pathlib import Path
 
 from actmax import checks
+
+_HALF = re.compile(r"\.[0-9a-f]{16}\.tmp")
+_KINDS = {
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+}
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     """Writes a file so that it is there whole or not at all, also when the power fails.
 
     Written to a file of another name in the same folder, forced to the disk, then renamed: whoever
-    reads `path` sees the old bytes or the new ones.
+    reads `path` sees the old bytes or the new ones. A symbolic link is replaced, not followed.
 
     Args:
         path: replaced if it is there; its folder exists.
@@ -21,6 +31,8 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
 
     Raises:
         FileNotFoundError: there is no such folder.
+        IsADirectoryError: the path is a folder.
+        FileExistsError: it is a device, a FIFO or a socket.
 
     Example:
         >>> import tempfile
@@ -31,6 +43,7 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     if not file.parent.is_dir():
         do = f"Create the folder: pathlib.Path({str(file.parent)!r}).mkdir(parents=True)."
         raise FileNotFoundError(checks.message("a path in an existing folder", repr(str(path)), do))
+    refuse_no_file(file)
     # Not tempfile.mkstemp, whose files nobody else may read.
     temporary = file.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
@@ -43,6 +56,35 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def clear(folder: Path) -> None:
+    """Removes what killed calls of `write_atomic` left in a folder; only where nobody else writes."""
+    for file in folder.iterdir():
+        if _HALF.fullmatch(file.name):
+            file.unlink(missing_ok=True)
+
+
+def refuse_no_file(path: str | os.PathLike[str]) -> None:
+    """Raises where something stands that no file may replace, so that long work can ask before it begins.
+
+    A rename would take a device or a FIFO out of the file system and put a file in its place.
+
+    Raises:
+        IsADirectoryError: the path is a folder.
+        FileExistsError: it is a device, a FIFO or a socket.
+    """
+    file = Path(path)
+    try:
+        mode = os.lstat(file).st_mode
+    except FileNotFoundError:
+        return
+    if file.is_dir():
+        found = f"{str(file)!r}, which is a folder"
+        raise IsADirectoryError(checks.message("a path for a file", found, "Name a file in it."))
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+        found = f"{str(file)!r}, which is {_KINDS.get(stat.S_IFMT(mode), 'no file')}"
+        raise FileExistsError(checks.message("a path for a file", found, "Name another one."))
 
 
 def sync_folder(folder: Path) -> None:

@@ -32,6 +32,8 @@ def figure(
         do = "Install it: pip install 'actmax[plot]'."
         text = checks.message("matplotlib, the extra `plot`", "no such module", do)
         raise ModuleNotFoundError(text, name=error.name) from error
+    # Half of a surrogate pair has no glyph, not even that of what has none.
+    names = [str(name).encode("utf-8", "backslashreplace").decode() for name in names]
     columns = min(len(names), 5) if pictures is not None else 1
     rows = math.ceil(len(names) / columns) if pictures is not None else 0
     sheet = Figure(

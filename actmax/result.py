@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actmax import checks, images, plotting, reporting
+from actmax import checks, images, plotting, records, reporting
+from actmax.records import RecordError
 from actmax.types import IMAGES, Status
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_FORMAT = 1
-
-
-class RecordError(ValueError):
-    """A saved result that cannot be read: missing, truncated, or of another format."""
+__all__ = ["RecordError", "Result"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,11 +194,11 @@ class Result:
             steps=self.steps,
             targets=self.targets,
             labels=self.labels,
-            config=_plain(self.config),
+            config=records.plain(self.config),
             probabilities=self.probabilities,
             film=film,
             natural=natural,
-            metrics=[_plain(record) for record in metrics],
+            metrics=[records.plain(record) for record in metrics],
         )
         return reporting.write(path, page)
 
@@ -227,7 +223,8 @@ class Result:
             preprocess: that of the run.
 
         Raises:
-            ValueError: if the result has no pictures, or the images are not of the pictures' shape.
+            ValueError: if the result has no pictures, the images are not of the pictures' shape, or the
+                objective couples images.
         """
         shown = self.pictures()
         if shown is None or np.shape(data)[1:] != shown.shape[1:]:
@@ -289,17 +286,14 @@ class Result:
     def save(self, folder: str | Path) -> Path:
         """Writes `result.json`, `result.npz`, and for images a PNG each and `grid.png`.
 
-        The JSON is written last: a folder that has it is complete.
+        Over an earlier result: after an error of the disk at any of the writes, `load` gives the earlier
+        result or this one, whole, and no picture of another result lies beside it.
 
         Returns:
             The folder.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        # What an earlier result left would stand for this one, or beside it.
-        (folder / "result.json").unlink(missing_ok=True)
-        for old in folder.glob("[0-9][0-9][0-9]*_*.png"):
-            old.unlink()
         by_name = self.images if isinstance(self.images, Mapping) else {IMAGES: self.images}
         arrays = {f"images/{name}": value for name, value in by_name.items()}
         arrays |= {f"history/{name}": value for name, value in self.history.items()}
@@ -308,15 +302,7 @@ class Result:
             arrays["targets"] = self.targets
         if self.probabilities is not None:
             arrays["probabilities"] = self.probabilities
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)
-        images.write_atomic(folder / "result.npz", buffer.getvalue())
-        if self._repr_png_() is not None:
-            for number, (name, image) in enumerate(zip(self.names(), self.to_uint8(), strict=True)):
-                images.save_png(folder / f"{number:03d}_{images.safe_name(name)}.png", image)
-            images.save_png(folder / "grid.png", self.grid())
         record = {
-            "format": _FORMAT,
             "single": not isinstance(self.images, Mapping),
             "inputs": list(by_name),
             "history": list(self.history),
@@ -329,8 +315,16 @@ class Result:
             "status": [Status(value).name for value in self.status],
             "config": dict(self.config),
         }
-        text = json.dumps(_plain(record), indent=2, allow_nan=False)
-        images.write_atomic(folder / "result.json", text.encode())
+
+        def give_way() -> None:
+            for old in (*folder.glob("[0-9][0-9][0-9]*_*.png"), folder / "grid.png"):
+                old.unlink(missing_ok=True)
+
+        records.write(folder, records.plain(record), arrays, give_way)
+        if self._repr_png_() is not None:
+            for number, (name, image) in enumerate(zip(self.names(), self.to_uint8(), strict=True)):
+                images.save_png(folder / f"{number:03d}_{images.safe_name(name)}.png", image)
+            images.save_png(folder / "grid.png", self.grid())
         return folder
 
     @classmethod
@@ -342,27 +336,24 @@ class Result:
         """
         folder = Path(folder)
         try:
-            record = json.loads((folder / "result.json").read_text())
-            if record["format"] != _FORMAT:
-                raise RecordError(
-                    checks.message(f"a result of format {_FORMAT}", f"format {record['format']}")
-                )
-            with np.load(folder / "result.npz", allow_pickle=False) as arrays:
-                found = {name: arrays[f"images/{name}"] for name in record["inputs"]}
-                return cls(
-                    images=found[record["inputs"][0]] if record["single"] else found,
-                    scores=arrays["scores"],
-                    history={name: arrays[f"history/{name}"] for name in record["history"]},
-                    status=arrays["status"],
-                    messages=tuple(record["messages"]),
-                    steps=arrays["steps"],
-                    targets=arrays["targets"] if "targets" in arrays else None,
-                    labels=None if record["labels"] is None else tuple(record["labels"]),
-                    low={name: _bound(bound) for name, bound in record["low"].items()},
-                    high={name: _bound(bound) for name, bound in record["high"].items()},
-                    config=record["config"],
-                    probabilities=arrays["probabilities"] if "probabilities" in arrays else None,
-                )
+            record, arrays = records.read(folder)
+            found = {name: arrays[f"images/{name}"] for name in record["inputs"]}
+            loaded = cls(
+                images=found[record["inputs"][0]] if record["single"] else found,
+                scores=arrays["scores"],
+                history={name: arrays[f"history/{name}"] for name in record["history"]},
+                status=arrays["status"],
+                messages=tuple(record["messages"]),
+                steps=arrays["steps"],
+                targets=arrays.get("targets"),
+                labels=None if record["labels"] is None else tuple(record["labels"]),
+                low={name: records.bound(bound) for name, bound in record["low"].items()},
+                high={name: records.bound(bound) for name, bound in record["high"].items()},
+                config=records.config(record["config"]),
+                probabilities=arrays.get("probabilities"),
+            )
+            records.check_rows(loaded, found)
+            return loaded
         except RecordError:
             raise
         except Exception as error:
@@ -378,22 +369,3 @@ class Result:
 
 def _is_picture(shape: tuple[int, ...]) -> bool:
     return len(shape) == 4 and shape[-1] in (1, 3)
-
-
-def _bound(bound: Any) -> Any:
-    return tuple(bound) if isinstance(bound, list) else bound
-
-
-def _plain(value: Any) -> Any:
-    """JSON without NaN: numbers that are not finite become their names."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not np.isfinite(value):
-        return str(value)
-    return value

@@ -219,9 +219,13 @@ class Sweep:
         """
         folder = Path(folder)
         try:
-            record = json.loads((folder / _RECORD).read_text())
+            record = json.loads((folder / _RECORD).read_bytes())
             if record["format"] != _FORMAT:
                 raise ValueError(f"format {record['format']}")
+            if not all(
+                type(name) is str and type(values) is list for name, values in record["axes"]
+            ):
+                raise ValueError("axes that are no lists of values by name")
             robust = record["robust_scores"]
             sweep = cls(
                 Result.load(folder),

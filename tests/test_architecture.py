@@ -42,6 +42,7 @@ ORDER = (
     "loop",
     "plotting",
     "reporting",
+    "records",
     "result",
     "sweeps",
     "callbacks",

@@ -25,6 +25,7 @@ from actmax.catalogs.job import Job, digest, fingerprint, save
 from actmax.catalogs.manifest import CatalogError, Manifest
 from actmax.catalogs.plan import Plan
 from actmax.catalogs.reading import Catalog
+from actmax.files import clear
 from actmax.maximizer import Maximizer, looking
 from actmax.maximizer.speed import refuse_measured
 from actmax.models.structure import children
@@ -110,7 +111,7 @@ def catalog(
         **settings: other arguments of `Maximizer`.
 
     Returns:
-        The `Catalog`.
+        The `Catalog`. Ctrl-C raises KeyboardInterrupt; the same call goes on with the chunk that it ended.
 
     Raises:
         CatalogError: if the folder holds another job, with the difference, or is being written.
@@ -134,12 +135,14 @@ def catalog(
     steps = checks.integer(steps, "steps", low=0)
     given = _seeds(seeds)
     names = looking.labels(labels)
-    folder = Path(out)
+    folder = Path(checks.written(os.fspath(out), "the path of a catalog"))
     call = {"steps": steps, "learning_rate": learning_rate, "weights": weights}
     plan = Plan(_targets(model, chosen, targets, settings, names), given)
     wanted = _manifest(model, chosen, plan, call, settings, names, threads)
     (folder / store.SHARDS).mkdir(parents=True, exist_ok=True)
     with manifests.alone(folder):
+        clear(folder)
+        clear(folder / store.SHARDS)
         found = manifests.read(folder)
         if found is not None:
             manifests.same(wanted, found, folder)

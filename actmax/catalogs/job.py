@@ -99,6 +99,9 @@ class Worker:
         else:
             rows["targets"] = [task.target for task in padded]
         result = maximizer(**rows, **self._job.call)
+        if Status.INTERRUPTED in result.status:
+            # A run gives back what it has; a store would take that for finished.
+            raise KeyboardInterrupt
         return [self._row(task, result, number) for number, task in enumerate(tasks)]
 
     def _maximizer(self, objective: int) -> Maximizer:

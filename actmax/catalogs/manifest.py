@@ -60,16 +60,26 @@ def read(folder: Path) -> Manifest | None:
         sizes = tuple(checks.integer(size, "batch size", low=1) for size in record["batch_sizes"])
         if not sizes:
             raise ValueError("no batch size")
-        return Manifest(
-            dict(record["config"]),
-            dict(record["plan"]),
-            sizes,
-            None if labels is None else tuple(map(str, labels)),
-        )
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        config, plan = dict(record["config"]), dict(record["plan"])
+        if not isinstance(config.get("versions", {}), dict):
+            raise ValueError("versions that are no record")
+        _check_plan(plan)
+        return Manifest(config, plan, sizes, None if labels is None else tuple(map(str, labels)))
+    except Exception as error:
+        # Whatever a damaged file makes JSON and the lines above raise, the caller learns one class.
         raise CatalogError(
             checks.message(f"a catalog in {folder}", f"{NAME} that cannot be read: {error}"[:200])
         ) from error
+
+
+def _check_plan(plan: Mapping[str, Any]) -> None:
+    """Raises unless a plan has targets of every objective, and seeds."""
+    for seed in list(plan["seeds"]):
+        checks.integer(seed, "seed")
+    for targets in list(plan["targets"]):
+        for target in list(targets):
+            if target is not None:
+                checks.integer(target, "target")
 
 
 def same(wanted: Manifest, found: Manifest, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import math
@@ -55,6 +56,7 @@ class Catalog:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         object.__setattr__(self, "folder", Path(folder))
+        checks.written(str(folder), "the path of a catalog")  # which Parquet's reader needs
         store.arrow()
         if manifests.read(self.folder) is None:
             raise CatalogError(checks.message("a folder that actmax.catalog wrote", str(folder)))
@@ -79,11 +81,7 @@ class Catalog:
 
     def dataset(self) -> Any:
         """A `pyarrow.dataset.Dataset` over the finished shards, for filters of your own."""
-        store.arrow()
-        import pyarrow.dataset
-
-        files = [str(file) for file in store.finished(self.folder).values()]
-        return pyarrow.dataset.dataset(files, schema=store.schema(), format="parquet")
+        return store.dataset(list(store.finished(self.folder).values()))
 
     def select(
         self,
@@ -121,17 +119,19 @@ class Catalog:
         condition = None
         for each in filters:
             condition = each if condition is None else condition & each
-        rows = self.dataset().to_table(columns=list(_FACTS), filter=condition).to_pylist()
-        rows.sort(key=lambda row: row["task"])
-        if best is None:
-            return rows
-        count = checks.integer(best, "best", low=1)
-        return sorted(rows, key=lambda row: -row["score"])[:count]
+        count = None if best is None else checks.integer(best, "best", low=1)
+        with self._reading():
+            rows = self.dataset().to_table(columns=list(_FACTS), filter=condition).to_pylist()
+            rows.sort(key=lambda row: row["task"])
+            if count is None:
+                return rows
+            return sorted(rows, key=lambda row: -row["score"])[:count]
 
     def images(self, rows: Sequence[dict[str, Any]]) -> np.ndarray:
         """Images of selected rows. uint8 `[N, H, W, C]` for pictures, float32 `[N, ...]` for other inputs."""
         wanted = [int(row["task"]) for row in rows]
-        found = dict(self._read(wanted))
+        with self._reading():
+            found = dict(self._read(wanted))
         missing = sorted(set(wanted) - set(found))
         if missing:
             raise CatalogError(checks.message("rows of this catalog", f"tasks {missing[:5]}"))
@@ -144,6 +144,21 @@ class Catalog:
         table = self.dataset().to_table(columns=columns, filter=pc.field("task").isin(tasks))
         for row in table.to_pylist():
             yield row["task"], decoded(row)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Makes one class of whatever a damaged shard makes Parquet, zlib and Pillow raise, and names it."""
+        try:
+            yield
+        except Exception as error:
+            bad = [file.name for file in store.finished(self.folder).values() if _damaged(file)]
+            if not bad:
+                raise
+            found = f"{', '.join(bad[:3])} ({type(error).__name__}: {error})"[:300]
+            do = "Delete it from shards: the same call of actmax.catalog makes it again."
+            raise CatalogError(
+                checks.message(f"whole shards in {self.folder}", found, do)
+            ) from error
 
     def grid(self, rows: Sequence[dict[str, Any]], columns: int | None = None) -> np.ndarray:
         """A contact sheet of selected pictures, labeled. uint8 `[height, width, 3]`."""
@@ -163,10 +178,11 @@ class Catalog:
         own = _thumbnail(self.images([row])[0])
         found = []
         columns = ["task", "image", "values", "shape"]
-        for batch in self.dataset().to_batches(columns=columns):
-            for each in batch.to_pylist():
-                if each["task"] != row["task"]:
-                    found.append((float(own @ _thumbnail(decoded(each))), each["task"]))
+        with self._reading():
+            for batch in self.dataset().to_batches(columns=columns):
+                for each in batch.to_pylist():
+                    if each["task"] != row["task"]:
+                        found.append((float(own @ _thumbnail(decoded(each))), each["task"]))
         found.sort(key=lambda pair: (-pair[0], pair[1]))
         facts = {each["task"]: each for each in self.select()}
         return [{**facts[task], "similarity": value} for value, task in found[:count]]
@@ -218,10 +234,10 @@ class Catalog:
 
     def _entries(self) -> Iterator[Entry]:
         """All finished rows in the order of the job, a shard in memory at a time."""
-        import pyarrow.parquet as pq
-
         for file in store.finished(self.folder).values():
-            for row in pq.read_table(file, schema=store.schema()).to_pylist():
+            with self._reading():
+                rows = store.rows(file)
+            for row in rows:
                 target = "" if row["target"] is None else f" {row['target']}"
                 name = row["label"] or f"{row['layer']}{target}"
                 yield Entry(
@@ -238,6 +254,17 @@ class Catalog:
                         "updates": str(row["steps"]), "task": str(row["task"]),
                     },
                 )  # fmt: skip
+
+
+def _damaged(file: Path) -> bool:
+    """Whether a shard, read whole, is not one."""
+    try:
+        for row in store.rows(file):
+            decoded(row)
+            float(row["score"] or 0.0) + int(row["task"])
+    except Exception:
+        return True
+    return False
 
 
 def decoded(row: dict[str, Any]) -> np.ndarray:

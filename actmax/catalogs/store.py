@@ -85,8 +85,25 @@ def write(folder: Path, start: int, stop: int, rows: Sequence[Row]) -> None:
     layout = schema()
     columns = {name: [row[name] for row in rows] for name in layout.names}
     buffer = io.BytesIO()
-    pa.parquet.write_table(pa.table(columns, schema=layout), buffer, compression="zstd")
+    table = pa.table(columns, schema=layout)
+    pa.parquet.write_table(table, buffer, compression="zstd", write_page_checksum=True)
     images.write_atomic(shard(folder, start, stop), buffer.getvalue())
+
+
+def dataset(files: Sequence[Path]) -> Any:
+    """A `pyarrow.dataset.Dataset` over shards, whose pages are checked as they are read."""
+    arrow()
+    import pyarrow.dataset as ds
+
+    checked = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+    kind = ds.ParquetFileFormat(default_fragment_scan_options=checked)
+    return ds.dataset([str(file) for file in files], schema=schema(), format=kind)
+
+
+def rows(file: Path) -> list[dict[str, Any]]:
+    """The rows of one shard, in the order of the job."""
+    table = arrow().parquet.read_table(file, schema=schema(), page_checksum_verification=True)
+    return list(table.to_pylist())
 
 
 def picture(image: np.ndarray, low: Any, high: Any) -> dict[str, Any] | None:

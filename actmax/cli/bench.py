@@ -44,8 +44,11 @@ def _bench(arguments: argparse.Namespace) -> int:
     if arguments.onednn is not None:
         _switch_onednn(arguments.onednn)
     from actmax import throughput
+    from actmax.files import refuse_no_file, write_atomic
     from regularizers import L2, Jitter, TotalVariation
 
+    if arguments.out is not None:
+        refuse_no_file(arguments.out)
     usual = [TotalVariation(0.1), L2(0.1), Jitter(2)]
     found = throughput.benchmark(
         load_model(arguments),
@@ -59,7 +62,7 @@ def _bench(arguments: argparse.Namespace) -> int:
     print(found)
     if arguments.out is not None:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps(found.to_json(), indent=1), encoding="utf-8")
+        write_atomic(arguments.out, json.dumps(found.to_json(), indent=1).encode())
         print(f"\nrecord: {arguments.out}")
     return 0
 

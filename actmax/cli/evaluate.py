@@ -58,7 +58,10 @@ def add(commands: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     import actmax
+    from actmax.files import refuse_no_file, write_atomic
 
+    if arguments.out is not None:
+        refuse_no_file(arguments.out)
     judges = {}
     for file in arguments.judge:
         # Two files of one name in two folders are two judges.
@@ -78,6 +81,6 @@ def _run(arguments: argparse.Namespace) -> int:
     print(found)
     if arguments.out is not None:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(found.to_json(), encoding="utf-8")
+        write_atomic(arguments.out, found.to_json().encode())
         print(f"record: {arguments.out}")
     return 0

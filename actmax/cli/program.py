@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.argv = list(sys.argv[1:] if argv is None else argv)
     ended_by = [signal.SIGINT]
     try:
-        with _terminable(ended_by):
+        with _terminable(ended_by), _printable():
             return int(arguments.command(arguments))
     except KeyboardInterrupt:
         return 128 + ended_by[-1]
@@ -59,6 +60,20 @@ def _terminable(ended_by: list[signal.Signals]) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _printable() -> Iterator[None]:
+    """Names that the terminal's encoding has no letters for are printed as escapes, and end nothing."""
+    if not isinstance(sys.stdout, io.TextIOWrapper):
+        yield
+        return
+    stream, before = sys.stdout, sys.stdout.errors
+    stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        stream.reconfigure(errors=before)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -142,7 +142,7 @@ def _read(file: Path) -> tuple[np.ndarray, list[str]]:
     from actmax import checks
 
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             images = arrays["images"]
             labels = [str(label) for label in arrays["labels"]] if "labels" in arrays else []
     except FileNotFoundError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,8 @@ def _target(text: str) -> int | str:
     try:
         return int(text)
     except ValueError:
-        return text
+        # In locale C arguments come as the bytes that they are; labels are UTF-8.
+        return os.fsencode(text).decode("utf-8", "surrogateescape")
 
 
 def read_labels(file: Path) -> list[str]:

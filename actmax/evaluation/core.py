@@ -16,7 +16,7 @@ from actmax.evaluation.networks import Judge, as_judges
 from actmax.evaluation.record import Book, Evaluation
 from actmax.evaluation.sources import Natural, Pictures, pictures
 from actmax.evaluation.synthetic import train_on_synthetic
-from actmax.objectives import Logit, Objective
+from actmax.objectives import Logit, Objective, refuse_coupled
 from actmax.result import Result
 
 _PIXELS = ("spectrum_slope", "saturation", "total_variation", "repetition")
@@ -65,7 +65,8 @@ def evaluate(
             the bank, half the held-out anchor.
         classes: class of each image, as outputs of the judges; None for the result's targets.
         model: the subject.
-        objective: what was maximized; None for `Logit()`, with the classes as targets.
+        objective: what was maximized, scoring every image by itself; None for `Logit()`, with the
+            classes as targets.
         preprocess: as it was given to `maximize`.
         input_range: of the subject; None for the result's.
         reported: scores that the images are said to have; None for the result's.
@@ -88,6 +89,8 @@ def evaluate(
     Source:
         What each metric is from stands at its function in `actmax.evaluation`.
     """
+    if objective is not None:
+        refuse_coupled(objective, "an evaluation")
     source = pictures(result)
     anchor = None if natural is None else Natural.read(natural)
     known = _classes(source, classes)

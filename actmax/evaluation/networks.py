@@ -11,7 +11,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from actmax import checks, models
-from actmax.objectives import Objective
+from actmax.objectives import Objective, refuse_coupled
 from actmax.problem import resize
 
 __all__ = ["Judge"]
@@ -77,7 +77,12 @@ class Judge:
         return {name: np.concatenate(arrays) for name, arrays in found.items()}
 
     def scorer(self, objective: Objective) -> Scorer:
-        """The objective of every image for every target: `[N, H, W, C], [T] -> [N, T]`."""
+        """The objective of every image for every target: `[N, H, W, C], [T] -> [N, T]`.
+
+        Raises:
+            ValueError: if the objective couples images, which are scored in batches.
+        """
+        refuse_coupled(objective, "an evaluation")
         taps = models.Taps(self.model, objective.layers)
 
         def scores(images: npt.ArrayLike, targets: npt.ArrayLike) -> npt.NDArray[np.float64]:

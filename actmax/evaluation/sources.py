@@ -119,17 +119,29 @@ def _of_result(result: Result, levels: npt.NDArray[np.uint8]) -> Pictures:
 
 
 def _read(file: Path) -> npt.NDArray[np.uint8]:
-    with Image.open(file) as image:
-        gray = image.mode in ("1", "L", "I;16", "I")
-        levels = np.asarray(image.convert("L" if gray else "RGB"))
+    try:
+        with Image.open(file, formats=["PNG"]) as image:
+            gray = image.mode in ("1", "L", "I;16", "I")
+            levels = np.asarray(image.convert("L" if gray else "RGB"))
+    except Exception as error:
+        # Whatever a damaged file makes Pillow and zlib raise, the caller learns one class.
+        found = f"{file} ({type(error).__name__}: {error})"
+        raise ValueError(checks.message("a PNG file", found)) from error
     return levels[..., None] if gray else levels
 
 
 def _arrays(file: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    with np.load(file, allow_pickle=False) as arrays:
-        for pair in (("images", "classes"), ("x_test", "y_test")):
-            if all(name in arrays for name in pair):
-                return arrays[pair[0]], arrays[pair[1]]
-        raise ValueError(
-            checks.message("`images` and `classes`, or `x_test` and `y_test`", arrays.files)
-        )
+    expected = "an NPZ file with `images` and `classes`, or `x_test` and `y_test`"
+    try:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            for pair in (("images", "classes"), ("x_test", "y_test")):
+                if all(name in arrays for name in pair):
+                    return arrays[pair[0]], arrays[pair[1]]
+            names = arrays.files
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        # Whatever a damaged file makes zip and NumPy raise, the caller learns one class.
+        found = f"{file} ({type(error).__name__}: {error})"
+        raise ValueError(checks.message(expected, found)) from error
+    raise ValueError(checks.message(expected, f"{file} with {names}"))

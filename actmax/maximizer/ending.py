@@ -30,7 +30,7 @@ def judge(
     """Status and message of every image. `-> [N], N texts`."""
     where = "."
     if checkpoint is not None:
-        where = f"; the run is kept in {str(checkpoint)!r}: the same call goes on from there."
+        where = _kept(run, str(checkpoint))
     carry, halted = state.carry, state.halted
     cause, done = carry.cause.numpy(), carry.done.numpy()
     live, moved, still = carry.live.numpy(), carry.moved.numpy(), carry.still.numpy()
@@ -64,6 +64,12 @@ def judge(
             text = f"All {done[row]} steps done.{_fallen(problem, history, scores, row)}"
         messages.append(text)
     return status, tuple(messages)
+
+
+def _kept(run: Run, folder: str) -> str:
+    if run.kept is None:
+        return f"; nothing is kept in {folder!r} yet: the same call begins again."
+    return f"; the run is kept in {folder!r}: the same call goes on from step {run.kept}."
 
 
 def _fallen(

@@ -75,6 +75,10 @@ def resumed(
         state = run.begin(carry) if found is None else _restore(folder, found, run, carry, mine)
         run.save = lambda state: folder.save(*_stored(state, run, mine))
         yield state
+        if run.interrupted:
+            # Read back: the interrupt may have come before the first one, or just after a file was whole.
+            left = folder.load()
+            run.kept = None if left is None else int(left[0]["step"])
 
 
 def _stored(state: State, run: Run, mine: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -109,11 +113,16 @@ def _restore(
         done = int(record["step"])
         halted = tuple(map(str, record["halted"]))
         series, count = len(run.loop.problem.series), int(carry.live.shape[0])
-        if history.shape != (done, series, count) or len(halted) != count:
-            raise ValueError(f"history of shape {history.shape}")
+        kind = run.loop.problem.dtype.as_numpy_dtype
+        if history.shape != (done, series, count) or history.dtype != kind:
+            raise ValueError(f"history {history.dtype} {history.shape}")
+        if not 0 < done <= run.steps or len(halted) != count:
+            raise ValueError(f"step {done} of {run.steps}, {len(halted)} images")
         best = None
         if run.judged:
             best = Best(_filled(carry.params, arrays, "best"), arrays["best_scores"])
+            if best.scores.shape != (count,) or best.scores.dtype != history.dtype:
+                raise ValueError(f"best scores {best.scores.dtype} {best.scores.shape}")
         restored = _filled(carry, arrays, "carry")
         state = State(restored, (history,), done, best, halted, bool(record["ended"]))
     except (KeyError, TypeError, ValueError) as error:

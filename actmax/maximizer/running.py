@@ -68,6 +68,7 @@ class Run:
     Attributes:
         save: called with the state after every chunk, when the callbacks have answered.
         interrupted: True once Ctrl-C has ended it.
+        kept: the step of the checkpoint that an interrupted run left; None if it left none.
     """
 
     loop: Loop
@@ -80,6 +81,7 @@ class Run:
     judged: bool
     save: Callable[[State], None] | None = None
     interrupted: bool = False
+    kept: int | None = None
 
     def begin(self, carry: Carry) -> State:
         """The state before the first step."""

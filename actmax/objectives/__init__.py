@@ -16,6 +16,7 @@ from actmax.objectives.base import (
     Kind,
     Normalized,
     Objective,
+    refuse_coupled,
 )
 from actmax.objectives.diversity import Diversity
 from actmax.objectives.features import Caricature, Inversion, SortMatching
@@ -49,5 +50,6 @@ __all__ = [
     "SortMatching",
     "as_objective",
     "objective",
+    "refuse_coupled",
     "statistics_distance",
 ]

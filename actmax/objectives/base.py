@@ -189,3 +189,20 @@ def check_layer(layer: Any) -> None:
                 "List the paths with actmax.layer_paths(model).",
             )
         )
+
+
+def refuse_coupled(objective: Objective, what: str) -> None:
+    """Raises ValueError for an objective that scores images of a batch by one another.
+
+    Args:
+        objective: the objective.
+        what: whose scores are wanted, which are computed a batch at a time.
+    """
+    if objective.couples_images:
+        raise ValueError(
+            checks.message(
+                f"an objective that scores every image by itself, for {what}",
+                f"{objective!r}, whose scores depend on what else is in the batch",
+                "Give the part of it that does, such as actmax.Logit().",
+            )
+        )

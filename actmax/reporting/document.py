@@ -46,6 +46,14 @@ def document(
     )
 
 
+def encoded(html: str) -> bytes:
+    """A document as UTF-8. What is no Unicode, as in names of files that are none, is shown as its escape.
+
+    In the JSON of the page the escape is the character itself.
+    """
+    return html.encode("utf-8", "backslashreplace")
+
+
 def _island(data: str) -> str:
     # Only "<" can end the element, or open a comment in it.
     inner = data.replace("<", "\\u003c")

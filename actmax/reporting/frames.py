@@ -65,7 +65,7 @@ def load_film(folder: str | Path) -> Film | None:
     if not file.exists():
         return None
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             if int(arrays["format"]) != _FORMAT:
                 raise ValueError(f"format {int(arrays['format'])}")
             return Film(arrays["steps"], arrays["frames"])

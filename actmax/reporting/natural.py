@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from actmax import checks, models
+from actmax.objectives import refuse_coupled
 from actmax.types import IMAGES
 
 _BATCH = 256
@@ -51,8 +52,9 @@ def rank(
         preprocess: images in the input range to what the model takes.
 
     Raises:
-        ValueError: a score is not finite, or there are no images.
+        ValueError: a score is not finite, there are no images, or the objective couples images.
     """
+    refuse_coupled(objective, "natural images")
     if not len(images):
         raise ValueError(checks.message("at least one natural image", "none"))
     taps = models.Taps(model, objective.layers)

@@ -17,7 +17,7 @@ from PIL import Image
 from actmax import images
 from actmax.reporting import curves, tables
 from actmax.reporting.call import python_call
-from actmax.reporting.document import document
+from actmax.reporting.document import document, encoded
 from actmax.reporting.frames import Film
 from actmax.reporting.natural import Natural
 from actmax.reporting.tables import number as _number
@@ -75,7 +75,7 @@ def write(path: str | Path, page: Page) -> Path:
     """Writes the page as UTF-8, whole or not at all; its folder is made. Returns the path."""
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
-    images.write_atomic(file, render(page).encode("utf-8"))
+    images.write_atomic(file, encoded(render(page)))
     return file
 
 

@@ -20,7 +20,7 @@ from html import escape
 from pathlib import Path
 
 from actmax import checks, images
-from actmax.reporting.document import document
+from actmax.reporting.document import document, encoded
 from actmax.reporting.tables import number, text
 
 PAGES = "pages"
@@ -94,12 +94,12 @@ def write_sheets(
         after = next(coming, None)
         number = len(sheets) + 1
         html = _page(title, page, number, last=after is None)
-        images.write_atomic(_file(folder, number), html.encode("utf-8"))
+        images.write_atomic(_file(folder, number), encoded(html))
         sheets.append(_sheet(page, number))
         page = after
     for file in stale - {_file(folder, sheet.number) for sheet in sheets}:
         file.unlink()
-    images.write_atomic(index, _index(title, lead, facts, sheets).encode("utf-8"))
+    images.write_atomic(index, encoded(_index(title, lead, facts, sheets)))
     return index
 
 

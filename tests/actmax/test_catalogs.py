@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from actmax import batching
 from actmax.catalogs import driver, pools, store
 from actmax.catalogs import manifest as manifests
 from actmax.catalogs.plan import Plan
+from actmax.loop import Loop
 from regularizers import Jitter, TotalVariation
 
 SETTINGS = {"input_range": (0, 1), "steps": 3, "regularizers": [Jitter(1)]}
@@ -567,3 +569,57 @@ def test_auto_is_measured_once_and_kept(small, tmp_path):
     assert size >= 4
     again = make(small, tmp_path, batch_size="auto", seeds=[0])
     assert again.manifest.batch_sizes == (size,)
+
+
+# Interrupted, damaged
+
+
+def test_an_interrupted_chunk_is_no_finished_one(small, tmp_path, monkeypatch):
+    """Ctrl-C in a run gives back what there is: it was stored as finished, and the job went on."""
+    run = Loop.run
+    told = []
+
+    def interrupted(*arguments):
+        told.append(None)
+        if len(told) == 3:
+            raise KeyboardInterrupt
+        return run(*arguments)
+
+    def job():
+        return actmax.catalog(
+            small, [actmax.Channel("two")], out=tmp_path, batch_size=2, seeds=[0], **SETTINGS
+        )
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Loop, "run", interrupted)
+        job()
+    kept = actmax.Catalog(tmp_path).select()
+    assert len(kept) == 4
+    half = tmp_path / "shards" / ".0123456789abcdef.tmp"
+    half.write_bytes(b"left by a kill")
+    done = job().select()
+    assert done[:4] == kept
+    assert len(done) == 5
+    assert "INTERRUPTED" not in {row["status"] for row in done}
+    assert not half.exists()
+
+
+@pytest.mark.parametrize("where", [0.1, 0.5, 0.9])
+def test_a_damaged_shard_is_named(whole, tmp_path, where):
+    """Arrow's errors came through, or another picture."""
+    folder = tmp_path / "copy"
+    shutil.copytree(whole.folder, folder)
+    file = sorted((folder / "shards").iterdir())[1]
+    data = bytearray(file.read_bytes())
+    at = int(where * len(data))
+    data[at : at + 16] = b"\xff" * 16
+    file.write_bytes(data)
+    found = actmax.Catalog(folder)
+    with pytest.raises(actmax.CatalogError, match=file.name):
+        found.images(found.select())
+
+
+def test_an_argument_that_does_not_fit_is_not_taken_for_damage(whole):
+    with pytest.raises(Exception, match=r"(?i)string|type|kernel") as caught:
+        whole.select(target="three")
+    assert not isinstance(caught.value, actmax.CatalogError)

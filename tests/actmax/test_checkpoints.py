@@ -272,8 +272,24 @@ def test_ctrl_c_keeps_the_images_and_says_where(tmp_path):
     result = maximizer()(**call, checkpoint=tmp_path, callbacks=[interrupt])
     assert result.status.tolist() == [actmax.Status.INTERRUPTED]
     assert result.steps.tolist() == [4]
-    where = f"Interrupted after 4 of 6 steps; .* kept in {re.escape(repr(str(tmp_path)))}"
+    # The checkpoint of step 4 waited for the callback's answer.
+    kept = re.escape(f"the run is kept in {str(tmp_path)!r}: the same call goes on from step 2.")
+    where = f"Interrupted after 4 of 6 steps; .*; {kept}$"
     assert re.match(where, result.messages[0])
+    assert content(maximizer()(**call, checkpoint=tmp_path)) == content(maximizer()(**call))
+
+
+def test_an_interrupt_before_the_first_checkpoint_says_that_nothing_is_kept(tmp_path):
+    """It said that the run was kept in a folder that held nothing but the lock."""
+
+    def interrupt(snapshot):
+        raise KeyboardInterrupt
+
+    call = {"targets": [0], "steps": STEPS, "callback_every": 2}
+    result = maximizer()(**call, checkpoint=tmp_path, callbacks=[interrupt])
+    assert [file.name for file in tmp_path.iterdir()] == ["lock"]
+    where = f"; nothing is kept in {str(tmp_path)!r} yet: the same call begins again."
+    assert result.messages[0].endswith(where)
     assert content(maximizer()(**call, checkpoint=tmp_path)) == content(maximizer()(**call))
 
 
@@ -284,3 +300,12 @@ def test_five_kills_at_random_instants():
     done = subprocess.run(run, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "5 of 5 identical" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="fork and signals of POSIX")
+def test_signals_between_two_bytes_in_a_step_and_in_a_callback():
+    run = [sys.executable, "-m", "tests.soak.signals", "--count", "3"]
+    done = subprocess.run(run, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "3 of 3 identical" in done.stdout

@@ -230,6 +230,29 @@ def test_distances_do_not_depend_on_the_scale_of_a_judges_features(model, result
         assert quiet.natural == pytest.approx(loud.natural, rel=1e-2, abs=1e-3)
 
 
+def test_an_objective_that_couples_images_is_refused(model, result, natural):
+    """Its scores in batches of 250, the last one padded, were those of other batches than the run's."""
+    for objective in (actmax.Logit() + actmax.Diversity("hidden"), actmax.BatchNormPrior("batch")):
+        with pytest.raises(ValueError, match=r"scores every image by itself.*depend on what else"):
+            actmax.evaluate(result, model=model, natural=natural, objective=objective)
+        with pytest.raises(ValueError, match="scores every image by itself, for natural images"):
+            result.strongest(model, natural[0] / 255.0, objective=objective)
+
+
+def test_damaged_pictures_and_natural_images_are_one_message(tmp_path, capsys):
+    """zipfile.BadZipFile and Pillow's SyntaxError came through as tracebacks."""
+    whole = tmp_path / "whole.png"
+    save_png(whole, np.zeros((28, 28, 1), np.uint8))
+    (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 no zip")
+    assert main(["evaluate", str(tmp_path), "--natural", str(tmp_path / "bad.npz")]) == 2
+    assert "actmax evaluate: Expected an NPZ file with `images`" in capsys.readouterr().err
+    data = bytearray(whole.read_bytes())
+    data[20] ^= 0xFF  # the width, whose checksum then does not fit
+    whole.write_bytes(data)
+    assert main(["evaluate", str(tmp_path)]) == 2
+    assert "actmax evaluate: Expected a PNG file. Received: " in capsys.readouterr().err
+
+
 # The command
 
 

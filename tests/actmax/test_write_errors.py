@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import hashlib
 import itertools
+import json
 import os
+import socket
+import stat
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import actmax
+import actmax.images
 from actmax import files, zoo
+from actmax.cli import main
 from regularizers import Jitter, TotalVariation
 
 LOCKS = ("lock", ".lock")
@@ -172,3 +178,132 @@ def test_a_read_only_folder_stays_as_it_was(job, tmp_path, maximizer, result, pi
     with pytest.raises(PermissionError):
         job(folder / "inside", maximizer, result, pictures)
     assert list(folder.iterdir()) == []
+
+
+def pictures_of(folder: Path) -> dict[str, str]:
+    return {file.name: digest(file) for file in folder.glob("*.png")}
+
+
+def same_result(found: actmax.Result, known: actmax.Result) -> bool:
+    return found.images.tobytes() == known.images.tobytes() and (
+        found.scores.tobytes() == known.scores.tobytes() and found.labels == known.labels
+    )
+
+
+@pytest.mark.parametrize("kind", ["full", "rename", "sync"])
+def test_an_error_over_an_older_result_leaves_the_older_or_the_newer_one(
+    kind, tmp_path, monkeypatch, maximizer, result
+):
+    """The older JSON was deleted first, so that an error left neither; now one of them always loads."""
+    older = maximizer([3, 8, 5], steps=1)
+    wholes = {}
+    for name, each in (("older", older), ("newer", result)):
+        each.save(tmp_path / name)
+        wholes[name] = (each, pictures_of(tmp_path / name))
+    for number in itertools.count():
+        folder = older.save(tmp_path / str(number))
+        with monkeypatch.context() as patch:
+            disk = Disk(patch, kind, number)
+            try:
+                result.save(folder)
+            except OSError:
+                assert disk.failed
+        found = actmax.Result.load(folder)
+        (which,) = [name for name, (each, _) in wholes.items() if same_result(found, each)]
+        # No picture of the other one, as for `actmax evaluate`, which reads the files.
+        assert pictures_of(folder).items() <= wholes[which][1].items()
+        result.save(folder)
+        assert tree(folder) == tree(tmp_path / "newer")
+        if not disk.failed:
+            assert number > 4
+            return
+
+
+def test_a_record_beside_the_arrays_of_another_result_is_refused(tmp_path, maximizer, result):
+    maximizer([1], steps=1).save(tmp_path / "other")
+    result.save(tmp_path / "own")
+    (tmp_path / "other" / "result.npz").replace(tmp_path / "own" / "result.npz")
+    with pytest.raises(actmax.RecordError, match=r"not the one that result\.json means"):
+        actmax.Result.load(tmp_path / "own")
+
+
+def test_bounds_of_single_channels_come_back(tmp_path, result):
+    low, high = {"images": (0.0, -1.0, 0.5)}, {"images": None}
+    saved = dataclasses.replace(result, low=low, high=high).save(tmp_path)
+    found = actmax.Result.load(saved)
+    assert (found.low, found.high) == (low, high)
+
+
+@pytest.mark.parametrize("digest", ["../../x", "A" * 64, 3, ""])
+def test_a_hash_that_is_none_is_refused(tmp_path, result, digest):
+    record = json.loads((result.save(tmp_path) / "result.json").read_text())
+    (tmp_path / "result.json").write_text(json.dumps({**record, "sha256": digest}))
+    with pytest.raises(actmax.RecordError, match="sha256"):
+        actmax.Result.load(tmp_path)
+
+
+def test_a_record_without_a_hash_still_loads(tmp_path, result):
+    """As versions before it wrote them."""
+    folder = result.save(tmp_path / "old")
+    record = json.loads((folder / "result.json").read_text())
+    del record["sha256"]
+    (folder / "result.json").write_text(json.dumps(record))
+    assert same_result(actmax.Result.load(folder), result)
+
+
+def a_fifo(path):
+    os.mkfifo(path)
+
+
+def a_socket(path):
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+
+
+def a_device(path):
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("only the superuser makes devices")
+
+
+def a_folder(path):
+    path.mkdir()
+
+
+def a_link_to_a_folder(path):
+    path.with_name("real").mkdir()
+    path.symlink_to("real")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="files of POSIX")
+@pytest.mark.parametrize("make", [a_fifo, a_socket, a_device, a_folder, a_link_to_a_folder])
+def test_what_is_no_file_is_never_replaced(make, tmp_path, monkeypatch, result):
+    """A report onto a FIFO took the FIFO away and left a file; onto a folder, an error without words."""
+    monkeypatch.chdir(tmp_path)  # the path of a socket is short
+    path = Path("p.html")
+    make(path)
+    before = os.lstat(path)
+    what = make.__name__.replace("_", " ").split(" ")[-1]
+    named = "FIFO" if what == "fifo" else what
+    for write in (lambda: files.write_atomic(path, b"x"), lambda: result.report(path)):
+        with pytest.raises(OSError, match=f"Expected a path for a file.*which is a {named}"):
+            write()
+    for command in (["evaluate", "none", "--out"], ["bench", "none.keras", "--out"]):
+        assert main([*command, str(path)]) == 2  # refused before the model is looked for
+    after = os.lstat(path)
+    assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_the_records_of_the_commands_are_whole_or_not_there(tmp_path, monkeypatch):
+    picture = np.zeros((28, 28, 1), np.uint8)
+    actmax.images.save_png(tmp_path / "a.png", picture)
+    out = tmp_path / "record.json"
+    out.write_text("older")
+    with monkeypatch.context() as patch:
+        Disk(patch, "full", 0)
+        assert main(["evaluate", str(tmp_path), "--out", str(out)]) == 2
+    assert out.read_text() == "older"
+    assert main(["evaluate", str(tmp_path), "--out", str(out)]) == 0
+    assert json.loads(out.read_text())["measurements"]

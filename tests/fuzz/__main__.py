@@ -1,6 +1,6 @@
-"""`python -m tests.fuzz --count 10000`: damaged model files, of which each loads or is refused.
+"""`python -m tests.fuzz --count 10000`: damaged models and records, of which each is read or refused.
 
-Every thousand runs in a process of its own, so that a crash of a library counts as one failure and not
+Every few hundred run in a process of their own, so that a crash of a library counts as one failure and not
 as the end.
 """
 
@@ -14,22 +14,27 @@ BLOCK = 500
 
 
 def main():
+    # Not from tests.fuzz.kinds, whose import of TensorFlow belongs into the processes.
+    shares = {"keras": 3, "h5": 3, "result": 1.5, "sweep": 0.5, "checkpoint": 1, "catalog": 1}
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("--count", type=int, default=10_000, help="mutants, half of each kind")
+    parser.add_argument("--count", type=int, default=10_000, help="mutants of all kinds together")
     parser.add_argument("--seed", type=int, default=0, help="of the first block")
+    parser.add_argument("--only", nargs="+", choices=sorted(shares), default=list(shares))
     arguments = parser.parse_args()
     context = multiprocessing.get_context("spawn")
-    failed = 0
-    blocks = max(arguments.count // (2 * BLOCK), 1)
-    for block in range(blocks):
-        for kind in ("keras", "h5"):
-            process = context.Process(
-                target=work, args=(kind, arguments.count // (2 * blocks), arguments.seed + block)
-            )
+    total = sum(shares[kind] for kind in arguments.only)
+    failed = blocks = mutants = 0
+    for kind in arguments.only:
+        left = round(arguments.count * shares[kind] / total)
+        seed = arguments.seed
+        while left > 0:
+            process = context.Process(target=work, args=(kind, min(left, BLOCK), seed))
             process.start()
             process.join()
             failed += process.exitcode != 0
-    print(f"{2 * blocks} blocks, {failed} with an error that escaped or a crash")
+            blocks, mutants = blocks + 1, mutants + min(left, BLOCK)
+            left, seed = left - BLOCK, seed + 1
+    print(f"{mutants} mutants in {blocks} blocks, {failed} with an error that escaped or a crash")
     return int(failed > 0)
 
 

@@ -1,0 +1,175 @@
+"""A record and its arrays as two files of a folder, replaced as one. JSON and NPZ, no pickle.
+
+    result.json    what the result is, and the SHA-256 of its arrays
+    result.npz     the arrays
+
+New arrays come under a name of their own first, `.result-` and the beginning of their hash; the record,
+which knows the hash, replaces the older one in one rename; then the arrays get their name. Reading takes
+the arrays that the record means, under whichever of the two names they are: so at every instant, and
+after an error at any write, the folder holds the older result or the newer one, and never the record of
+one with the arrays of the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from actmax import checks
+from actmax.files import write_atomic
+from actmax.types import Status
+
+FORMAT = 1
+RECORD = "result.json"
+ARRAYS = "result.npz"
+# What an error between two writes leaves; the next save removes it.
+_STAGED = re.compile(r"\.result-[0-9a-f]{16}\.npz")
+# Of a run's config, what reports walk through.
+_KINDS: dict[str, type] = {
+    "call": dict, "inputs": dict, "versions": dict, "penalties": dict,
+    "model": list, "transforms": list, "positions": list,
+}  # fmt: skip
+
+
+class RecordError(ValueError):
+    """A saved result that cannot be read: missing, truncated, or of another format."""
+
+
+def write(
+    folder: Path,
+    record: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    give_way: Callable[[], None],
+) -> None:
+    """Replaces the result of a folder, whole or not at all.
+
+    Args:
+        folder: exists.
+        record: JSON without NaN.
+        arrays: by name.
+        give_way: called before the new record stands; removes what belongs to the older one.
+
+    Raises:
+        OSError: if the disk refuses.
+    """
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    data = buffer.getvalue()
+    digest = hashlib.sha256(data).hexdigest()
+    staged = _staged(folder, digest)
+    write_atomic(staged, data)
+    give_way()
+    text = json.dumps({"format": FORMAT, "sha256": digest, **record}, indent=2, allow_nan=False)
+    write_atomic(folder / RECORD, text.encode())
+    staged.replace(folder / ARRAYS)
+    for file in folder.iterdir():
+        if _STAGED.fullmatch(file.name):
+            file.unlink(missing_ok=True)
+
+
+def read(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """`(record, arrays)` as they were given to `write`.
+
+    Raises:
+        RecordError: if they are of another format.
+        Exception: whatever damaged files make JSON, zip and NumPy raise.
+    """
+    record = json.loads((folder / RECORD).read_bytes())
+    if record["format"] != FORMAT:
+        raise RecordError(
+            checks.message(f"a result of format {FORMAT}", f"format {record['format']!r}"[:80])
+        )
+    with np.load(io.BytesIO(_data(folder, record)), allow_pickle=False) as found:
+        return record, {name: found[name] for name in found.files}
+
+
+def _data(folder: Path, record: Mapping[str, Any]) -> bytes:
+    """The bytes of the arrays that a record means."""
+    digest = record.get("sha256")
+    if digest is None:  # Written by a version that kept none.
+        return (folder / ARRAYS).read_bytes()
+    if not (isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest)):
+        raise ValueError(f"sha256 {digest!r}")
+    for file in (folder / ARRAYS, _staged(folder, digest)):
+        if file.is_file():
+            data = file.read_bytes()
+            if hashlib.sha256(data).hexdigest() == digest:
+                return data
+    raise ValueError(f"{ARRAYS} is missing or not the one that {RECORD} means")
+
+
+def _staged(folder: Path, digest: str) -> Path:
+    return folder / f".result-{digest[:16]}.npz"
+
+
+def bound(value: Any) -> Any:
+    """One end of a range: None, a number, or one per channel."""
+    ends = value if isinstance(value, list) else [value]
+    if value is not None and not all(type(end) in (int, float) for end in ends):
+        raise ValueError(f"an end of the range {value!r}"[:80])
+    return tuple(value) if isinstance(value, list) else value
+
+
+def config(value: Any) -> dict[str, Any]:
+    """The record of a run, with its parts of the kinds that a run writes."""
+    found = dict(value)
+    for name, kind in _KINDS.items():
+        if not isinstance(found.get(name, kind()), kind):
+            raise ValueError(f"config[{name!r}] is a {type(found[name]).__name__}")
+    if not all(isinstance(entry, dict) for entry in found.get("inputs", {}).values()):
+        raise ValueError("config['inputs'] are no records")
+    transforms = found.get("transforms", [])
+    places = found.get("positions", list(range(len(transforms))))
+    count = len(transforms) + len(found.get("penalties", {}))
+    known = all(type(place) is int and 0 <= place < count for place in places)
+    if not known or len(set(places)) != len(transforms) or len(places) != len(transforms):
+        raise ValueError(f"config['positions'] of {len(transforms)} transforms: {places}"[:80])
+    return found
+
+
+def check_rows(found: Any, pictures: Mapping[str, np.ndarray]) -> None:
+    """Raises ValueError unless a loaded result has everything once for every image, and of its kind."""
+    if found.scores.ndim != 1 or found.scores.dtype.kind != "f":
+        raise ValueError(f"scores {found.scores.dtype} {found.scores.shape}")
+    count = len(found.scores)
+
+    def fits(value: np.ndarray, kinds: str, *ranks: int) -> bool:
+        return value.dtype.kind in kinds and value.ndim in ranks and len(value) == count
+
+    good = {"status": fits(found.status, "i", 1), "steps": fits(found.steps, "i", 1)}
+    good["targets"] = found.targets is None or fits(found.targets, "iuf", 1, 2)
+    good["probabilities"] = found.probabilities is None or fits(found.probabilities, "f", 1)
+    good |= {
+        name: fits(value, "f", *range(1, 9)) and name in found.low and name in found.high
+        for name, value in pictures.items()
+    }
+    for name, texts in (("messages", found.messages), ("labels", found.labels)):
+        good[name] = texts is None or (len(texts) == count and all(type(t) is str for t in texts))
+    for name, series in found.history.items():
+        good[f"history of {name}"] = series.dtype.kind == "f" and series.shape[1:] == (count,)
+    good["status"] &= not set(found.status.ravel().tolist()) - {int(known) for known in Status}
+    for name, fit in good.items():
+        if not fit:
+            raise ValueError(f"{name} that does not fit {count} images")
+
+
+def plain(value: Any) -> Any:
+    """JSON without NaN: numbers that are not finite become their names."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [plain(inner) for inner in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return str(value)
+    return value
