@@ -5,10 +5,13 @@ from __future__ import annotations
 import copy
 import json
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import actmax
+from actmax.evaluation import Natural
 from benchmarks.quality import data as sets
 from benchmarks.quality import ladder, picture, scores, train, tune
 from benchmarks.quality.__main__ import main
@@ -166,6 +169,25 @@ def test_the_worst_judge_is_found_anew_in_every_resample():
     assert found["value"] == judges.mean(axis=1).min()
     single = min(scores._with_interval(j.mean(), j, classes)["high"] for j in judges)
     assert found["low"] < found["value"] and found["high"] <= single
+
+
+def test_our_pictures_score_what_was_said_and_the_largest_gap_is_kept():
+    layers = keras.layers
+    keras.utils.set_random_seed(0)
+    inputs = layers.Input((8, 8, 1))
+    features = layers.Dense(4, "relu", name="features")(layers.Flatten()(inputs))
+    subject = keras.Model(inputs, layers.Dense(2)(features))
+    run = actmax.maximize(subject, targets=[0, 1] * 3, input_range=(0, 1), steps=8)
+    draws = np.random.default_rng(0)
+    natural = Natural(draws.integers(0, 256, (40, 8, 8, 1)).astype(np.uint8), np.arange(40) % 2)
+    pictures = Made(run.to_uint8(), np.array([0, 1] * 3), 1.0, 8, run.scores, "ours", run)
+    judges = {"one": scores.Remembering(subject)}
+    metrics = scores.measure(pictures, subject, judges, {}, natural)["metrics"]
+    assert metrics["honesty_gap_float"]["largest"] <= 1e-6
+    assert 0 < metrics["honesty_gap"]["value"] < metrics["honesty_gap"]["largest"] < 0.1
+    wrong = Made(run.to_uint8(), pictures.classes, reported=run.scores + np.eye(6)[2])
+    gap = scores.measure(wrong, subject, judges, {}, natural)["metrics"]["honesty_gap"]
+    assert gap["largest"] > 3 * gap["value"] > 0.1
 
 
 # Controls

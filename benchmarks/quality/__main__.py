@@ -85,6 +85,9 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--train-on", type=int, default=0, metavar="N", help="pictures per class for TSTR"
             )
+            command.add_argument(
+                "--train-passes", type=int, metavar="N", help="per image of these; default: --passes"
+            )
             command.add_argument("--equal-seconds", action="store_true", help="rows of that, too")
     return parser
 
@@ -179,7 +182,7 @@ def _run(arguments: argparse.Namespace, data: sets.Data, cache: Path) -> int:
                 print(f"Expected {fault}.", flush=True)
     if arguments.train_on:
         many = methods.Task(task.subject, task.file, task.classes, arguments.train_on)
-        pictures = methods.ours(many, arguments.passes)
+        pictures = methods.ours(many, arguments.train_passes or arguments.passes)
         found = actmax.evaluate(
             pictures.images, classes=pictures.classes, natural=natural, training_seeds=3
         )
@@ -194,6 +197,7 @@ def _run(arguments: argparse.Namespace, data: sets.Data, cache: Path) -> int:
         "seeds": arguments.seeds,
         "passes": arguments.passes,
         "train_on": arguments.train_on,
+        "train_passes": arguments.train_passes or arguments.passes,
         "environment": environment.describe(),
         "faults_of_controls": faults,
         "methods": records,

@@ -83,6 +83,9 @@ def measure(
     for one in found.measurements:
         if one.judge is None and not one.metric.startswith("transfer"):
             record["metrics"][one.metric] = _with_interval(one.value, one.images, made.classes)
+            if one.metric.startswith("honesty") and one.images is not None:
+                # A mean hides the one picture that does not score what was said.
+                record["metrics"][one.metric]["largest"] = float(np.max(one.images))
         elif one.judge is not None:
             known = record["judges"].setdefault(one.judge, {"reporting": one.judge in reporting})
             known[one.metric] = {"value": one.value, "natural": one.natural}
