@@ -86,7 +86,10 @@ def _parser() -> argparse.ArgumentParser:
                 "--train-on", type=int, default=0, metavar="N", help="pictures per class for TSTR"
             )
             command.add_argument(
-                "--train-passes", type=int, metavar="N", help="per image of these; default: --passes"
+                "--train-passes",
+                type=int,
+                metavar="N",
+                help="per image of these; default: --passes",
             )
             command.add_argument("--equal-seconds", action="store_true", help="rows of that, too")
     return parser
