@@ -55,9 +55,14 @@ def small():
     return model()
 
 
-def make(small, folder, **changed):
+def make(small, folder, pattern="*", **changed):
     arguments = {"batch_size": 4, "seeds": [0, 7], **SETTINGS, **changed}
-    return actmax.catalog(small, actmax.channels(small, "*"), out=folder, **arguments)
+    return actmax.catalog(small, actmax.channels(small, pattern), out=folder, **arguments)
+
+
+def make_one_layer(small, folder, **changed):
+    """Ten images, each a chunk of its own: one loop to compile, for tests that start processes."""
+    return make(small, folder, "two", batch_size=1, **changed)
 
 
 def rows(found):
@@ -69,6 +74,12 @@ def rows(found):
 @pytest.fixture(scope="module")
 def whole(small, tmp_path_factory):
     return make(small, tmp_path_factory.mktemp("whole") / "catalog")
+
+
+@pytest.fixture(scope="module")
+def by_a_worker(small, tmp_path_factory):
+    """One layer, by one process of one thread: what more of them must give as well."""
+    return make_one_layer(small, tmp_path_factory.mktemp("one") / "one", workers=1, threads=1)
 
 
 # The plan
@@ -170,29 +181,29 @@ KILLED = """
     import sys
     sys.path.insert(0, {root!r})
     import actmax
-    from tests.actmax.test_catalogs import make, model
-    print("ready", flush=True)
-    make(model(), {folder!r}, progress=lambda told: print(told.done, flush=True))
+    from tests.actmax.test_catalogs import make_one_layer, model
+    make_one_layer(model(), {folder!r}, progress=lambda told: print(told.done, flush=True))
 """
 
 
-def test_killed_and_taken_up_again_it_ends_with_the_same_bytes(whole, tmp_path):
+def test_killed_and_taken_up_again_it_ends_with_the_same_bytes(small, tmp_path):
     """`python -m tests.soak.catalogs` kills twenty times."""
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     program = textwrap.dedent(KILLED.format(root=root, folder=str(tmp_path)))
-    for wait in (2, 5):
+    whole = make_one_layer(small, tmp_path.with_name("whole"))
+    for done in (2, 6):
         process = subprocess.Popen(
             [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=root
         )
         for line in process.stdout:
-            if line.strip().isdigit() and int(line) >= 4 * wait:
+            if line.strip().isdigit() and int(line) >= done:
                 break
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()
         assert manifests.read(tmp_path) is not None
         assert 0 < len(actmax.Catalog(tmp_path)) < whole.total
-    assert rows(make(model(), tmp_path)) == rows(whole)
+    assert rows(make_one_layer(model(), tmp_path)) == rows(whole)
 
 
 def test_a_batch_that_does_not_fit_is_halved(small, tmp_path, monkeypatch):
@@ -273,10 +284,9 @@ def test_local_workers_are_as_many_as_the_machine_has_room_for(small, tmp_path, 
 
 
 @pytest.mark.slow
-def test_local_workers_give_the_bytes_of_one_and_survive_a_kill(small, tmp_path):
+def test_local_workers_give_the_bytes_of_one_and_survive_a_kill(small, tmp_path, by_a_worker):
     import multiprocessing
 
-    one = make(small, tmp_path / "one", workers=1, threads=1)
     killed = []
 
     def kill(told):
@@ -285,16 +295,15 @@ def test_local_workers_give_the_bytes_of_one_and_survive_a_kill(small, tmp_path)
             killed.append(victim.pid)
             os.kill(victim.pid, signal.SIGKILL)
 
-    two = make(small, tmp_path / "two", workers=2, threads=1, progress=kill)
+    two = make_one_layer(small, tmp_path, workers=2, threads=1, progress=kill)
     assert killed
-    assert rows(one) == rows(two)
+    assert rows(by_a_worker) == rows(two)
     assert not multiprocessing.active_children()
 
 
 @pytest.mark.slow
-def test_ray_workers_give_the_bytes_of_one_and_survive_a_kill(small, tmp_path):
+def test_ray_workers_give_the_bytes_of_one_and_survive_a_kill(small, tmp_path, by_a_worker):
     ray = pytest.importorskip("ray", reason="an extra of its own: pip install 'actmax[ray]'")
-    one = make(small, tmp_path / "one", workers=1, threads=1)
     ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False, runtime_env=None)
     try:
         pids = []
@@ -307,11 +316,11 @@ def test_ray_workers_give_the_bytes_of_one_and_survive_a_kill(small, tmp_path):
                 pids.extend(map(int, found.stdout.split()))
                 os.kill(pids[0], signal.SIGKILL)
 
-        two = make(small, tmp_path / "two", workers="ray", threads=1, progress=kill)
+        two = make_one_layer(small, tmp_path, workers="ray", threads=1, progress=kill)
         assert pids
     finally:
         ray.shutdown()
-    assert rows(one) == rows(two)
+    assert rows(by_a_worker) == rows(two)
 
 
 def test_a_chunk_that_ends_every_worker_is_named(tmp_path):

@@ -228,6 +228,7 @@ def test_one_image_input_of_several_has_pictures(run):
 
 
 def test_the_plot_is_a_figure_and_pyplot_is_not_touched(run):
+    pytest.importorskip("matplotlib", reason="the extra of plots is not installed")
     code = (
         "import numpy as np, sys\nfrom actmax import plotting\n"
         "f = plotting.figure(np.zeros([2, 4, 4, 3], np.uint8), ['$x', '_y'], np.ones(2), "

@@ -20,6 +20,7 @@ import actmax.images
 from actmax import files, zoo
 from actmax.cli import main
 from regularizers import Jitter, TotalVariation
+from tests.fuzz.kinds import waves
 
 LOCKS = ("lock", ".lock")
 
@@ -118,9 +119,11 @@ def checkpoint(folder, maximizer, result, pictures):
 
 
 def catalog(folder, maximizer, result, pictures):
+    # A function of no weights: what is tried is what is written, and it is made again and again.
     actmax.catalog(
-        zoo.load("mnist"), out=folder, input_range=(0, 1), regularizers=[], steps=1, batch_size=5
-    )
+        waves, out=folder, input_range=(0, 1), input_shape=(5, 5, 1), regularizers=[], steps=0,
+        batch_size=2,
+    )  # fmt: skip
 
 
 def snapshots(folder, maximizer, result, pictures):
