@@ -46,6 +46,7 @@ soak: $(INSTALLED)
 	$(BIN)/python -m tests.soak.catalogs --kills 20
 	$(BIN)/python -m tests.soak.sheets --count 100000
 	$(BIN)/python -m tests.soak.applications
+	$(BIN)/python -m tests.soak.ways
 
 # Damaged model files and records.
 fuzz: $(INSTALLED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import tensorflow as tf
@@ -176,7 +176,18 @@ class Combination(Objective):
             side(activations, targets) if isinstance(side, Objective) else side
             for side in (self.left, self.right)
         ]
-        return _OPERATIONS[self.operation](*values)
+        return _OPERATIONS[self.operation](*_of_one_type(values))
+
+
+def _of_one_type(values: Sequence[Any]) -> Sequence[Any]:
+    """Scores of layers that compute in different types, as in mixed precision, in one that holds both."""
+    types = {value.dtype for value in values if tf.is_tensor(value)}
+    if len(types) < 2:
+        return values
+    widest = max(types, key=lambda kind: kind.size)
+    # float16 and bfloat16 hold one another's values in neither.
+    wide = tf.float32 if widest.size < tf.float32.size else widest
+    return [tf.cast(value, wide) if tf.is_tensor(value) else value for value in values]
 
 
 def check_layer(layer: Any) -> None:

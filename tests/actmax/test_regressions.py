@@ -308,3 +308,24 @@ def test_a_full_disk_at_the_resumption_leaves_the_log(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert log.read_bytes() == before
     assert [file.name for file in tmp_path.glob(".*.tmp")] == []
+
+
+def test_terms_of_layers_that_compute_in_different_types_add_up():
+    """In mixed precision a logit of float32 less a channel of float16 was an error of TensorFlow."""
+    images = keras.Input((6, 6, 1))
+    half = layers.Conv2D(3, 3, name="half", dtype="mixed_float16")(images)
+    outputs = layers.Dense(2, name="out")(layers.Flatten()(half))
+    model = keras.Model(images, outputs)
+    arguments = {"input_range": (0, 1), "regularizers": [], "steps": 2, "targets": [0, 1]}
+    both = maximize(model, actmax.Logit() - 2.0 * actmax.Channel("half", 1), **arguments)
+    parts = [
+        Maximizer(model, objective, input_range=(0, 1), regularizers=[])(
+            initial_images=both.images, steps=0, **call
+        ).scores
+        for objective, call in (
+            (actmax.Logit(), {"targets": [0, 1]}),
+            (actmax.Channel("half", 1), {}),
+        )
+    ]
+    np.testing.assert_allclose(both.scores, parts[0] - 2.0 * parts[1], rtol=2e-3, atol=2e-3)
+    assert (both.status == actmax.Status.OK).all()

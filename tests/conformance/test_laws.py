@@ -34,13 +34,14 @@ ROUNDED_BY_POSITION = ("LogProbability", "Direction of cosine")
 class Case:
     """A Maximizer with one part of the catalogue in it, compiled once for all laws."""
 
-    def __init__(self, name):
+    def __init__(self, name, **options):
         self.name = name
         self.entry = RUNS[name]
         arguments = {
             "input_range": (0, 1),
             "regularizers": [],
             "optimizer": actmax.SGD(1.0),
+            **options,
         }
         part, kind = self.entry.make(), self.entry.kind
         objective = actmax.Logit()
