@@ -349,27 +349,44 @@ def test_catalog_of_a_layer_goes_on_where_it_was(tmp_path, files, capsys):
     assert "plan.seeds" in capsys.readouterr().err
 
 
-def demo_of(folder, *more):
-    program = [sys.executable, "-m", "actmax", "demo", "--steps", "200", "--out", folder / "out"]
-    return [str(part) for part in [*program, "--checkpoint", folder / "run", *more]]
+def demo_of(folder, steps=200):
+    program = [sys.executable, "-m", "actmax", "demo", "--steps", steps, "--out", folder / "out"]
+    return [str(part) for part in [*program, "--checkpoint", folder / "run"]]
+
+
+def signalled(folder, number):
+    """A demo that got a signal in its run: its folder, steps, exit code and what it said.
+
+    A fast machine may be done with the run before the signal comes: then a longer one is begun.
+    """
+    for steps in (200, 1000, 5000):
+        place = folder / str(steps)
+        ended = subprocess.Popen(
+            demo_of(place, steps),
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
+        record = place / "run" / "checkpoint.json"
+        while not record.exists() and ended.poll() is None:
+            time.sleep(0.02)
+        ended.send_signal(number)
+        said = ended.communicate()[1]
+        if ended.returncode != 0:
+            break
+    return place, steps, ended.returncode, said
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_a_run_with_its_pictures_and_the_same_command_goes_on(tmp_path, number, code):
-    ended = subprocess.Popen(
-        demo_of(tmp_path), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    )
-    record = tmp_path / "run" / "checkpoint.json"
-    while not record.exists() and ended.poll() is None:
-        time.sleep(0.02)
-    ended.send_signal(number)
-    said = ended.communicate()[1]
-    assert ended.returncode == code
-    assert f"the run is kept in {str(tmp_path / 'run')!r}: the same call goes on" in said
-    assert actmax.Status.INTERRUPTED in actmax.Result.load(tmp_path / "out").status
-    subprocess.run(demo_of(tmp_path), cwd=ROOT, check=True, capture_output=True)
-    resumed = actmax.Result.load(tmp_path / "out")
+    folder, steps, ended, said = signalled(tmp_path, number)
+    assert ended == code
+    assert f"the run is kept in {str(folder / 'run')!r}: the same call goes on" in said
+    assert actmax.Status.INTERRUPTED in actmax.Result.load(folder / "out").status
+    subprocess.run(demo_of(folder, steps), cwd=ROOT, check=True, capture_output=True)
+    resumed = actmax.Result.load(folder / "out")
     assert (resumed.status == actmax.Status.OK).all()
-    assert (resumed.steps == 200).all()
+    assert (resumed.steps == steps).all()
