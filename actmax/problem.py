@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import tensorflow as tf
 
@@ -22,7 +22,31 @@ from actmax.types import FixedArray, GradientFunction, Images, Metric, Params
 from regularizers import random
 from regularizers.base import Penalty, Transform
 
-Composed = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+
+class Composed(Protocol):
+    """Transforms as one function, as `regularizers.warp.compose` makes it."""
+
+    def ahead(
+        self, shape: tuple[int, ...], seeds: tf.Tensor, rows: tf.Tensor
+    ) -> dict[int, tf.Tensor]:
+        """What transforms work out for many calls, by place. `[T, M, 2] -> [M, ...]` each."""
+
+    def __call__(
+        self, images: tf.Tensor, seeds: Any, step: tf.Tensor, ahead: Mapping[int, tf.Tensor]
+    ) -> tf.Tensor:
+        """Images transformed. `[N, ...], [T, N, 2] -> [N, ...]`."""
+
+
+class Draws(NamedTuple):
+    """What transforms draw in one step; of many steps, with one more axis in front.
+
+    Attributes:
+        seeds: int32 `[T, K * N, 2 or 3]`, folded with the step.
+        ahead: what transforms worked out of them, `[K * N, ...]` by input and place.
+    """
+
+    seeds: tf.Tensor
+    ahead: dict[str, dict[int, tf.Tensor]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +61,7 @@ class Input:
         constraint: raw images to images.
         preprocess: images in the input range to what the model takes; None for the identity.
         transforms: `(position in the list of regularizers, transform)`.
-        composed: the transforms as one function `(images, seeds [T, N, 2], step) -> images`.
+        composed: the transforms as one function; None without any.
         mask: 1 where the image is optimized, 0 where it is kept, `[H, W]`; None for all of it.
     """
 
@@ -117,6 +141,11 @@ class Problem:
         """Names of the rows of `history`."""
         penalties = tuple(name for name, _, _ in self.penalties)
         return ("score", "objective", *penalties, *(name for name, _ in self.metrics))
+
+    @property
+    def transformed(self) -> bool:
+        """Whether there is a transform."""
+        return any(entry.transforms for entry in self.inputs)
 
     @property
     def couples_images(self) -> bool:
@@ -204,17 +233,39 @@ class Problem:
         positions = [position for entry in self.inputs for position, _ in entry.transforms]
         return random.fold_in(copied[None], tf.constant(positions, tf.int32)[:, None])
 
-    def transform(self, images: Images, seeds: tf.Tensor, step: tf.Tensor) -> Images:
+    def ahead(self, seeds: tf.Tensor, steps: tf.Tensor) -> Draws:
+        """Draws of many steps at once, the bytes that each would draw. `[T, K * N, 2], [S] ->`."""
+        folded = random.fold_in(seeds, steps[:, None, None])  # [S, T, K * N, 2]
+        parts = tf.reshape(
+            tf.transpose(folded, [1, 0, 2, 3]), [tf.shape(seeds)[0], -1, seeds.shape[-1]]
+        )
+        rows = tf.shape(seeds)[1]
+        known = {}
+        first = 0
+        for entry in self.inputs:
+            count = len(entry.transforms)
+            if entry.composed is not None:
+                found = entry.composed.ahead(entry.shape, parts[first : first + count], rows)
+                known[entry.name] = {
+                    place: tf.reshape(value, [tf.shape(steps)[0], rows, *value.shape[1:]])
+                    for place, value in found.items()
+                }
+            first += count
+        return Draws(folded, known)
+
+    def transform(self, images: Images, seeds: tf.Tensor | Draws, step: tf.Tensor) -> Images:
         """K transformed copies of every image, copy by copy. `[N, ...] -> [K * N, ...]`.
 
         Args:
             images: clean images.
-            seeds: `[T, K * N, 2]`, from `part_seeds`.
+            seeds: `[T, K * N, 2]`, from `part_seeds`; or what they draw in this step.
             step: `[]`.
         """
+        if isinstance(seeds, Draws):
+            draws = seeds
+        else:
+            draws = Draws(random.fold_in(seeds, step) if self.transformed else seeds, {})
         first = 0
-        if any(entry.transforms for entry in self.inputs):
-            seeds = random.fold_in(seeds, step)
         copies = {}
         for entry in self.inputs:
             copied = images[entry.name]
@@ -222,7 +273,8 @@ class Problem:
                 copied = tf.tile(copied, [self.copies] + [1] * (copied.shape.rank - 1))
             if entry.composed is not None:
                 count = len(entry.transforms)
-                copied = entry.composed(copied, seeds[first : first + count], step)
+                own = draws.seeds[first : first + count]
+                copied = entry.composed(copied, own, step, draws.ahead.get(entry.name, {}))
                 first += count
             copies[entry.name] = copied
         return copies

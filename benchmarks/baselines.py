@@ -70,9 +70,20 @@ def strict_floor(subject: Subject, case: Case) -> Run:
     Each pass starts from the images plus `rate` times the gradient, with a rate of zero that the graph
     cannot know: otherwise all passes are the same, and a compiler may run one of them. That adds one
     multiplication and one addition per pixel.
+
+    The pass is a function that the loop calls: inside the loop's own graph, oneDNN's gradient of
+    max-pooling is taken or not by chance (see `actmax.loop.ways`), and so would be the floor.
     """
     images, targets = start(subject, case)
-    forward_and_gradient = forward_and_gradient_of(subject)
+    forward_and_gradient = tf.function(
+        forward_and_gradient_of(subject),
+        input_signature=[
+            tf.TensorSpec([None, *images.shape[1:]], images.dtype),
+            tf.TensorSpec([None], targets.dtype),
+        ],
+        autograph=False,
+        experimental_attributes={"_noinline": True},
+    )
 
     @tf.function(
         input_signature=[

@@ -206,10 +206,12 @@ class Transform(Regularizer, abc.ABC):
 
     Attributes:
         keeps_range: True if values never leave the range of the images given.
+        keeps_shape: True if images have the shape of the images given.
         draws: False if it draws nothing, and so does the same at every step.
     """
 
     keeps_range: ClassVar[bool] = False
+    keeps_shape: ClassVar[bool] = False
     draws: ClassVar[bool] = True
 
     @abc.abstractmethod
@@ -223,6 +225,29 @@ class Transform(Regularizer, abc.ABC):
                 antithetic copies `[N, 3]`: draws of `regularizers.random` follow the third number.
             step: int32 `[]`, for strengths that are schedules.
         """
+
+    def ahead(self, shape: tuple[int, ...], seeds: tf.Tensor, rows: tf.Tensor) -> tf.Tensor | None:
+        """What calls work out from seeds alone, for many at once. `[M, 2] -> [M, ...]`, or None.
+
+        For speed alone: a loop works it out for a block of steps and hands it to `apply` step by
+        step, a few operations for a block in place of dozens for each step. By default None: every
+        step calls the transform. Not asked of a transform whose strength is a schedule to be told
+        the step: return None then.
+
+        Args:
+            shape: of one image, `(H, W, C)`.
+            seeds: int32 `[M, 2 or 3]`, those of one call after those of another.
+            rows: int32 `[]`, N, the number of images in a call; a divisor of M.
+
+        Returns:
+            `[M, ...]`, a row for each pair of seeds.
+        """
+        del shape, seeds, rows
+        return None
+
+    def apply(self, images: tf.Tensor, ahead: tf.Tensor) -> tf.Tensor:
+        """The call of which `ahead` is known: the same bytes. `[N, ...], [N, ...] -> [N, ...]`."""
+        raise NotImplementedError(f"{self.name} works nothing out ahead.")
 
 
 @dataclasses.dataclass(frozen=True)

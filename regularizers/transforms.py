@@ -71,6 +71,7 @@ class Jitter(Transform):
     """
 
     keeps_range: ClassVar[bool] = True
+    keeps_shape: ClassVar[bool] = True
 
     pixels: Strength
 
@@ -84,9 +85,22 @@ class Jitter(Transform):
 
     def __call__(self, images: tf.Tensor, seeds: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         images = tf.convert_to_tensor(images)
-        axes = check_spatial(images, self.name)
+        check_spatial(images, self.name)
+        return roll(images, self._shifts(images.shape.rank - 2, seeds, step))
+
+    def _shifts(self, axes: int, seeds: tf.Tensor, step: tf.Tensor | None) -> tf.Tensor:
         limit = tf.cast(tf.round(value_at(self.pixels, step, tf.float32)), tf.int32)
-        return roll(images, random.integers(seeds, [len(axes)], -limit, limit))
+        return random.integers(seeds, [axes], -limit, limit)
+
+    def ahead(self, shape: tuple[int, ...], seeds: tf.Tensor, rows: tf.Tensor) -> tf.Tensor | None:
+        """Where pixels come from and go to, `[M, 2 (H + W)]`; None if pixels is a schedule."""
+        if callable(self.pixels) or len(shape) < 2:
+            return None
+        return _sources(self._shifts(len(shape) - 1, seeds, None), shape[:-1], rows)
+
+    def apply(self, images: tf.Tensor, ahead: tf.Tensor) -> tf.Tensor:
+        """Shifts by what was drawn ahead. `[N, ..., C], [N, 2 (H + W)] -> [N, ..., C]`."""
+        return _permuted(images, ahead)
 
 
 def roll(images: tf.Tensor, shifts: tf.Tensor) -> tf.Tensor:
@@ -97,26 +111,46 @@ def roll(images: tf.Tensor, shifts: tf.Tensor) -> tf.Tensor:
         shifts: int32, one for each image and spatial axis, of any size and sign.
     """
     sizes = image_sizes(images, "roll")[:-1]
+    return _permuted(images, _sources(shifts, sizes, tf.shape(shifts)[0]))
 
-    def rolled(images: tf.Tensor, shifts: tf.Tensor) -> tf.Tensor:
-        # One gather of pixels for all axes: their flat index is a sum of one term for each axis.
-        index = tf.range(tf.shape(shifts)[0]) * math.prod(sizes)
-        index = tf.reshape(index, [-1] + [1] * len(sizes))
+
+def _sources(shifts: tf.Tensor, sizes: tuple[int, ...], rows: tf.Tensor) -> tf.Tensor:
+    """Terms of the flat index of pixels, for every axis there and then for every axis back.
+
+    `[M, axes] -> [M, 2 (H + W + ...)]`. The index of a pixel is the sum of one term for each axis;
+    the first axis' terms hold where the image begins in a batch of `rows`.
+    """
+    first = tf.math.floormod(tf.range(tf.shape(shifts)[0]), rows)[:, None] * math.prod(sizes)
+    terms = []
+    for signed in (shifts, -shifts):
         for axis, size in enumerate(sizes):
-            source = tf.math.floormod(tf.range(size) - shifts[:, axis : axis + 1], size)
+            source = tf.math.floormod(tf.range(size) - signed[:, axis : axis + 1], size)
             source *= math.prod(sizes[axis + 1 :])
+            terms.append(source + first if axis == 0 else source)
+    return tf.concat(terms, axis=1)
+
+
+def _permuted(images: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
+    """Images with their pixels gathered from `_sources`, and the gradient gathered back."""
+    sizes = tuple(int(size) for size in images.shape[1:-1])
+    terms = tf.split(sources, [*sizes, *sizes], axis=1)
+
+    def rolled(images: tf.Tensor, terms: list[tf.Tensor]) -> tf.Tensor:
+        index = 0
+        for axis, term in enumerate(terms):
             shape = [1] * len(sizes)
-            shape[axis] = size
-            index += tf.reshape(source, [-1, *shape])
+            shape[axis] = sizes[axis]
+            index += tf.reshape(term, [-1, *shape])
         flat = tf.reshape(images, [-1, images.shape[-1]])
         return tf.reshape(tf.gather(flat, tf.reshape(index, [-1])), [-1, *images.shape[1:]])
 
     @tf.custom_gradient
     def permuted(images: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            return rolled(tf.ensure_shape(upstream, [None, *images.shape[1:]]), -shifts)
+            upstream = tf.ensure_shape(upstream, [None, *images.shape[1:]])
+            return rolled(upstream, terms[len(sizes) :])
 
-        return rolled(images, shifts), gradient
+        return rolled(images, terms[: len(sizes)]), gradient
 
     return permuted(images)
 
@@ -143,6 +177,7 @@ class Flip(Transform):
     """
 
     keeps_range: ClassVar[bool] = True
+    keeps_shape: ClassVar[bool] = True
 
     axis: str = "horizontal"
 
@@ -181,6 +216,8 @@ class Noise(Transform):
     Source:
         Smilkov, Thorat, Kim, Viegas, Wattenberg 2017, https://arxiv.org/abs/1706.03825.
     """
+
+    keeps_shape: ClassVar[bool] = True
 
     std: Strength
 
@@ -285,6 +322,7 @@ class Blur(Transform):
     """
 
     keeps_range: ClassVar[bool] = True
+    keeps_shape: ClassVar[bool] = True
     draws: ClassVar[bool] = False
 
     sigma: Strength

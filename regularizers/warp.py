@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import tensorflow as tf
@@ -22,6 +23,7 @@ class Affine(Transform):
     """
 
     keeps_range: ClassVar[bool] = True
+    keeps_shape: ClassVar[bool] = True
 
     @abc.abstractmethod
     def matrix(self, seeds: tf.Tensor, step: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
@@ -149,7 +151,58 @@ def _later(images: tf.Tensor, axis: int) -> tf.Tensor:
     return tf.pad(kept, border)
 
 
-Composed = Callable[[tf.Tensor, Any, tf.Tensor], tf.Tensor]
+@dataclasses.dataclass(frozen=True)
+class Composed:
+    """Transforms as one function `(images [N, ...], seeds [T, N, 2], step) -> images`.
+
+    Attributes:
+        transforms: applied in this order.
+        runs: places in `transforms`; those of one run are resampled once.
+    """
+
+    transforms: tuple[Transform, ...]
+    runs: tuple[tuple[int, ...], ...]
+
+    def ahead(
+        self, shape: tuple[int, ...], seeds: tf.Tensor, rows: tf.Tensor
+    ) -> dict[int, tf.Tensor]:
+        """What transforms work out ahead for many calls, by place. `[T, M, 2] -> [M, ...]` each."""
+        found = {}
+        for run in self.runs:
+            if len(run) == 1:
+                known = self.transforms[run[0]].ahead(shape, seeds[run[0]], rows)
+                if known is not None:
+                    found[run[0]] = known
+            if not all(self.transforms[index].keeps_shape for index in run):
+                break
+        return found
+
+    def __call__(
+        self,
+        images: tf.Tensor,
+        seeds: Any,
+        step: tf.Tensor,
+        ahead: Mapping[int, tf.Tensor] = MappingProxyType({}),
+    ) -> tf.Tensor:
+        images = tf.convert_to_tensor(images)
+        for run in self.runs:
+            if run[0] in ahead:
+                images = self.transforms[run[0]].apply(images, ahead[run[0]])
+                continue
+            if len(run) == 1:
+                images = self.transforms[run[0]](images, seeds[run[0]], step)
+                continue
+            members = [(self.transforms[index], seeds[index]) for index in run]
+            check_rank(images, members[0][0].name)
+            dtype = coordinate_dtype(images)
+            height, width, _ = image_sizes(images, members[0][0].name)
+            matrices = [
+                member.matrix_at((height, width), own, step, dtype)
+                for member, own in members
+                if isinstance(member, Affine)
+            ]
+            images = resample(images, fuse(matrices))
+        return images
 
 
 def compose(transforms: Sequence[Transform]) -> Composed:
@@ -185,22 +238,4 @@ def compose(transforms: Sequence[Transform]) -> Composed:
         else:
             runs.append([index])
 
-    def apply(images: tf.Tensor, seeds: Any, step: tf.Tensor) -> tf.Tensor:
-        images = tf.convert_to_tensor(images)
-        for run in runs:
-            if len(run) == 1:
-                images = transforms[run[0]](images, seeds[run[0]], step)
-                continue
-            members = [(transforms[index], seeds[index]) for index in run]
-            check_rank(images, members[0][0].name)
-            dtype = coordinate_dtype(images)
-            height, width, _ = image_sizes(images, members[0][0].name)
-            matrices = [
-                member.matrix_at((height, width), own, step, dtype)
-                for member, own in members
-                if isinstance(member, Affine)
-            ]
-            images = resample(images, fuse(matrices))
-        return images
-
-    return apply
+    return Composed(transforms, tuple(map(tuple, runs)))

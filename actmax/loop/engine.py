@@ -14,6 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from actmax.loop.blocks import run_steps
 from actmax.loop.connected import check_connected, check_penalty
 from actmax.loop.records import Arguments, Carry, Cause, Evaluation
 from actmax.loop.tensors import choose, first_cause, minus, same_shape, sizes, spec, sums
@@ -200,10 +201,10 @@ class Loop:
         The backward pass carries a unit score; weights and copies are applied after it, in the
         images' own precision, so that no weight overflows in a model of half precision.
         """
+        once = functools.partial(self.way.called, self._ascend_once, images, arguments, seeds, step)
         if self.way.scaled:
-            ascend = functools.partial(self._ascend_once, images, arguments, seeds, step)
-            return scaled_back(ascend, tf.shape(arguments.seeds)[0], images)
-        return self._ascend_once(images, arguments, seeds, step, None)
+            return scaled_back(once, tf.shape(arguments.seeds)[0], images)
+        return once(None)
 
     def _ascend_once(
         self,
@@ -304,7 +305,7 @@ class Loop:
         size = CAPACITY if self.way.xla else stop - start
         history = tf.TensorArray(dtype, size=size, element_shape=shape)
 
-        def step_once(step: tf.Tensor, carry: Carry, history: Any) -> tuple[Any, ...]:
+        def once(seeds: Any, step: tf.Tensor, carry: Carry, history: Any) -> tuple[Any, ...]:
             if self.way.tail:
                 images = self.problem.decode(carry.params, arguments.kept)
                 score, ascent = self._ascend(images, arguments, seeds, step)
@@ -320,11 +321,9 @@ class Loop:
             return step + 1, history.write(step - start, nothing)
 
         with self._prepared(arguments):
-            step, carry, history = tf.while_loop(
-                lambda step, carry, history: (step < stop) & tf.reduce_any(carry.live),
-                step_once,
-                (start, carry, history),
-                parallel_iterations=1,
+            first = (start, carry, history)
+            step, carry, history = run_steps(
+                self.problem, once, seeds, stop, first, ahead=not self.way.xla
             )
         _, history = tf.while_loop(lambda step, history: step < stop, blank, (step, history))
         return carry, history.stack()

@@ -36,6 +36,7 @@ class Way:
         compute: type of the model's computation, None for the model's own.
         tail: True for all that comes after the model compiled by XLA.
         xla: True for everything compiled by XLA.
+        apart: True for the models' pass as a function of its own in the loop's graph.
     """
 
     compiled: bool = True
@@ -43,6 +44,7 @@ class Way:
     compute: Compute | None = None
     tail: bool = False
     xla: bool = False
+    apart: bool = True
 
     @property
     def scaled(self) -> bool:
@@ -54,6 +56,20 @@ class Way:
         if not self.fold and self.compute is None:
             return problem.models
         return tuple(Variant(taps, fold=self.fold, compute=self.compute) for taps in problem.models)
+
+    def called(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """`function(*arguments)`, as a function that the graph calls where `apart`.
+
+        oneDNN's rewriting of a graph takes the fast gradient of max-pooling only if it comes upon the
+        pooling before its gradient. A loop's graph is a cycle, where that is a matter of memory
+        addresses: 70 or 390 us of a step of 1.9 ms, by chance. A function's graph has an order.
+        """
+        if not (self.compiled and self.apart) or self.xla:
+            return function(*arguments)
+        attributes = {"_noinline": True}
+        return tf.function(function, autograph=False, experimental_attributes=attributes)(
+            *arguments
+        )
 
     @contextlib.contextmanager
     def prepared(

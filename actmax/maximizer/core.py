@@ -124,14 +124,15 @@ class Maximizer:
             parameterization, optimizer, gradients, metrics, preprocess, copies, antithetic, canvas,
             mask, precision, input_shape, fixed, balance,
         )  # fmt: skip
-        way = speed.way_of(compile, precision)
         self.labels = looking.labels(labels)
         self._device = looking.device(device)
+        gpu = looking.on_gpu(self._device)
+        way = speed.way_of(compile, precision, gpu=gpu)
         with self._place():
             self._built = build.build(arguments)
         self.problem = self._built.problem
         self._loop = Loop(self.problem, way)
-        self._speed = speed.Chooser(self._loop, self._device, choose=compile == "auto")
+        self._speed = speed.Chooser(self._loop, self._device, gpu=gpu, choose=compile == "auto")
         self._compile = compile
         self._looked = False
 

@@ -76,6 +76,13 @@ def device(name: Any) -> str | None:
     return wanted
 
 
+def on_gpu(wanted: str | None) -> bool:
+    """Whether what is computed on a device as `device` returns it is computed by a GPU."""
+    if wanted is None:
+        return bool(tf.config.list_logical_devices("GPU"))
+    return wanted.startswith("GPU")
+
+
 def labels(names: Any) -> tuple[str, ...] | None:
     """Checked names of classes."""
     if names is None:

@@ -27,7 +27,7 @@ _STEPS = 2
 _WAYS = ("fold", "tail")
 
 
-def way_of(compile_: Any, precision: Any) -> Way:
+def way_of(compile_: Any, precision: Any, *, gpu: bool) -> Way:
     """The way that was asked for; for "auto", the plain one to begin with.
 
     Raises:
@@ -36,7 +36,7 @@ def way_of(compile_: Any, precision: Any) -> Way:
     checks.one_of(compile_, "compile", COMPILE)
     checks.one_of(precision, "precision", PRECISION)
     compute: Compute | None = precision if precision in ("bfloat16", "float16", "mixed") else None
-    return _way(compile_, compute)
+    return _way(compile_, compute, gpu=gpu)
 
 
 def refuse_measured(compile_: Any) -> None:
@@ -51,7 +51,7 @@ def refuse_measured(compile_: Any) -> None:
         )
 
 
-def _way(name: Any, compute: Compute | None) -> Way:
+def _way(name: Any, compute: Compute | None, *, gpu: bool) -> Way:
     """The way of a name; "tail", all that comes after the model under XLA, is for "auto" to try."""
     return Way(
         compiled=name is not False,
@@ -59,6 +59,7 @@ def _way(name: Any, compute: Compute | None) -> Way:
         tail=name == "tail",
         xla=name == "xla",
         compute=compute,
+        apart=not gpu,  # what it is for is on CPUs alone
     )
 
 
@@ -139,13 +140,13 @@ _REMEMBERED: weakref.WeakKeyDictionary[Any, dict[Any, Choice]] = weakref.WeakKey
 class Chooser:
     """Measures the ways at first use and keeps the fastest that agrees with the plain one."""
 
-    def __init__(self, plain: Loop, device: str | None, *, choose: bool) -> None:
+    def __init__(self, plain: Loop, device: str | None, *, gpu: bool, choose: bool) -> None:
         self.problem = plain.problem
         self._plain = plain
         self._choose = choose
         self._device = device
         self._agreed = False
-        gpu = bool(tf.config.list_logical_devices("GPU")) and not (device or "").startswith("CPU")
+        self._gpu = gpu
         self.names = (*_WAYS, "xla") if gpu else _WAYS
         self._loops: dict[str, Loop] = {"plain": plain}
         self._meters: dict[Any, _Meter] = {}
@@ -175,7 +176,9 @@ class Chooser:
     def loop(self, name: str) -> Loop:
         """The loop of a way, made once."""
         if name not in self._loops:
-            self._loops[name] = Loop(self.problem, _way(name, self._plain.way.compute))
+            self._loops[name] = Loop(
+                self.problem, _way(name, self._plain.way.compute, gpu=self._gpu)
+            )
         return self._loops[name]
 
     def choose(

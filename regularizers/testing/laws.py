@@ -240,6 +240,27 @@ def _resolution(probe: Probe) -> None:
             )
 
 
+def _ahead(probe: Probe) -> None:
+    """What is worked out for many calls at once is what each call works out."""
+    rows, calls = 3, 2
+    for shape in probe.shapes:
+        seeds = probe.seeds(rows * calls)
+        known = probe.part.ahead(shape, seeds, tf.constant(rows))
+        if known is None:
+            continue
+        images = probe.images("random", shape, tf.float32, rows)
+        for call in range(calls):
+            own = slice(call * rows, (call + 1) * rows)
+            expected = probe(images, seeds[own])
+            received = probe.part.apply(images, known[own])
+            require(
+                received.shape == expected.shape and tf.reduce_all(received == expected),
+                "apply(images, ahead) to be what a call with the same seeds returns",
+                f"a difference of {distance(received, expected):.1e} of the largest value",
+                "Let __call__, ahead and apply share their code, and draw for each row by itself.",
+            )
+
+
 def _weight(probe: Probe) -> None:
     part, before = probe.part, probe.part.weight
     scaled = 2.0 * part
@@ -297,6 +318,7 @@ LAWS: dict[str, tuple[Callable[[Any], bool], Callable[[Probe], None]]] = {
     "independent": (lambda part: not part.couples_images, _independent),
     "isolated": (lambda part: not part.couples_images, _isolated),
     "range": (lambda part: _is_transform(part) and part.keeps_range, _range),
+    "ahead": (_is_transform, _ahead),
     "resolution": (_is_penalty, _resolution),
     "weight": (_is_penalty, _weight),
 }

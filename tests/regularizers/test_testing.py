@@ -207,6 +207,14 @@ class Unscaled(Penalty):
     __rmul__ = __mul__
 
 
+@dataclasses.dataclass(frozen=True)
+class OtherWay(Jitter):
+    """Shifts drawn ahead, and taken the other way."""
+
+    def apply(self, images, ahead):
+        return super().apply(images, tf.roll(ahead, images.shape[1] + images.shape[2], axis=1))
+
+
 ONE_LAW = {
     "tensor in a field": ("fields", lambda: TensorField(target=tf.constant(0.5))),
     "list in a field": ("fields", ListField),
@@ -231,6 +239,7 @@ ONE_LAW = {
     "one draw for all": ("independent", lambda: one_draw_for_the_batch),
     "NaN spreads": ("isolated", lambda: zero_times_the_batch),
     "noise in a range": ("range", lambda: RangeBreaker(0.1)),
+    "another draw ahead": ("ahead", lambda: OtherWay(2)),
     "sum of differences": ("resolution", lambda: summed),
     "root of a sum": ("resolution", lambda: root_of_sum),
     "weighted value": ("weight", Weighted),

@@ -1,0 +1,59 @@
+"""Steps in turn, with what the transforms draw worked out ahead for a block of steps.
+
+A draw is a hash of dozens of operations on a few numbers, none of which depends on the images: for a
+small network starting them takes longer than its convolutions. So they are made once per block.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from actmax.loop.records import Carry
+from actmax.problem import Problem
+
+# Steps whose draws are made at once: few enough to need no memory beside the images.
+BLOCK = 16
+
+
+def run_steps(
+    problem: Problem,
+    once: Callable[..., tuple[Any, ...]],
+    seeds: tf.Tensor,
+    stop: tf.Tensor,
+    first: tuple[tf.Tensor, Carry, Any],
+    *,
+    ahead: bool,
+) -> Any:
+    """`(step, carry, history)` after the steps before `stop`, or when no row is live.
+
+    Args:
+        problem: whose transforms draw.
+        once: `(seeds or draws, step, carry, history) -> (step, carry, history)`, one step.
+        seeds: `[T, K * N, 2]`, from `part_seeds`.
+        stop: int32 `[]`.
+        first: before the first step.
+        ahead: False to let every step draw for itself, as XLA, which fuses a draw into one, has it.
+    """
+
+    def until(last: tf.Tensor) -> Callable[..., tf.Tensor]:
+        return lambda step, carry, history: (step < last) & tf.reduce_any(carry.live)
+
+    if not (ahead and problem.transformed):
+        body = functools.partial(once, seeds)
+        return tf.while_loop(until(stop), body, first, parallel_iterations=1)
+
+    def block(begin: tf.Tensor, carry: Carry, history: Any) -> Any:
+        draws = problem.ahead(seeds, begin + tf.range(BLOCK))
+
+        def body(step: tf.Tensor, carry: Carry, history: Any) -> tuple[Any, ...]:
+            own = tf.nest.map_structure(lambda many: tf.gather(many, step - begin), draws)
+            return once(own, step, carry, history)
+
+        last = tf.minimum(begin + BLOCK, stop)
+        return tf.while_loop(until(last), body, (begin, carry, history), parallel_iterations=1)
+
+    return tf.while_loop(until(stop), block, first, parallel_iterations=1)

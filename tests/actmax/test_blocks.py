@@ -1,0 +1,78 @@
+"""Draws worked out ahead for a block of steps are those that each step would draw."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import actmax
+from actmax import zoo
+from actmax.loop import blocks
+from actmax.loop.ways import PLAIN
+from actmax.problem import Draws
+from regularizers import Jitter, Noise, RandomCrop, Rotate
+
+SHAPES = {
+    "one": [Jitter(3)],
+    "among others": [Noise(0.1), Jitter(2), Rotate(10.0), Jitter(1)],
+    "behind a change of size": [Jitter(1), RandomCrop((20, 20)), Jitter(4)],
+    "a schedule": [Jitter(lambda step: 1.0 + tf.cast(step, tf.float32) / 4.0), Jitter(1)],
+    "none": [Noise(0.1)],
+}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return zoo.load("mnist")
+
+
+def maximizer(model, regularizers, **settings):
+    settings = {"parameterization": actmax.Pixels(), "copies": 1, **settings}
+    return actmax.Maximizer(model, input_range=(0.0, 1.0), regularizers=regularizers, **settings)
+
+
+@pytest.mark.parametrize("listed", SHAPES.values(), ids=SHAPES.keys())
+@pytest.mark.parametrize("settings", [{}, {"copies": 4, "antithetic": True}], ids=["", "pairs"])
+def test_what_is_drawn_ahead_is_what_each_step_draws(model, listed, settings):
+    problem = maximizer(model, listed, **settings).problem
+    name = problem.inputs[0].name
+    images = {name: tf.random.stateless_uniform([3, 28, 28, 1], [1, 2])}
+    seeds = problem.part_seeds(tf.constant([[1, 2], [3, 4], [5, 6]]))
+    steps = tf.constant([0, 5, 6])
+    many = problem.ahead(seeds, steps)
+    ahead = sum(isinstance(part, Jitter) and not callable(part.pixels) for part in listed)
+    changed = any(isinstance(part, RandomCrop) for part in listed)
+    assert len(many.ahead[name]) == (1 if changed else ahead)
+    for place, step in enumerate(steps):
+        draws = Draws(*tf.nest.map_structure(lambda values, at=place: values[at], tuple(many)))
+        found = problem.transform(images, draws, step)[name]
+        np.testing.assert_array_equal(found, problem.transform(images, seeds, step)[name])
+
+
+@pytest.mark.parametrize("size", [1, 5, 16, 64])
+def test_blocks_of_any_size_give_the_same_bytes(model, size, monkeypatch):
+    listed = [Jitter(2), Noise(0.05)]
+    whole = maximizer(model, listed)([0, 1], steps=23)
+    monkeypatch.setattr(blocks, "BLOCK", size)
+    cut = maximizer(model, listed)([0, 1], steps=23)
+    assert whole.images.tobytes() == cut.images.tobytes()
+    assert whole.history["score"].tobytes() == cut.history["score"].tobytes()
+
+
+def noinline(loop):
+    """Names of the functions of the run's graph that are called and not inlined."""
+    (run,) = (function for (name, _), function in loop._functions.items() if name == "run")
+    library = run.get_concrete_function().graph.as_graph_def().library.function
+    return [one.signature.name for one in library if one.attr["_noinline"].b]
+
+
+def test_the_pass_is_a_function_of_its_own(model):
+    apart = maximizer(model, [Jitter(1)])
+    first = apart([0, 1], steps=5)
+    assert len(noinline(apart._loop)) == 1
+    inside = maximizer(model, [Jitter(1)])
+    inside._loop.way = dataclasses.replace(PLAIN, apart=False)
+    second = inside([0, 1], steps=5)
+    assert noinline(inside._loop) == []
+    np.testing.assert_allclose(first.images, second.images, atol=1e-4)
