@@ -12,8 +12,8 @@ import tensorflow as tf
 
 import actmax
 from actmax.evaluation import Natural
+from benchmarks.quality import budget, ladder, picture, scores, train, tune
 from benchmarks.quality import data as sets
-from benchmarks.quality import ladder, picture, scores, train, tune
 from benchmarks.quality.__main__ import main
 from benchmarks.quality.methods import PEERS, Made
 
@@ -300,6 +300,24 @@ def test_the_ladder_stops_at_the_first_budget_that_is_enough():
     never = ladder.climb(make, {"two": Judge(1)}, [10], 0.9)
     assert never["passes"] is None
     assert ladder.line("peer", never, 0.9) == "peer: not 0.9 within 8 passes, best 0.000"
+
+
+@pytest.mark.parametrize("noise", [(0, 0, 0, 0), (0.4, -0.3, 0, 0.2), (2.0, 0, -1.0, 0.5)])
+def test_equal_seconds_end_although_tracing_drowns_the_first_steps(noise):
+    calls = []
+
+    def timed(steps):
+        calls.append(steps)
+        return 3.0 + 0.01 * steps + noise[len(calls) % 4]
+
+    steps = budget.steps_within(33.0, timed)
+    assert 2200 < steps < 4500 and len(calls) <= 6
+
+
+def test_seconds_that_do_not_suffice_for_ten_steps_give_fewer():
+    assert budget.steps_within(1.0, lambda steps: 0.5 * steps) == 2
+    assert budget.steps_within(0.001, lambda steps: 0.5 * steps) == 1
+    assert budget.steps_within(6.0, lambda steps: 0.5 * steps) == 12
 
 
 # Pictures

@@ -36,25 +36,30 @@ def pareto(records: Mapping[str, Mapping[str, Any]], file: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(8, 6), layout="constrained")
+    figure, axes = plt.subplots(figsize=(9, 5), layout="constrained")
     slowest = max((r["seconds"] for r in records.values() if r["seconds"]), default=1.0)
-    for name, record in records.items():
+    drawn = {n: r for n, r in records.items() if "activation_ratio" in r["metrics"]}
+    for number, (name, record) in enumerate(drawn.items(), 1):
         metrics = record["metrics"]
-        if "activation_ratio" not in metrics:
-            continue
         x, y = metrics["activation_ratio"], metrics["transfer_min"]
         size = 30 + LARGEST * (record["seconds"] or 0.0) / slowest
-        axes.scatter(x["value"], y["value"], s=size, alpha=0.6, color=COLORS[record["kind"]])
+        color = COLORS[record["kind"]]
+        axes.scatter(x["value"], y["value"], s=size, alpha=0.5, color=color)
+        # Marks lie over one another: each has a number, and the names stand beside the picture.
+        axes.scatter([], [], s=40, color=color, label=f"{number}  {name}")
         axes.errorbar(
             x["value"], y["value"], color="black", linewidth=0.5,
             xerr=[[x["value"] - x["low"]], [x["high"] - x["value"]]],
             yerr=[[y["value"] - y["low"]], [y["high"] - y["value"]]],
         )  # fmt: skip
-        axes.annotate(name, (x["value"], y["value"]), xytext=(6, 6), textcoords="offset points")
+        axes.annotate(
+            str(number), (x["value"], y["value"]), ha="center", va="center", weight="bold"
+        )
     axes.set_xlabel("activation ratio: 1 is the strongest natural image")
     axes.set_ylabel("transfer top-1, worst development judge")
     axes.set_ylim(-0.05, 1.05)
     axes.set_title("area of a mark: seconds")
+    figure.legend(loc="outside right upper", fontsize="small", frameon=False)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=120)
     plt.close(figure)

@@ -1,8 +1,8 @@
 """Xplique on a job: run by the Python of its own environment, `python run_xplique.py JOB.json`.
 
-Imports nothing of ours; jobs are as in run_tf_keras_vis.py. One run per seed, with all classes in it,
-because the library draws one start for all. Its default canvas of 512 pixels is replaced by the
-model's own size: at 28 or 32 pixels it would only be slow and blurred.
+Imports nothing of ours but `budget`; jobs are as in run_tf_keras_vis.py. One run per seed, with all
+classes in it, because the library draws one start for all. Its default canvas of 512 pixels is
+replaced by the model's own size: at 28 or 32 pixels it would only be slow and blurred.
 """
 
 import json
@@ -12,6 +12,7 @@ import time
 import keras
 import numpy as np
 import tensorflow as tf
+from budget import steps_within  # lies beside this file
 from xplique.features_visualizations import (
     Objective,
     compose_transformations,
@@ -22,8 +23,6 @@ from xplique.features_visualizations import (
     total_variation_reg,
 )
 from xplique.features_visualizations.transformations import random_blur_grayscale
-
-CALIBRATION = 10
 
 
 def options_of(settings, shape):
@@ -73,11 +72,11 @@ def main(job):
     for number, settings in enumerate(job["settings"]):
         steps = job.get("passes")
         if steps is None:
-            short = run(model, classes, seeds, settings, CALIBRATION)[-1]
-            long = run(model, classes, seeds, settings, 3 * CALIBRATION)[-1]
-            per_step = max((long - short) / (2 * CALIBRATION), 1e-6)
-            # What is left after tracing, which every call repeats.
-            steps = max(int((job["seconds"] - short) / per_step) + CALIBRATION, 1)
+            # Every call traces anew: the runs that are timed do, too.
+            steps = steps_within(
+                job["seconds"],
+                lambda n, settings=settings: run(model, classes, seeds, settings, n)[-1],
+            )
         images, seconds = run(model, classes, seeds, settings, steps)
         np.savez(f"{job['out']}/{number}.npz", images=images, seconds=seconds, passes=steps)
 
