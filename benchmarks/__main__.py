@@ -1,4 +1,4 @@
-"""`python -m benchmarks --suite smoke`, `... compare A.json B.json`, `... report A.json`."""
+"""`python -m benchmarks --suite smoke`, `... compare A.json B.json`, `... report A.json`, `... agree`."""
 
 from __future__ import annotations
 
@@ -29,6 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from benchmarks import report
 
         return report.main(argv[1:])
+    if argv[:1] == ["agree"]:
+        from benchmarks import agree
+
+        return agree.main(argv[1:])
     parser = _parser()
     arguments = parser.parse_args(argv)
     if arguments.rounds is not None and arguments.rounds < 1:
@@ -46,7 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="How fast actmax is, as a ratio to the floor of the same model.",
-        epilog="Also: python -m benchmarks compare A.json B.json; python -m benchmarks report A.json",
+        epilog="Also: python -m benchmarks compare A.json B.json; python -m benchmarks report A.json; "
+        "python -m benchmarks agree",
     )
     parser.add_argument("--suite", default="smoke", choices=list(SUITES))
     parser.add_argument("--stage", type=int, choices=sorted(GPU_STAGES), help="of the gpu suite")

@@ -12,7 +12,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from benchmarks import cases, compare, flops, gate, idle, measure, pipes, suite, table
+from benchmarks import (
+    agree,
+    cases,
+    compare,
+    flops,
+    gate,
+    idle,
+    measure,
+    models,
+    pipes,
+    suite,
+    table,
+)
 from benchmarks.__main__ import main
 from benchmarks.cases import FLOOR, OURS, OVERHEAD, STRICT
 from benchmarks.measure import interleaved, paired_ratio, start_up, summarize, timed
@@ -365,3 +377,36 @@ def test_no_rounds_are_a_usage_error(capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["--rounds", "0"])
     assert "Expected at least one round. Received: 0." in capsys.readouterr().err
+
+
+# Agreement of the fast way
+
+
+def test_gradients_that_differ_are_told_from_those_that_are_equal():
+    ours = np.array([[3.0, 4.0], [1e-30, 0.0]])
+    assert agree.nearness(ours, ours) == (pytest.approx(1.0), 0.0)
+    cosine, relative = agree.nearness(ours, np.array([[4.0, 3.0], [1e-30, 0.0]]))
+    assert cosine == pytest.approx(24 / 25) and relative == pytest.approx(0.25)
+
+
+def test_float64_decides_where_float32_cannot_tell_and_scores_always_count():
+    near = agree.Row("tie", 0.99, 0.1, exact_cosine=1.0, exact_relative=1e-9, scores=0.001)
+    assert near.holds and agree.line(near).endswith("agrees")
+    for change in ({"exact_relative": 1e-4}, {"exact_cosine": 0.9}, {"scores": 0.02}):
+        assert not dataclasses.replace(near, **change).holds
+    assert not dataclasses.replace(near, exact_cosine=None, exact_relative=None).holds
+
+
+def test_the_folded_way_of_a_network_is_compared():
+    layers = [
+        keras.layers.Conv2D(4, 3, use_bias=False),
+        keras.layers.BatchNormalization(),
+        keras.layers.GlobalAveragePooling2D(),
+        keras.layers.Dense(3, "softmax"),
+    ]
+    model = keras.Sequential([keras.Input([8, 8, 3]), *layers])
+    agree.unsettle(model)
+    subject = models.Subject(model, lambda images: images, model, -1.0, 1.0, 3)
+    row = agree.compare(cases.Case("small", size=8, batch=2, steps=2, jitter=1), subject, 2)
+    assert row.holds and row.model == "small"
+    assert not np.allclose(layers[1].get_weights()[0], 1.0), "no fold is the identity"

@@ -1,0 +1,164 @@
+"""Does a fast way compute what the plain way computes? `python -m benchmarks agree`.
+
+For the model of every case, with the jitter of the case, `compile="fold"` beside "plain": the gradient of
+the score at random images, in float32 and, where that differs, in float64; and the scores after a run of
+64 steps from the same start. A ReLU or a max-pooling near a tie makes another gradient of the last bit of
+its input: what float32 tells apart and float64 does not is a tie, or rounding. Batch norm has statistics
+and scales as if trained, so that no fold is the identity. There are no penalties, whose gradient is larger
+than that of a network of random weights, and the rate is one at which 64 steps do not drive every pixel
+to a bound.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import actmax
+from benchmarks import environment
+from benchmarks.cases import FULL, Case
+from benchmarks.models import MODELS, Subject
+from regularizers import Jitter
+
+COSINE = 0.999999
+RELATIVE = 1e-5
+SCORES = 0.01
+RATE = 0.005  # of the width of the range
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """How near the folded way of one model is to the plain one.
+
+    Attributes:
+        model: its name.
+        cosine: of the gradients in float32, the least over the images.
+        relative: largest difference of two gradient values over the largest, in float32.
+        exact_cosine: the same in float64; None where float32 already agrees.
+        exact_relative: the same in float64; None where float32 already agrees.
+        scores: largest difference of the scores after the run, over the largest score.
+    """
+
+    model: str
+    cosine: float
+    relative: float
+    exact_cosine: float | None
+    exact_relative: float | None
+    scores: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether gradients agree, in float64 where float32 cannot tell, and scores within 1 %."""
+        near = self.cosine >= COSINE and self.relative <= RELATIVE
+        if self.exact_cosine is not None and self.exact_relative is not None:
+            near = self.exact_cosine >= COSINE and self.exact_relative <= RELATIVE
+        return near and self.scores <= SCORES
+
+
+def unsettle(model: keras.Model, seed: int = 0) -> None:
+    """Gives every batch norm scales and statistics as after training, in place."""
+    draws = np.random.default_rng(seed)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights(
+                [w + np.abs(draws.normal(0.0, 0.3, w.shape)) for w in layer.get_weights()]
+            )
+
+
+def nearness(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float]:
+    """Least cosine and largest relative difference of two gradients, over the images. `[N, ...] x 2`."""
+    cosines, gaps = [], []
+    for a, b in zip(ours.astype(np.float64), theirs.astype(np.float64), strict=True):
+        scale = max(np.abs(a).max(), np.abs(b).max())
+        one, two = a.ravel() / scale, b.ravel() / scale
+        cosines.append(float(one @ two / (np.linalg.norm(one) * np.linalg.norm(two))))
+        gaps.append(float(np.abs(one - two).max()))
+    return min(cosines), max(gaps)
+
+
+def compare(case: Case, subject: Subject, steps: int, seed: int = 0) -> Row:
+    """The folded way of one case beside the plain one."""
+    targets = case.classes(subject.classes)
+    draws = np.random.default_rng(seed)
+    shape = [case.batch, *subject.model.input_shape[1:]]
+    images = draws.uniform(subject.low, subject.high, shape)
+
+    def made(compile_: str, precision: str | None = None) -> actmax.Maximizer:
+        return actmax.Maximizer(
+            subject.model,
+            input_range=(subject.low, subject.high),
+            regularizers=[Jitter(case.jitter)],
+            parameterization=actmax.Pixels(),
+            optimizer=actmax.Adam(RATE * (subject.high - subject.low)),
+            copies=1,
+            compile=compile_,
+            precision=precision,
+        )
+
+    def gradient(compile_: str, precision: str | None = None) -> np.ndarray:
+        return made(compile_, precision).value_and_gradient(images, targets)[1]
+
+    def scores(compile_: str) -> np.ndarray:
+        return made(compile_)(targets, steps=steps, seed=seed).scores
+
+    cosine, relative = nearness(gradient("plain"), gradient("fold"))
+    exact: tuple[float | None, float | None] = (None, None)
+    if cosine < COSINE or relative > RELATIVE:
+        exact = nearness(gradient("plain", "float64"), gradient("fold", "float64"))
+    plain, fast = scores("plain"), scores("fold")
+    gap = float(np.abs(plain - fast).max() / np.abs(plain).max())
+    return Row(case.model, cosine, relative, *exact, gap)
+
+
+def line(row: Row) -> str:
+    """A row of the table."""
+    exact = "as float32"
+    if row.exact_cosine is not None:
+        exact = f"{1 - row.exact_cosine:.1e}, {row.exact_relative:.1e}"
+    verdict = "agrees" if row.holds else "DIFFERS"
+    return (
+        f"{row.model:16} {1 - row.cosine:9.1e} {row.relative:9.1e}   "
+        f"{exact:20} {row.scores:9.1e}  {verdict}"
+    )
+
+
+def cases() -> dict[str, Case]:
+    """The first case of every model of the full suite, at most two images."""
+    found: dict[str, Case] = {}
+    for study in FULL:
+        for case in study.cases:
+            found.setdefault(
+                case.model, dataclasses.replace(case, batch=min(case.batch, 2), compile="plain")
+            )
+    return found
+
+
+def main(argv: Sequence[str]) -> int:
+    """Prints the table; 1 if a way differs."""
+    known = cases()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks agree", description=__doc__)
+    parser.add_argument("--models", nargs="+", choices=list(known), default=list(known))
+    parser.add_argument("--steps", type=int, default=64, metavar="N", help="of the run")
+    parser.add_argument("--out", type=Path, metavar="FILE.json")
+    arguments = parser.parse_args(argv)
+    print("model           1 - cosine  largest   in float64            scores", flush=True)
+    rows = []
+    for name in arguments.models:
+        subject = MODELS[name](known[name].size)
+        unsettle(subject.model)
+        rows.append(compare(known[name], subject, arguments.steps))
+        print(line(rows[-1]), flush=True)
+    if arguments.out is not None:
+        record = {
+            "environment": environment.describe(),
+            "steps": arguments.steps,
+            "rows": [dataclasses.asdict(row) for row in rows],
+        }
+        arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return 0 if all(row.holds for row in rows) else 1
