@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -71,6 +72,24 @@ def unsettle(model: keras.Model, seed: int = 0) -> None:
             )
 
 
+def in_float64(case: Case, weights: list[np.ndarray]) -> Subject:
+    """The model of a case with these weights, every layer of which computes in float64.
+
+    Raises:
+        ValueError: if it was loaded from a file, which says what its layers compute in.
+    """
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float64")
+    try:
+        subject = MODELS[case.model](case.size)
+    finally:
+        keras.config.set_dtype_policy(before)
+    if any(layer.compute_dtype != "float64" for layer in subject.model.layers):
+        raise ValueError(f"Expected a model that is built, not loaded. Received: {case.model}.")
+    subject.model.set_weights(weights)
+    return subject
+
+
 def nearness(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float]:
     """Least cosine and largest relative difference of two gradients, over the images. `[N, ...] x 2`."""
     cosines, gaps = [], []
@@ -82,14 +101,24 @@ def nearness(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float]:
     return min(cosines), max(gaps)
 
 
-def compare(case: Case, subject: Subject, steps: int, seed: int = 0) -> Row:
-    """The folded way of one case beside the plain one."""
+def compare(
+    case: Case, subject: Subject, exact: Callable[[], Subject], steps: int, seed: int = 0
+) -> Row:
+    """The folded way of one case beside the plain one.
+
+    Args:
+        case: size, batch, targets and jitter.
+        subject: its model.
+        exact: the same model in float64, made only where float32 differs.
+        steps: of the run.
+        seed: of the images and of the run.
+    """
     targets = case.classes(subject.classes)
     draws = np.random.default_rng(seed)
     shape = [case.batch, *subject.model.input_shape[1:]]
     images = draws.uniform(subject.low, subject.high, shape)
 
-    def made(compile_: str, precision: str | None = None) -> actmax.Maximizer:
+    def made(subject: Subject, compile_: str) -> actmax.Maximizer:
         return actmax.Maximizer(
             subject.model,
             input_range=(subject.low, subject.high),
@@ -98,22 +127,22 @@ def compare(case: Case, subject: Subject, steps: int, seed: int = 0) -> Row:
             optimizer=actmax.Adam(RATE * (subject.high - subject.low)),
             copies=1,
             compile=compile_,
-            precision=precision,
         )
 
-    def gradient(compile_: str, precision: str | None = None) -> np.ndarray:
-        return made(compile_, precision).value_and_gradient(images, targets)[1]
+    def gradients(subject: Subject) -> list[np.ndarray]:
+        ways = [made(subject, compile_) for compile_ in ("plain", "fold")]
+        return [way.value_and_gradient(images, targets)[1] for way in ways]
 
     def scores(compile_: str) -> np.ndarray:
-        return made(compile_)(targets, steps=steps, seed=seed).scores
+        return made(subject, compile_)(targets, steps=steps, seed=seed).scores
 
-    cosine, relative = nearness(gradient("plain"), gradient("fold"))
-    exact: tuple[float | None, float | None] = (None, None)
+    cosine, relative = nearness(*gradients(subject))
+    told: tuple[float | None, float | None] = (None, None)
     if cosine < COSINE or relative > RELATIVE:
-        exact = nearness(gradient("plain", "float64"), gradient("fold", "float64"))
+        told = nearness(*gradients(exact()))
     plain, fast = scores("plain"), scores("fold")
     gap = float(np.abs(plain - fast).max() / np.abs(plain).max())
-    return Row(case.model, cosine, relative, *exact, gap)
+    return Row(case.model, cosine, relative, *told, gap)
 
 
 def line(row: Row) -> str:
@@ -152,7 +181,8 @@ def main(argv: Sequence[str]) -> int:
     for name in arguments.models:
         subject = MODELS[name](known[name].size)
         unsettle(subject.model)
-        rows.append(compare(known[name], subject, arguments.steps))
+        exact = functools.partial(in_float64, known[name], subject.model.get_weights())
+        rows.append(compare(known[name], subject, exact, arguments.steps))
         print(line(rows[-1]), flush=True)
     if arguments.out is not None:
         record = {

@@ -407,6 +407,19 @@ def test_the_folded_way_of_a_network_is_compared():
     model = keras.Sequential([keras.Input([8, 8, 3]), *layers])
     agree.unsettle(model)
     subject = models.Subject(model, lambda images: images, model, -1.0, 1.0, 3)
-    row = agree.compare(cases.Case("small", size=8, batch=2, steps=2, jitter=1), subject, 2)
+    case = cases.Case("small", size=8, batch=2, steps=2, jitter=1)
+    row = agree.compare(case, subject, lambda: pytest.fail("float32 can tell"), 2)
     assert row.holds and row.model == "small"
     assert not np.allclose(layers[1].get_weights()[0], 1.0), "no fold is the identity"
+
+
+def test_the_model_that_decides_computes_in_float64():
+    case = dataclasses.replace(agree.cases()["vit"], size=32)
+    weights = models.MODELS["vit"](case.size).model.get_weights()
+    exact = agree.in_float64(case, weights).model
+    assert keras.config.dtype_policy().name == "float32"
+    for ours, given in zip(exact.get_weights(), weights, strict=True):
+        assert ours.dtype == np.float64
+        np.testing.assert_array_equal(ours, given)
+    with pytest.raises(ValueError, match="not loaded"):
+        agree.in_float64(agree.cases()["mnist"], [])
