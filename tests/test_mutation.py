@@ -105,6 +105,8 @@ def test_the_quickest_tests_are_tried_first_then_those_of_every_file(tmp_path):
     assert reach.tests("m.py", [7], 0.5) == ["a.py::1", "a.py::2", "a.py::3"]
     assert reach.tests("m.py", [8], 10) == reach.tests("m.py", [8], 0.1) == ["a.py::4"]
     assert reach.tests("m.py", [9], 10) == reach.tests("n.py", [7], 10) == []
+    assert reach.tests_of_folder("n.py", 10) == reach.tests("m.py", [7], 10)
+    assert reach.tests_of_folder("of/n.py", 10) == []
 
 
 def test_the_files_take_turns_for_the_second_half(tmp_path):

@@ -103,7 +103,7 @@ def test_the_first_cause_is_named_whatever_follows(first, bad):
     objective = tf.where(tf.math.is_finite(values["PENALTY"]), values["SCORE"] - 0.5, NAN)
     found = Evaluation({"images": values["IMAGE"][:, None]}, values["SCORE"], objective, [], [], {})
     cause = first_cause(found, values["GRADIENT"], values["GRADIENT_FUNCTION"], values["UPDATE"])
-    expected = int(Cause[ORDER[first]]) if first < len(ORDER) else 0
+    expected = first + 1 if first < len(ORDER) else 0
     assert cause.numpy().tolist() == [expected, expected, 0]
     assert cause.dtype == tf.int32
 
@@ -493,6 +493,42 @@ def test_parts_run_as_they_are_written():
         loop = Loop(problem, way)
         with pytest.raises(TypeError, match="Python"):
             loop.run(loop.begin(images), given, 0, 1)
+
+
+def test_every_penalty_is_asked_for_its_gradient_before_a_run():
+    @regularizers.penalty
+    def count(images):
+        return tf.reduce_sum(tf.cast(images > 0.5, tf.float32), axis=1)
+
+    two = [regularizers.L2(), regularizers.L1()]
+    _, problem, images, given = scene(regularizers=two)
+    Loop(problem).prepare(images, given)
+    _, problem, images, given = scene(regularizers=[*two, count])
+    with pytest.raises(ValueError, match="a penalty 'count' that depends differentiably"):
+        Loop(problem).prepare(images, given)
+
+
+@dataclasses.dataclass(frozen=True)
+class OnTheHost(actmax.Parameterization):
+    """Params that are half of the image, which NumPy works out where images are given."""
+
+    def init(self, shape, seed, dtype=tf.float32):
+        assert not tf.executing_eagerly()  # from noise they are drawn in a graph
+        return tf.ones([tf.shape(seed)[0], *shape], dtype)
+
+    def decode(self, params, shape):
+        return 2.0 * params
+
+    def encode(self, images):
+        return tf.constant(images.numpy() / 2)
+
+
+def test_a_start_from_images_may_be_worked_out_on_the_host_and_one_from_noise_in_a_graph():
+    _, problem, images, given = scene(regularizers=[], parameterization=OnTheHost())
+    loop = Loop(problem)
+    found = loop.start(given.seeds, images)["images"]
+    np.testing.assert_array_equal(found, images["images"] / 2)
+    assert loop.start(given.seeds, {})["images"].numpy().tolist() == [[1.0] * 3] * 2
 
 
 def test_the_graph_of_an_optimizer_that_needs_to_know_n_is_one_for_every_n():

@@ -1,7 +1,7 @@
 """Which faults do the tests notice? `python -m tests.mutation [--count 300] [--jobs 2] [--folder FOLDER]`.
 
 Draws `--count` mutants of the numeric core at random, and runs for each of them, in a process of its own,
-tests that run the changed line (else its function, else its module), until one fails: the quickest, then the
+tests that run the changed line (else its function, module or folder), until one fails: the quickest, then the
 test files in turn, up to `--budget` seconds of them. Which test runs which line is measured first, under
 coverage; `--measure FILE ...` measures again what is new or has changed. TensorFlow is imported once and
 forked before it is used. A mutant that no test notices survives. Survivors are printed: each is a missing
@@ -69,12 +69,16 @@ def cases(reach: Reach, seconds: float) -> list[Case]:
 
 
 def _tests(reach: Reach, file: str, source: str, line: int, seconds: float) -> tuple[str, ...]:
-    """Tests of the line, else of the function or class around it, else of the module."""
-    for lines in ([line], around(source, line), range(1, source.count("\n") + 1)):
+    """Tests of the line, else of the function or class around it, else of the module, else of its folder.
+
+    What runs when a module is imported, such as a default, is run by no test in particular.
+    """
+    every = range(1, source.count("\n") + 1)
+    for lines in ([line], around(source, line), every):
         tests = reach.tests(file, lines, seconds)
         if tests:
             return tuple(tests)
-    return ()
+    return tuple(reach.tests_of_folder(file, seconds))
 
 
 class _Overlay(importlib.abc.MetaPathFinder, importlib.abc.Loader):

@@ -110,7 +110,16 @@ class Reach:
         by file in turn, the quickest of each first.
         """
         own = self._lines.get(file, {})
-        names = {test for line in lines for test in own.get(str(line), ())}
+        return self._chosen({test for line in lines for test in own.get(str(line), ())}, seconds)
+
+    def tests_of_folder(self, file: str, seconds: float) -> list[str]:
+        """Likewise, of tests that run any line of any module beside a file."""
+        folder = Path(file).parent
+        beside = [own for name, own in self._lines.items() if Path(name).parent == folder]
+        names = {test for own in beside for tests in own.values() for test in tests}
+        return self._chosen(names, seconds)
+
+    def _chosen(self, names: set[str], seconds: float) -> list[str]:
         order = sorted(names, key=lambda name: (self._took(name), name))
         chosen, spent = [], 0.0
         while order and spent < seconds / 2:
