@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.mutation.mutants import around, mutants
-from tests.mutation.reach import Reach
+from tests.mutation.reach import Reach, _without
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -44,6 +44,25 @@ def test_one_fault_each(code, expected):
     assert of(code) == expected
 
 
+def test_what_changes_no_value_has_no_mutants():
+    assert of("for a, b in zip(x, y, strict=True): f(b)") == ["f(b) -> pass"]
+    assert of("with tf.GradientTape(watch_accessed_variables=False) as tape: x = g(tape)") == []
+    assert of("x = tf.while_loop(a, b, c, parallel_iterations=1)") == []
+    # Of these calls alone, and of them nothing else.
+    assert of("x = f(strict=True)") == ["f(strict=True) -> f()", "True -> False"]
+    assert len(of("x = tf.GradientTape(persistent=True, watch_accessed_variables=False)")) == 2
+    assert len(of("x = zip(a, b - c, strict=True)")) == 1
+
+
+def test_no_two_mutants_of_a_module_have_the_same_place_and_words():
+    """A run that goes on knows them by these: two of one name would share one end."""
+    for file in ("regularizers/crop.py", "actmax/loop/floors.py", "actmax/loop/tensors.py"):
+        found = [(m.line, m.column, m.what) for m in mutants((ROOT / file).read_text("utf-8"))]
+        assert len(set(found)) == len(found) > 10
+    calls = [(m.column, m.what) for m in mutants(f"x = f({'a' * 80}, b=c, d=e)")]
+    assert len(calls) == len(set(calls)) == 2
+
+
 def test_what_does_not_run_has_no_mutants():
     code = '''
         """Docstring of 3 words."""
@@ -51,6 +70,7 @@ def test_what_does_not_run_has_no_mutants():
         __all__ = [1]
         if TYPE_CHECKING:
             x = 1 + 2
+        Name: TypeAlias = int | None
         @decorated(4)
         def f(x: int | None = None) -> list[1]:
             """Another."""
@@ -76,16 +96,36 @@ def test_the_innermost_function_around_a_line():
     assert [list(around(code, line)) for line in (1, 3, 5)] == [[], [2, 3, 4, 5], [4, 5]]
 
 
-def test_tests_are_tried_file_by_file_the_quickest_first(tmp_path):
-    names = ["a.py::1", "a.py::2", "b.py::1", "c.py::1"]
-    seconds = dict(zip(names, [0.3, 0.1, 0.2, 5.0], strict=True))
-    lines = {"m.py": {"7": names[:3], "8": names[3:]}}
+def test_the_quickest_tests_are_tried_first_then_those_of_every_file(tmp_path):
+    seconds = {"a.py::1": 0.1, "a.py::2": 0.2, "a.py::3": 0.4, "a.py::4": 0.5, "b.py::1": 2.0}
+    lines = {"m.py": {"7": sorted(seconds)[::-1], "8": ["a.py::4"]}}
     (tmp_path / "reach.json").write_text(json.dumps({"lines": lines, "seconds": seconds}))
     reach = Reach(tmp_path)
-    assert reach.tests("m.py", [7], 10) == ["a.py::2", "b.py::1", "a.py::1"]
-    assert reach.tests("m.py", [7], 0.2) == ["a.py::2", "b.py::1"]
-    assert reach.tests("m.py", [7, 8], 10) == ["a.py::2", "b.py::1", "c.py::1", "a.py::1"]
+    assert reach.tests("m.py", [7], 10) == ["a.py::1", "a.py::2", "a.py::3", "a.py::4", "b.py::1"]
+    assert reach.tests("m.py", [7], 0.5) == ["a.py::1", "a.py::2", "a.py::3"]
+    assert reach.tests("m.py", [8], 10) == reach.tests("m.py", [8], 0.1) == ["a.py::4"]
     assert reach.tests("m.py", [9], 10) == reach.tests("n.py", [7], 10) == []
+    assert reach.tests_of_folder("n.py", 10) == reach.tests("m.py", [7], 10)
+    assert reach.tests_of_folder("of/n.py", 10) == []
+
+
+def test_the_files_take_turns_for_the_second_half(tmp_path):
+    seconds = {f"a.py::{n}": 1.0 for n in range(6)} | {"b.py::1": 2.0, "c.py::1": 3.0}
+    (tmp_path / "reach.json").write_text(
+        json.dumps({"lines": {"m.py": {"7": list(seconds)}}, "seconds": seconds})
+    )
+    expected = ["a.py::0", "a.py::1", "a.py::2", "a.py::3", "b.py::1"]
+    assert Reach(tmp_path).tests("m.py", [7], 6) == expected
+
+
+def test_a_test_file_measured_anew_takes_the_place_of_what_was_known_of_it(tmp_path):
+    lines = {"m.py": {"7": ["a.py::1", "b.py::1"]}, "n.py": {"3": ["a.py::1"]}}
+    seconds = {"a.py::1": 0.1, "b.py::1": 0.2}
+    (tmp_path / "reach.json").write_text(json.dumps({"lines": lines, "seconds": seconds}))
+    assert _without(tmp_path, ["a.py"]) == (
+        {"m.py": {"7": ["b.py::1"]}, "n.py": {"3": []}},
+        {"b.py::1": 0.2},
+    )
 
 
 @pytest.mark.slow
@@ -100,8 +140,8 @@ def test_a_planted_fault_is_noticed_and_a_harmless_one_is_not(tmp_path):
         import tensorflow
         tests = ("tests/regularizers/test_penalties.py",)
         mean, total = "tf.reduce_mean(tf.square(", "tf.reduce_sum(tf.square("
-        wrong = Mutant(1, "wrong", source.replace(mean, total))
-        right = Mutant(1, "right", source + "\\nUNUSED = 1\\n")
+        wrong = Mutant(1, 0, "wrong", source.replace(mean, total))
+        right = Mutant(1, 0, "right", source + "\\nUNUSED = 1\\n")
         assert wrong.source != source
         found = program.run(
             [program.Case("regularizers/penalties.py", each, tests) for each in (wrong, right)], 1, 300

@@ -106,6 +106,7 @@ def check_order(low: Bound, high: Bound) -> None:
     """Raises ValueError unless `low < high` in every channel."""
     if low is None or high is None:
         return
+    _channels(low, high)
     if not np.all(np.less(low, high)):
         raise ValueError(
             checks.message("low < high", f"low={low}, high={high}", "Give the smaller bound first.")
@@ -168,13 +169,31 @@ def _tightest(bounds: list[Bound], choose: Any) -> Bound:
         return None
     best = given[0]
     for bound in given[1:]:
-        if isinstance(best, tuple) or isinstance(bound, tuple):
-            length = len(best) if isinstance(best, tuple) else len(bound)  # type: ignore[arg-type]
+        length = _channels(best, bound)
+        if length is None:
+            best = choose(best, bound)
+        else:
             pairs = zip(_spread(best, length), _spread(bound, length), strict=True)
             best = tuple(choose(a, b) for a, b in pairs)
-        else:
-            best = choose(best, bound)
     return best
+
+
+def _channels(*bounds: Bound) -> int | None:
+    """How many channels bounds have a number each for; None if each is one number for all.
+
+    Raises:
+        ValueError: if it is not the same for all that have.
+    """
+    lengths = {len(bound) for bound in bounds if isinstance(bound, tuple)}
+    if len(lengths) > 1:
+        raise ValueError(
+            checks.message(
+                "bounds of as many channels as one another",
+                " and ".join(map(str, bounds)),
+                "Give one number for every channel, or one for all.",
+            )
+        )
+    return next(iter(lengths), None)
 
 
 def _spread(bound: float | tuple[float, ...], length: int) -> tuple[float, ...]:

@@ -103,13 +103,13 @@ def _distance(entry: Normalized, scope: Scope, relative: bool) -> tf.Tensor:
     axes = list(range(1, values.shape.rank - 1))
     mean = tf.reduce_mean(values, axes) if axes else values
     if scope == "batch":
-        mean = tf.reduce_mean(mean, axis=0, keepdims=True)
+        mean = tf.reduce_mean(mean, axis=0)
     # Around the mean, not as a difference of squares: that cancels where the mean is large.
     shape = [-1] + [1] * len(axes) + [values.shape[-1]]
     squares = tf.square(values - tf.reshape(mean, shape))
     variance = tf.reduce_mean(squares, axes) if axes else squares
     if scope == "batch":
-        variance = tf.reduce_mean(variance, axis=0, keepdims=True)
+        variance = tf.reduce_mean(variance, axis=0)
     shift, stretch = tf.square(mean - expected), tf.square(variance - spread)
     if relative:
         scales = tf.reduce_sum(spread, -1), tf.reduce_sum(tf.square(spread), -1)

@@ -78,7 +78,7 @@ def pick(values: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
     def picked(values: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
             # Chosen and not multiplied, so that an infinite gradient stays where it belongs.
-            chosen = tf.one_hot(indices, units, True, False, dtype=tf.bool)
+            chosen = tf.one_hot(indices, units, True, False)
             return tf.where(chosen, upstream[:, None], tf.zeros([], upstream.dtype))
 
         return tf.gather(values, indices, batch_dims=1), gradient
@@ -180,9 +180,7 @@ class Margin(_AmongClasses):
 
     def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
         logits = over_space(activations[self._layer])
-        own = tf.one_hot(
-            self._indices(targets, logits), logits.shape[-1], True, False, dtype=tf.bool
-        )
+        own = tf.one_hot(self._indices(targets, logits), logits.shape[-1], True, False)
         others = tf.where(own, tf.constant(logits.dtype.min, logits.dtype), logits)
         return self._pick(logits, targets) - tf.reduce_max(others, axis=-1)
 

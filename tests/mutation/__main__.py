@@ -1,11 +1,11 @@
 """Which faults do the tests notice? `python -m tests.mutation [--count 300] [--jobs 2] [--folder FOLDER]`.
 
 Draws `--count` mutants of the numeric core at random, and runs for each of them, in a process of its own,
-tests that run the changed line (else its function, else its module), until one fails: the quickest first,
-the test files in turn, up to `--budget` seconds of them. Which test runs which line is measured first, under
-coverage. TensorFlow is imported once and forked before it is used. A mutant that no test notices survives.
-Survivors are printed: each is a missing test, or equal to the original. Stopped and called again with the
-same `--folder`, it goes on.
+tests that run the changed line (else its function, module or folder), until one fails: the quickest, then the
+test files in turn, up to `--budget` seconds of them. Which test runs which line is measured first, under
+coverage; `--measure FILE ...` measures again what is new or has changed. TensorFlow is imported once and
+forked before it is used. A mutant that no test notices survives. Survivors are printed: each is a missing
+test, or equal to the original. Stopped and called again with the same `--folder`, it goes on.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Case:
 
     @property
     def key(self) -> str:
-        return f"{self.file}:{self.mutant.line}: {self.mutant.what}"
+        return f"{self.file}:{self.mutant.line}:{self.mutant.column}: {self.mutant.what}"
 
 
 def cases(reach: Reach, seconds: float) -> list[Case]:
@@ -69,12 +69,16 @@ def cases(reach: Reach, seconds: float) -> list[Case]:
 
 
 def _tests(reach: Reach, file: str, source: str, line: int, seconds: float) -> tuple[str, ...]:
-    """Tests of the line, else of the function or class around it, else of the module."""
-    for lines in ([line], around(source, line), range(1, source.count("\n") + 1)):
+    """Tests of the line, else of the function or class around it, else of the module, else of its folder.
+
+    What runs when a module is imported, such as a default, is run by no test in particular.
+    """
+    every = range(1, source.count("\n") + 1)
+    for lines in ([line], around(source, line), every):
         tests = reach.tests(file, lines, seconds)
         if tests:
             return tuple(tests)
-    return ()
+    return tuple(reach.tests_of_folder(file, seconds))
 
 
 class _Overlay(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -162,11 +166,14 @@ def main() -> int:
     parser.add_argument(
         "--again", action="store_true", help="survivors too, as with a larger budget"
     )
+    parser.add_argument(
+        "--measure", nargs="+", default=(), help="test files to measure anew, first"
+    )
     given = parser.parse_args()
     folder = given.folder.resolve()
     os.chdir(ROOT)
-    if not (folder / "reach.json").exists():
-        measure(folder)
+    if given.measure or not (folder / "reach.json").exists():
+        measure(folder, given.measure, given.jobs)
     known = cases(Reach(folder), given.budget)
     every = [case for case in known if case.file.startswith(given.only)]
     order = np.random.default_rng(given.seed).permutation(len(every))[: given.count]

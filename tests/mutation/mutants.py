@@ -19,6 +19,16 @@ _ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
 }  # fmt: skip
 # What says something to people and type checkers, and does nothing.
 _SILENT = ("annotation", "returns", "decorator_list", "type_comment")
+# Arguments of calls that change no value, so that no test can notice another one; nothing else is left out:
+# zip(strict=) is an assertion that lengths are equal, and raises only where there is another fault already;
+# GradientTape(watch_accessed_variables=) has a tape record variables as well: what it then computes for what
+# it was told to watch is the same; while_loop(parallel_iterations=): "For correct programs, while_loop should
+# return the same result for any parallel_iterations > 0" (TensorFlow's documentation).
+_EQUAL = {
+    ("zip", "strict"),
+    ("GradientTape", "watch_accessed_variables"),
+    ("while_loop", "parallel_iterations"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,11 +37,13 @@ class Mutant:
 
     Attributes:
         line: where it is.
+        column: likewise, counted from 0.
         what: the change in words, `old -> new`.
         source: of the whole module.
     """
 
     line: int
+    column: int
     what: str
     source: str
 
@@ -41,7 +53,7 @@ def mutants(source: str) -> Iterator[Mutant]:
     tree = ast.parse(source)
     for path in _places(tree, ()):
         node = _at(tree, path)
-        for change in _changes(node):
+        for number, change in enumerate(_changes(node)):
             other = copy.deepcopy(tree)
             holder, (field, index) = _at(other, path[:-1]), path[-1]
             new = change(_at(other, path))
@@ -50,8 +62,10 @@ def mutants(source: str) -> Iterator[Mutant]:
             else:
                 getattr(holder, field)[index] = new
             ast.fix_missing_locations(other)
-            old_text, new_text = _short(node), _short(new)
-            yield Mutant(node.lineno, f"{old_text} -> {new_text}", ast.unparse(other) + "\n")
+            what = f"{_short(node)} -> {_short(new)}"
+            if _short(node) == _short(new):  # as far as they are shown
+                what += f" (change {number + 1})"
+            yield Mutant(node.lineno, node.col_offset, what, ast.unparse(other) + "\n")
 
 
 def around(source: str, line: int) -> range:
@@ -87,7 +101,7 @@ def _places(node: ast.AST, path: Path) -> Iterator[Path]:
             continue
         children = enumerate(value) if isinstance(value, list) else [(None, value)]
         for index, child in children:
-            if not isinstance(child, ast.AST) or _is_silent(child):
+            if not isinstance(child, ast.AST) or _is_silent(child) or _is_equal(node, child):
                 continue
             own = (*path, (field, index))
             if isinstance(child, (ast.expr, ast.stmt)):
@@ -100,10 +114,21 @@ def _is_silent(node: ast.AST) -> bool:
         return True  # a docstring
     if isinstance(node, (ast.Import, ast.ImportFrom)):
         return True
+    if isinstance(node, ast.AnnAssign) and isinstance(node.annotation, ast.Name):
+        return node.annotation.id == "TypeAlias"
     if isinstance(node, ast.If) and isinstance(node.test, ast.Name):
         return node.test.id == "TYPE_CHECKING"
     targets = node.targets if isinstance(node, ast.Assign) else []
     return any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets)
+
+
+def _is_equal(node: ast.AST, keyword: ast.AST) -> bool:
+    """Whether a keyword of a call can be changed or left out, and nothing else changes."""
+    if not isinstance(node, ast.Call) or not isinstance(keyword, ast.keyword):
+        return False
+    function = node.func.attr if isinstance(node.func, ast.Attribute) else node.func
+    name = function.id if isinstance(function, ast.Name) else function
+    return (name, keyword.arg) in _EQUAL
 
 
 Change = Callable[[Any], ast.AST]
@@ -129,7 +154,7 @@ def _changes(node: ast.AST) -> Iterator[Change]:
         yield lambda found: ast.copy_location(ast.Pass(), found)
     elif isinstance(node, ast.Call):
         for number, keyword in enumerate(node.keywords):
-            if keyword.arg is not None:
+            if keyword.arg is not None and not _is_equal(node, keyword):
                 yield _without(number)
 
 
