@@ -23,7 +23,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from actmax import checks
+from actmax import checks, files
 from actmax.files import write_atomic
 from actmax.result import RecordError
 
@@ -58,11 +58,11 @@ class Folder:
             self._clean(None)
             return None
         try:
-            envelope = json.loads(file.read_bytes().decode())
+            envelope = json.loads(files.read(file).decode())
             version = envelope["format"]
             if version == FORMAT:
                 record, check = envelope["record"], envelope["check"]
-                data = (self.path / _STATE.format(int(envelope["serial"]))).read_bytes()
+                data = files.read(self.path / _STATE.format(int(envelope["serial"])))
                 if check != _digest(_text({**envelope, "check": ""})):
                     raise ValueError("its own checksum does not fit")
                 if envelope["sha256"] != _digest(data):
@@ -137,7 +137,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Folder]:
         raise TypeError(checks.message("checkpoint to be the path of a folder", repr(path)))
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a+b") as stream:
+    with files.held(folder / LOCK) as stream:
         if not _lock(stream):
             stream.seek(0)
             holder = stream.read(32).decode(errors="replace").strip()
@@ -150,6 +150,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Folder]:
             )
         try:
             stream.truncate(0)
+            stream.seek(0)
             stream.write(f"{os.getpid()}\n".encode())
             stream.flush()
             yield Folder(folder)
@@ -209,7 +210,10 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
 def refuse_other(folder: Path, old: Any, new: Any) -> None:
     """Raises ValueError, with the differences, unless a checkpoint is of the very call."""
     # What was read was JSON: tuples were lists there.
-    found = differences(old, json.loads(_text(new)))
+    try:
+        found = differences(old, json.loads(_text(new)))
+    except RecursionError:  # Nested as deeply as no call is.
+        found = ["call: another kind of record"]
     if found:
         more = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
         raise ValueError(

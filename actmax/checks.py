@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+_ROUNDING = 1e-6
+
 
 def message(expected: str, received: Any, do: str = "") -> str:
     """`Expected {expected}. Received: {received}. {do}`."""
@@ -87,6 +89,30 @@ def finite(array: np.ndarray, name: str) -> np.ndarray:
                 f"{name} to be finite", f"{array[index]} at index {index}", "Clean the array first."
             )
         )
+    return array
+
+
+def within(array: np.ndarray, low: Any, high: Any, name: str) -> np.ndarray:
+    """Finite values in `[low, high]`, but for rounding; a bound is a number, one per channel, or None.
+
+    Raises:
+        ValueError: naming a value that is not finite or outside.
+    """
+    if not array.size:
+        return array
+    for bound, extreme, sign, word in ((low, np.min, -1.0, "below"), (high, np.max, 1.0, "above")):
+        axes = tuple(range(array.ndim - 1)) if np.ndim(bound) else None
+        found = np.asarray(extreme(array, axis=axes))
+        if not np.all(np.isfinite(found)):
+            finite(array, name)
+        if bound is None:
+            continue
+        ends = np.asarray(bound, float)
+        outside = sign * (found - ends) > _ROUNDING * (1.0 + np.abs(ends))
+        if np.any(outside):
+            do = "Scale them to the range, or correct input_range."
+            received = f"{found[outside].flat[0]:g}, {word} it"
+            raise ValueError(message(f"{name} in the input range {low} .. {high}", received, do))
     return array
 
 

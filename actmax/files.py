@@ -7,6 +7,7 @@ import re
 import secrets
 import stat
 from pathlib import Path
+from typing import IO
 
 from actmax import checks
 
@@ -83,8 +84,73 @@ def refuse_no_file(path: str | os.PathLike[str]) -> None:
         found = f"{str(file)!r}, which is a folder"
         raise IsADirectoryError(checks.message("a path for a file", found, "Name a file in it."))
     if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
-        found = f"{str(file)!r}, which is {_KINDS.get(stat.S_IFMT(mode), 'no file')}"
+        found = f"{str(file)!r}, which is {_kind(mode)}"
         raise FileExistsError(checks.message("a path for a file", found, "Name another one."))
+
+
+def refuse_no_folder(path: str | os.PathLike[str]) -> None:
+    """Raises where no folder can be, or none that this process may write in, before long work begins.
+
+    Nothing is made: of a folder that is not there, the nearest one above it is looked at.
+
+    Raises:
+        NotADirectoryError: the path, or one above it, is something else than a folder.
+        PermissionError: the folder, or the nearest one above it, may not be written in.
+    """
+    folder = Path(os.path.abspath(path))
+    while not os.path.lexists(folder) and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        found = f"{str(folder)!r}, which is none"
+        raise NotADirectoryError(checks.message("a folder to write in", found, "Name another one."))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        found = f"{str(folder)!r}, in which this process may not write"
+        raise PermissionError(checks.message("a folder to write in", found, "Name another one."))
+
+
+def read(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a file that somebody else may have put there.
+
+    Opening a FIFO would wait for ever, and a device has no end.
+
+    Raises:
+        FileNotFoundError: there is none.
+        OSError: it is no regular file.
+    """
+    with open(path, "rb", opener=_at_once) as stream:
+        mode = os.fstat(stream.fileno()).st_mode
+        if not stat.S_ISREG(mode):
+            found = f"{os.fspath(path)!r}, which is {_kind(mode)}"
+            raise OSError(checks.message("a file", found))
+        return stream.read()
+
+
+def held(path: str | os.PathLike[str]) -> IO[bytes]:
+    """A file to lock, open for reading and writing, made if it is not there.
+
+    Whoever may write in the folder could have put a link there: what it leads to is never opened.
+
+    Raises:
+        OSError: it is a link, a folder, or no regular file.
+    """
+    refuse_no_file(path)
+    if os.path.islink(path):
+        found = f"{str(path)!r}, which is a link"
+        raise FileExistsError(checks.message("a file of its own", found, "Delete it."))
+    # Looked at first for the sake of the message; the flag of the opener is what holds.
+    return open(path, "r+b", opener=_its_own)
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _its_own(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
+def _kind(mode: int) -> str:
+    return _KINDS.get(stat.S_IFMT(mode), "no file")
 
 
 def sync_folder(folder: Path) -> None:

@@ -22,6 +22,7 @@ from actmax import checks
 from actmax.files import write_atomic
 
 __all__ = [
+    "file_names",
     "from_uint8",
     "grid",
     "png",
@@ -279,6 +280,16 @@ def safe_name(text: str) -> str:
     if name.split(".")[0].lower() in RESERVED_NAMES:
         return f"x_{name}"[:MAX_NAME].rstrip(".")
     return name
+
+
+def file_names(labels: Iterable[str]) -> list[str]:
+    """The PNG file of every label, `000_cat.png`, ...: numbered, so that no two are one.
+
+    Example:
+        >>> file_names(["cat", "a/b", "a b"])
+        ['000_cat.png', '001_a_b.png', '002_a_b.png']
+    """
+    return [f"{number:03d}_{safe_name(label)}.png" for number, label in enumerate(labels)]
 
 
 def _check_range(low: npt.ArrayLike, high: npt.ArrayLike) -> None:

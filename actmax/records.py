@@ -1,13 +1,14 @@
-"""A record and its arrays as two files of a folder, replaced as one. JSON and NPZ, no pickle.
+"""A record and what belongs to it as files of a folder, replaced as one. JSON and NPZ, no pickle.
 
-    result.json    what the result is, and the SHA-256 of its arrays
-    result.npz     the arrays
+    result.json    what the result is, and the SHA-256 of the other two
+    result.npz     its arrays
+    sweep.json     of a sweep: its table
 
-New arrays come under a name of their own first, `.result-` and the beginning of their hash; the record,
-which knows the hash, replaces the older one in one rename; then the arrays get their name. Reading takes
-the arrays that the record means, under whichever of the two names they are: so at every instant, and
-after an error at any write, the folder holds the older result or the newer one, and never the record of
-one with the arrays of the other.
+New arrays come under a name of their own first, `.result-` and the beginning of their hash, and a new table
+likewise; the record, which knows the hashes, replaces the older one in one rename; then the others get
+their names. Reading takes what the record means, under whichever of the two names it is: so at every
+instant, and after an error at any write, the folder holds the older result or the newer one, and never the
+record of one with the arrays of the other.
 """
 
 from __future__ import annotations
@@ -16,21 +17,25 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from actmax import checks
+from actmax import checks, files
 from actmax.files import write_atomic
 from actmax.types import Status
 
 FORMAT = 1
 RECORD = "result.json"
 ARRAYS = "result.npz"
+TABLE = "sweep.json"
 # What an error between two writes leaves; the next save removes it.
-_STAGED = re.compile(r"\.result-[0-9a-f]{16}\.npz")
+_STAGED = re.compile(r"\.result-[0-9a-f]{16}\.npz|\.sweep-[0-9a-f]{16}\.json")
+# Of all names, those that pictures of a result have.
+_PICTURE = re.compile(r"\d{3,}_[A-Za-z0-9._-]+\.png|grid\.png|sweep\.png")
 # Of a run's config, what reports walk through.
 _KINDS: dict[str, type] = {
     "call": dict, "inputs": dict, "versions": dict, "penalties": dict,
@@ -46,29 +51,34 @@ def write(
     folder: Path,
     record: Mapping[str, Any],
     arrays: Mapping[str, np.ndarray],
-    give_way: Callable[[], None],
+    table: bytes | None = None,
 ) -> None:
-    """Replaces the result of a folder, whole or not at all.
+    """Replaces the result of a folder, whole or not at all; the pictures of the older one go first.
 
     Args:
         folder: exists.
-        record: JSON without NaN.
+        record: JSON without NaN; `"pictures"` names those that will be written beside it.
         arrays: by name.
-        give_way: called before the new record stands; removes what belongs to the older one.
+        table: of a sweep.
 
     Raises:
         OSError: if the disk refuses.
     """
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    data = buffer.getvalue()
-    digest = hashlib.sha256(data).hexdigest()
-    staged = _staged(folder, digest)
-    write_atomic(staged, data)
-    give_way()
-    text = json.dumps({"format": FORMAT, "sha256": digest, **record}, indent=2, allow_nan=False)
+    parts = {ARRAYS: buffer.getvalue()} | ({} if table is None else {TABLE: table})
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in parts.items()}
+    for name, data in parts.items():
+        write_atomic(_staged(folder, name, digests[name]), data)
+    for file in _pictures(folder):
+        file.unlink(missing_ok=True)
+    named = {"format": FORMAT, "sha256": digests[ARRAYS], "sweep": digests.get(TABLE)}
+    text = json.dumps({**named, **record}, indent=2, allow_nan=False)
     write_atomic(folder / RECORD, text.encode())
-    staged.replace(folder / ARRAYS)
+    for name in parts:
+        _staged(folder, name, digests[name]).replace(folder / name)
+    if table is None:  # That of an older sweep.
+        (folder / TABLE).unlink(missing_ok=True)
     for file in folder.iterdir():
         if _STAGED.fullmatch(file.name):
             file.unlink(missing_ok=True)
@@ -81,38 +91,65 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         RecordError: if they are of another format.
         Exception: whatever damaged files make JSON, zip and NumPy raise.
     """
-    record = json.loads((folder / RECORD).read_bytes())
+    record = json.loads(files.read(folder / RECORD))
     if record["format"] != FORMAT:
         raise RecordError(
             checks.message(f"a result of format {FORMAT}", f"format {record['format']!r}"[:80])
         )
-    with np.load(io.BytesIO(_data(folder, record)), allow_pickle=False) as found:
+    digest = record.get("sha256")
+    # Without one, as versions wrote it that kept none.
+    data = files.read(folder / ARRAYS) if digest is None else _meant(folder, ARRAYS, digest)
+    with np.load(io.BytesIO(data), allow_pickle=False) as found:
         return record, {name: found[name] for name in found.files}
 
 
-def _data(folder: Path, record: Mapping[str, Any]) -> bytes:
-    """The bytes of the arrays that a record means."""
-    digest = record.get("sha256")
-    if digest is None:  # Written by a version that kept none.
-        return (folder / ARRAYS).read_bytes()
+def table(folder: Path, record: Mapping[str, Any]) -> bytes:
+    """The table of the sweep whose record was read.
+
+    Raises:
+        ValueError: if the record is of no sweep, or its table is not there.
+    """
+    if "sweep" not in record:  # Written by a version that kept no hash of it.
+        return files.read(folder / TABLE)
+    if record["sweep"] is None:
+        raise ValueError(f"{RECORD} is of a result that is no sweep")
+    return _meant(folder, TABLE, record["sweep"])
+
+
+def _meant(folder: Path, name: str, digest: Any) -> bytes:
+    """The bytes of the file that a record means."""
     if not (isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest)):
         raise ValueError(f"sha256 {digest!r}")
-    for file in (folder / ARRAYS, _staged(folder, digest)):
+    for file in (folder / name, _staged(folder, name, digest)):
         if file.is_file():
-            data = file.read_bytes()
+            data = files.read(file)
             if hashlib.sha256(data).hexdigest() == digest:
                 return data
-    raise ValueError(f"{ARRAYS} is missing or not the one that {RECORD} means")
+    raise ValueError(f"{name} is missing or not the one that {RECORD} means")
 
 
-def _staged(folder: Path, digest: str) -> Path:
-    return folder / f".result-{digest[:16]}.npz"
+def _staged(folder: Path, name: str, digest: str) -> Path:
+    stem, suffix = name.split(".")
+    return folder / f".{stem}-{digest[:16]}.{suffix}"
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """Pictures of the result that a folder holds: those that it names, and nothing of somebody else."""
+    try:
+        named = json.loads(files.read(folder / RECORD))["pictures"]
+    except Exception:  # None there, or damaged: then nobody knows which are its own.
+        return []
+    known = [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
+    return [folder / name for name in known if _PICTURE.fullmatch(name)]
 
 
 def bound(value: Any) -> Any:
     """One end of a range: None, a number, or one per channel."""
     ends = value if isinstance(value, list) else [value]
-    if value is not None and not all(type(end) in (int, float) for end in ends):
+    # A whole number of JSON may be larger than any float.
+    if value is not None and not all(
+        type(end) in (int, float) and abs(end) <= sys.float_info.max for end in ends
+    ):
         raise ValueError(f"an end of the range {value!r}"[:80])
     return tuple(value) if isinstance(value, list) else value
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from actmax.types import IMAGES, Status
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["RecordError", "Result"]
+__all__ = ["RecordError", "Result", "result_of", "write_result"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,14 +134,16 @@ class Result:
 
     def pictures(self) -> np.ndarray | None:
         """What can be shown, `uint8 [N, H, W, C]`, C = 1 or 3; None where nothing can."""
+        return self.to_uint8() if self.shows() else None
+
+    def shows(self) -> bool:
+        """Whether it has pictures: one input of images, with a range of two ends."""
         try:
             name = self._pictured(None)
         except ValueError:
-            return None
-        open_ended = self.low[name] is None or self.high[name] is None
-        if open_ended or not _is_picture(np.shape(self._of(name))):
-            return None
-        return self.to_uint8()
+            return False
+        closed = self.low[name] is not None and self.high[name] is not None
+        return closed and _is_picture(np.shape(self._of(name)))
 
     def plot(self) -> Figure:
         """Pictures with titles and the score curves, `-> matplotlib.figure.Figure`.
@@ -223,8 +224,8 @@ class Result:
             preprocess: that of the run.
 
         Raises:
-            ValueError: if the result has no pictures, the images are not of the pictures' shape, or the
-                objective couples images.
+            ValueError: if the result has no pictures, the images are not of the pictures' shape or not in the
+                input range, or the objective couples images.
         """
         shown = self.pictures()
         if shown is None or np.shape(data)[1:] != shown.shape[1:]:
@@ -232,6 +233,8 @@ class Result:
             raise ValueError(checks.message(wanted, f"the shape {np.shape(data)}"))
         if names is not None and len(names) != len(data):
             raise ValueError(checks.message(f"{len(data)} names", f"{len(names)}"))
+        # Scores of values that the model never saw would rank them, and their pictures would be clipped.
+        checks.within(np.asarray(data), *self.bounds(), "natural images")
         targets = self.targets
         numbers, scores = reporting.rank(model, objective, data, targets, count, preprocess)
         numbers = np.broadcast_to(numbers, (len(self), numbers.shape[1]))
@@ -275,13 +278,7 @@ class Result:
 
     def _repr_png_(self) -> bytes | None:
         """The grid, for notebooks; None where the inputs are no images."""
-        if self.pictures() is None:
-            return None
-        from PIL import Image
-
-        buffer = io.BytesIO()
-        Image.fromarray(self.grid()).save(buffer, "PNG")
-        return buffer.getvalue()
+        return images.png(self.grid()) if self.shows() else None
 
     def save(self, folder: str | Path) -> Path:
         """Writes `result.json`, `result.npz`, and for images a PNG each and `grid.png`.
@@ -292,40 +289,7 @@ class Result:
         Returns:
             The folder.
         """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        by_name = self.images if isinstance(self.images, Mapping) else {IMAGES: self.images}
-        arrays = {f"images/{name}": value for name, value in by_name.items()}
-        arrays |= {f"history/{name}": value for name, value in self.history.items()}
-        arrays |= {"scores": self.scores, "status": self.status, "steps": self.steps}
-        if self.targets is not None:
-            arrays["targets"] = self.targets
-        if self.probabilities is not None:
-            arrays["probabilities"] = self.probabilities
-        record = {
-            "single": not isinstance(self.images, Mapping),
-            "inputs": list(by_name),
-            "history": list(self.history),
-            "messages": list(self.messages),
-            "labels": None if self.labels is None else list(self.labels),
-            "low": dict(self.low),
-            "high": dict(self.high),
-            "scores": [float(score) for score in self.scores],
-            "probabilities": self.probabilities,
-            "status": [Status(value).name for value in self.status],
-            "config": dict(self.config),
-        }
-
-        def give_way() -> None:
-            for old in (*folder.glob("[0-9][0-9][0-9]*_*.png"), folder / "grid.png"):
-                old.unlink(missing_ok=True)
-
-        records.write(folder, records.plain(record), arrays, give_way)
-        if self._repr_png_() is not None:
-            for number, (name, image) in enumerate(zip(self.names(), self.to_uint8(), strict=True)):
-                images.save_png(folder / f"{number:03d}_{images.safe_name(name)}.png", image)
-            images.save_png(folder / "grid.png", self.grid())
-        return folder
+        return write_result(self, folder)
 
     @classmethod
     def load(cls, folder: str | Path) -> Result:
@@ -336,24 +300,7 @@ class Result:
         """
         folder = Path(folder)
         try:
-            record, arrays = records.read(folder)
-            found = {name: arrays[f"images/{name}"] for name in record["inputs"]}
-            loaded = cls(
-                images=found[record["inputs"][0]] if record["single"] else found,
-                scores=arrays["scores"],
-                history={name: arrays[f"history/{name}"] for name in record["history"]},
-                status=arrays["status"],
-                messages=tuple(record["messages"]),
-                steps=arrays["steps"],
-                targets=arrays.get("targets"),
-                labels=None if record["labels"] is None else tuple(record["labels"]),
-                low={name: records.bound(bound) for name, bound in record["low"].items()},
-                high={name: records.bound(bound) for name, bound in record["high"].items()},
-                config=records.config(record["config"]),
-                probabilities=arrays.get("probabilities"),
-            )
-            records.check_rows(loaded, found)
-            return loaded
+            return result_of(*records.read(folder))
         except RecordError:
             raise
         except Exception as error:
@@ -365,6 +312,67 @@ class Result:
                     "Save the result again.",
                 )
             ) from error
+
+
+def write_result(result: Result, folder: str | Path, table: bytes | None = None) -> Path:
+    """What `Result.save` does; with the table of a sweep, whose rows the result's are."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    by_name = result.images if isinstance(result.images, Mapping) else {IMAGES: result.images}
+    arrays = {f"images/{name}": value for name, value in by_name.items()}
+    arrays |= {f"history/{name}": value for name, value in result.history.items()}
+    arrays |= {"scores": result.scores, "status": result.status, "steps": result.steps}
+    if result.targets is not None:
+        arrays["targets"] = result.targets
+    if result.probabilities is not None:
+        arrays["probabilities"] = result.probabilities
+    shown = images.file_names(result.names()) if result.shows() else []
+    sheets = ["grid.png", *([] if table is None else ["sweep.png"])] if shown else []
+    record = {
+        "single": not isinstance(result.images, Mapping),
+        "inputs": list(by_name),
+        "history": list(result.history),
+        "messages": list(result.messages),
+        "labels": None if result.labels is None else list(result.labels),
+        "low": dict(result.low),
+        "high": dict(result.high),
+        "scores": [float(score) for score in result.scores],
+        "probabilities": result.probabilities,
+        "status": [Status(value).name for value in result.status],
+        "pictures": [*shown, *sheets],
+        "config": dict(result.config),
+    }
+    records.write(folder, records.plain(record), arrays, table)
+    if shown:
+        for name, image in zip(shown, result.to_uint8(), strict=True):
+            images.save_png(folder / name, image)
+        images.save_png(folder / "grid.png", result.grid())
+    return folder
+
+
+def result_of(record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Result:
+    """The result of what `records.read` read.
+
+    Raises:
+        Exception: whatever a record makes that is none of ours.
+    """
+    found = {name: arrays[f"images/{name}"] for name in record["inputs"]}
+    result = Result(
+        images=found[record["inputs"][0]] if record["single"] else found,
+        scores=arrays["scores"],
+        history={name: arrays[f"history/{name}"] for name in record["history"]},
+        status=arrays["status"],
+        messages=tuple(record["messages"]),
+        steps=arrays["steps"],
+        targets=arrays.get("targets"),
+        labels=None if record["labels"] is None else tuple(record["labels"]),
+        low={name: records.bound(bound) for name, bound in record["low"].items()},
+        high={name: records.bound(bound) for name, bound in record["high"].items()},
+        config=records.config(record["config"]),
+        probabilities=arrays.get("probabilities"),
+    )
+    records.check_rows(result, found)
+    return result
 
 
 def _is_picture(shape: tuple[int, ...]) -> bool:

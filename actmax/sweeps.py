@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -13,13 +12,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from actmax import checks, images
-from actmax.files import write_atomic
-from actmax.result import RecordError, Result
+from actmax import checks, images, records
+from actmax.result import RecordError, Result, result_of, write_result
 from actmax.types import Status, describe
 
 _FORMAT = 1
-_RECORD = "sweep.json"
 _FONT = 12  # pixels
 _LINE = 16  # pixels: a line of headings
 _GAP = 2  # pixels between images
@@ -176,36 +173,28 @@ class Sweep:
 
     def _repr_png_(self) -> bytes | None:
         """The grid, for notebooks; None where the inputs are no images."""
-        if self.result._repr_png_() is None:
-            return None
-        buffer = io.BytesIO()
-        Image.fromarray(self.grid()).save(buffer, "PNG")
-        return buffer.getvalue()
+        return images.png(self.grid()) if self.result.shows() else None
 
     def save(self, folder: str | Path) -> Path:
         """Writes what `Result.save` writes, `sweep.json`, and for images `sweep.png`.
 
-        `sweep.json` is written last: a folder that has it is complete.
+        Over an earlier sweep or result: after an error of the disk at any of the writes, `load` gives the
+        earlier one or this one, whole.
 
         Returns:
             The folder.
         """
-        folder = Path(folder)
-        (folder / _RECORD).unlink(missing_ok=True)
-        self.result.save(folder)
-        picture = self._repr_png_()
-        if picture is not None:
-            write_atomic(folder / "sweep.png", picture)
         record = {
             "format": _FORMAT,
             "axes": [[name, describe(list(values))] for name, values in self.axes.items()],
             "seeds": list(self.seeds),
-            "robust_scores": None
-            if self.robust_scores is None
-            else [float(score) for score in self.robust_scores],
+            "robust_scores": self.robust_scores,
             "records": self.to_records(),
         }
-        write_atomic(folder / _RECORD, json.dumps(record, indent=1).encode())
+        text = json.dumps(records.plain(record), indent=1, allow_nan=False)
+        folder = write_result(self.result, folder, text.encode())
+        if self.result.shows():
+            images.save_png(folder / "sweep.png", self.grid())
         return folder
 
     @classmethod
@@ -219,23 +208,8 @@ class Sweep:
         """
         folder = Path(folder)
         try:
-            record = json.loads((folder / _RECORD).read_bytes())
-            if record["format"] != _FORMAT:
-                raise ValueError(f"format {record['format']}")
-            if not all(
-                type(name) is str and type(values) is list for name, values in record["axes"]
-            ):
-                raise ValueError("axes that are no lists of values by name")
-            robust = record["robust_scores"]
-            sweep = cls(
-                Result.load(folder),
-                {name: tuple(values) for name, values in record["axes"]},
-                tuple(int(seed) for seed in record["seeds"]),
-                None if robust is None else np.array(robust, np.float32),
-            )
-            if math.prod(sweep.shape) != len(sweep) or len(sweep.seeds) != len(sweep):
-                raise ValueError(f"{len(sweep)} rows for axes of {sweep.shape}")
-            return sweep
+            whole, arrays = records.read(folder)
+            return _loaded(result_of(whole, arrays), json.loads(records.table(folder, whole)))
         except RecordError:
             raise
         except Exception as error:
@@ -246,6 +220,27 @@ class Sweep:
                     "Save the sweep again.",
                 )
             ) from error
+
+
+def _loaded(result: Result, record: Any) -> Sweep:
+    """The sweep of a result and a table that was read; raises whatever a damaged one makes."""
+    if record["format"] != _FORMAT:
+        raise ValueError(f"format {record['format']}")
+    axes = [tuple(axis) for axis in record["axes"]]
+    if not all(type(name) is str and type(values) is list for name, values in axes):
+        raise ValueError("axes that are no lists of values by name")
+    seeds = tuple(checks.integer(seed, "a seed") for seed in record["seeds"])
+    robust = record["robust_scores"]
+    sweep = Sweep(
+        result,
+        {name: tuple(values) for name, values in axes},
+        seeds,
+        None if robust is None else np.array([float(score) for score in robust], np.float32),
+    )
+    counts = {len(seeds), math.prod(sweep.shape), len(sweep if robust is None else robust)}
+    if len(sweep.axes) != len(axes) or counts != {len(sweep)}:
+        raise ValueError(f"{len(sweep)} rows for axes of {sweep.shape}")
+    return sweep
 
 
 def _last(values: np.ndarray) -> np.ndarray:

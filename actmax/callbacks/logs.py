@@ -15,7 +15,7 @@ import numpy as np
 
 from actmax import checks
 from actmax.callbacks.base import Callback
-from actmax.files import write_atomic
+from actmax.files import refuse_no_file, write_atomic
 from actmax.types import Snapshot
 
 
@@ -32,15 +32,22 @@ class _Log(Callback):
     """A text file that is begun anew by a new run and goes on where a run is resumed.
 
     Args:
-        path: of the file; its folder exists.
+        path: of the file; its folder exists. A link is followed.
+
+    Raises:
+        IsADirectoryError: it is a folder.
+        FileExistsError: it is a device, a FIFO or a socket.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         if not isinstance(path, (str, os.PathLike)):
             raise TypeError(checks.message("the path of a file", repr(path)))
         self.path = Path(path)
+        refuse_no_file(os.path.realpath(self.path))
 
     def on_begin(self, snapshot: Snapshot) -> None:
+        # Again: opening a FIFO that has come since would wait until somebody reads it.
+        refuse_no_file(os.path.realpath(self.path))
         kept = ""
         if snapshot.step > 0 and self.path.exists():
             # Lines after the checkpoint are of steps that are done again. As bytes: universal newlines
@@ -53,7 +60,7 @@ class _Log(Callback):
             )
         if kept:
             # Whole or not at all: a process that ends here must not take the log with it.
-            write_atomic(self.path, kept.encode())
+            write_atomic(os.path.realpath(self.path), kept.encode())
             return
         with self.path.open("w", encoding="utf-8", newline="") as stream:
             stream.write(self._header(snapshot))
@@ -92,6 +99,10 @@ class CSVLog(_Log):
 
     Args:
         path: of the file, replaced by a new run; its folder exists.
+
+    Raises:
+        IsADirectoryError: it is a folder.
+        FileExistsError: it is a device, a FIFO or a socket.
 
     Example:
         >>> import tempfile
@@ -136,6 +147,10 @@ class JSONLines(_Log):
 
     Args:
         path: of the file, replaced by a new run; its folder exists.
+
+    Raises:
+        IsADirectoryError: it is a folder.
+        FileExistsError: it is a device, a FIFO or a socket.
     """
 
     def _header(self, snapshot: Snapshot) -> str:

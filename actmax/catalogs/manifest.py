@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from actmax import checks, images
+from actmax import checks, files, images
 
 _FORMAT = "actmax.catalog/1"
 NAME = "manifest.json"
@@ -53,7 +53,7 @@ def read(folder: Path) -> Manifest | None:
     if not file.exists():
         return None
     try:
-        record = json.loads(file.read_text("utf-8"))
+        record = json.loads(files.read(file).decode("utf-8"))
         if record["format"] != _FORMAT:
             raise ValueError(f"format {record['format']!r}")
         labels = record["labels"]
@@ -118,7 +118,7 @@ def alone(folder: Path) -> Iterator[None]:
     """
     import fcntl
 
-    with (folder / _LOCK).open("a") as stream:
+    with files.held(folder / _LOCK) as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -105,7 +105,7 @@ class Catalog:
             seed: as given to the job.
             status: such as "OK" or "NO_GRADIENT".
             least_score: lowest score.
-            best: only so many with the highest score, the highest first.
+            best: only so many with the highest score, the highest first; scores that are not finite last.
         """
         import pyarrow.compute as pc
 
@@ -125,7 +125,8 @@ class Catalog:
             rows.sort(key=lambda row: row["task"])
             if count is None:
                 return rows
-            return sorted(rows, key=lambda row: -row["score"])[:count]
+            # What is not a number is not the best, and would leave the others in no order.
+            return sorted(rows, key=lambda row: _rank(row["score"]))[:count]
 
     def images(self, rows: Sequence[dict[str, Any]]) -> np.ndarray:
         """Images of selected rows. uint8 `[N, H, W, C]` for pictures, float32 `[N, ...]` for other inputs."""
@@ -254,6 +255,10 @@ class Catalog:
                         "updates": str(row["steps"]), "task": str(row["task"]),
                     },
                 )  # fmt: skip
+
+
+def _rank(score: float | None) -> float:
+    return -score if score is not None and math.isfinite(score) else math.inf
 
 
 def _damaged(file: Path) -> bool:

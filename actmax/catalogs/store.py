@@ -74,7 +74,7 @@ def finished(folder: Path) -> dict[tuple[int, int], Path]:
     found = {}
     for file in sorted((folder / SHARDS).glob("*.parquet")):
         name = _NAME.fullmatch(file.name)
-        if name:
+        if name and file.is_file():  # A FIFO would keep its reader waiting for ever.
             found[int(name[1]), int(name[2])] = file
     return found
 

@@ -45,32 +45,39 @@ def _batch_size(text: str) -> int | str:
 
 
 def _workers(text: str) -> int | str:
-    return text if text.startswith("ray") else int(text)
+    return text if text == "local" or text.startswith("ray") else int(text)
 
 
 def _catalog(arguments: argparse.Namespace) -> int:
     import actmax
     from actmax.cli.run import read_labels
+    from actmax.files import refuse_no_folder
 
+    refuse_no_folder(arguments.out)
+    labels = None if arguments.labels is None else read_labels(arguments.labels)
     model = load_model(arguments)
     objectives = None
     if arguments.layers:
         listed = [each for pattern in arguments.layers for each in actmax.channels(model, pattern)]
         objectives = list(dict.fromkeys(listed))
-    found = actmax.catalog(
-        model,
-        objectives,
-        out=arguments.out,
-        targets="all" if arguments.targets is None else arguments.targets,
-        seeds=arguments.seeds,
-        steps=arguments.steps,
-        batch_size=arguments.batch_size,
-        workers=arguments.workers,
-        threads=arguments.threads,
-        labels=None if arguments.labels is None else read_labels(arguments.labels),
-        progress=_say if sys.stderr.isatty() else None,
-        input_range=None if arguments.input_range is None else tuple(arguments.input_range),
-    )
+    try:
+        found = actmax.catalog(
+            model,
+            objectives,
+            out=arguments.out,
+            targets="all" if arguments.targets is None else arguments.targets,
+            seeds=arguments.seeds,
+            steps=arguments.steps,
+            batch_size=arguments.batch_size,
+            workers=arguments.workers,
+            threads=arguments.threads,
+            labels=labels,
+            progress=_say if sys.stderr.isatty() else None,
+            input_range=None if arguments.input_range is None else tuple(arguments.input_range),
+        )
+    except KeyboardInterrupt:
+        print(f"\nInterrupted: the same command goes on in {arguments.out}.", file=sys.stderr)
+        raise
     rows = found.select()
     counts: dict[tuple[str, str], int] = {}
     for row in rows:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from actmax.result import Result
 
+_FILM, _REPORT = "run.gif", "report.html"
+
 
 def add_run_settings(parser: argparse.ArgumentParser) -> None:
     """Adds what every command that runs the loop takes."""
@@ -31,8 +33,15 @@ def add_run_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def run_settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The arguments of `maximize` that `add_run_settings` read."""
+    """The arguments of `maximize` that `add_run_settings` read.
+
+    Raises:
+        OSError: if the results could not be written; that is to be known before the run.
+    """
     from actmax.callbacks import Frames
+    from actmax.files import refuse_no_folder
+
+    refuse_no_folder(arguments.out)
 
     settings = {
         "seed": arguments.seed,
@@ -45,23 +54,32 @@ def run_settings(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def save(arguments: argparse.Namespace, result: Result, call: dict[str, Any]) -> Path:
     """Writes the result with its command, and the film and the report that were asked for."""
+    from actmax.records import RECORD
     from actmax.reporting.frames import FILE
 
     result = dataclasses.replace(
         result, config={**result.config, "command": shlex.join(["actmax", *arguments.argv])}
     )
-    folder = result.save(arguments.out)
-    # What an earlier run left would stand for this one.
-    (folder / FILE).unlink(missing_ok=True)
+    record = arguments.out / RECORD
+    older = record.read_bytes() if record.is_file() else b""
+    try:
+        folder = result.save(arguments.out)
+    finally:
+        # What an earlier run left would stand for this one, even if an error came after the record.
+        if older and record.read_bytes() != older:
+            for name in (FILE, _FILM, _REPORT):
+                (arguments.out / name).unlink(missing_ok=True)
     film = None
     for frames in call["callbacks"]:
-        if result.pictures() is not None:
+        if result.shows():
             film = frames.film(*result.bounds())
             frames.save(folder, *result.bounds())
-        if arguments.gif:
-            frames.save_gif(folder / "run.gif", *result.bounds())
+        if arguments.gif and result.shows():
+            frames.save_gif(folder / _FILM, *result.bounds())
+        elif arguments.gif:
+            print(f"no {_FILM}: the inputs are no pictures", file=sys.stderr)
     if arguments.report:
-        result.report(folder / "report.html", film=film)
+        result.report(folder / _REPORT, film=film)
     return folder
 
 
@@ -76,7 +94,7 @@ def finish(folder: Path, result: Result, *, reported: bool) -> int:
     grid = folder / "grid.png"
     print(f"\n{'grid' if grid.exists() else 'result'}: {grid if grid.exists() else folder}")
     if reported:
-        print(f"report: {folder / 'report.html'}")
+        print(f"report: {folder / _REPORT}")
     else:
         print(f"report: actmax report {shlex.quote(str(folder))}")
     failed = False
@@ -102,9 +120,9 @@ def ends(result: Result) -> list[tuple[float, str]]:
 
 def picture_files(folder: Path, result: Result) -> list[Path]:
     """The PNG file of every image in a saved result."""
-    from actmax.images import safe_name
+    from actmax.images import file_names
 
-    return [folder / f"{n:03d}_{safe_name(name)}.png" for n, name in enumerate(result.names())]
+    return [folder / name for name in file_names(result.names())]
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -34,8 +34,8 @@ def _demo(arguments: argparse.Namespace) -> int:
     import actmax
     from actmax import zoo
 
-    model, labels = zoo.load(arguments.name), zoo.labels(arguments.name)
     call = run_settings(arguments)
+    model, labels = zoo.load(arguments.name), zoo.labels(arguments.name)
     result = actmax.maximize(
         model, targets=range(len(labels)), labels=labels, input_range=(0, 1), **call
     )

@@ -15,6 +15,7 @@ from actmax.cli import bench, catalog, check, demo, evaluate, inspect, report, r
 
 # In the order of the help. Each module has `add(commands)`, which sets `command`.
 _COMMANDS = (demo, run, catalog, report, evaluate, inspect, check, bench)
+_BROKEN_PIPE = 128 + 13  # as a shell sees a program that SIGPIPE ended
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 1 if an image failed, 2 if the user has something to correct, 128 and the
         number of the signal if Ctrl-C (130) or SIGTERM (143) ended it, after the images so far were
-        written.
+        written, or if nobody reads what is printed any more (141).
     """
     # Only a default, and only for a process that is this program. What follows imports TensorFlow.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -36,12 +37,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     ended_by = [signal.SIGINT]
     try:
         with _terminable(ended_by), _printable():
-            return int(arguments.command(arguments))
+            code = int(arguments.command(arguments))
+            sys.stdout.flush()
+            return code
     except KeyboardInterrupt:
         return 128 + ended_by[-1]
-    except (ValueError, TypeError, OSError) as error:
-        print(f"actmax {arguments.name_of_command}: {error}", file=sys.stderr)
+    except BrokenPipeError:
+        # Whoever read what is printed has left, as `head` does: nothing is wrong with that.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
+    except Exception as error:
+        said = _of_user(error)
+        if not said:
+            raise
+        print(f"actmax {arguments.name_of_command}: {said}", file=sys.stderr)
         return 2
+
+
+def _of_user(error: Exception) -> str:
+    """The message of an error that the user can do something about; an empty text for any other."""
+    from actmax import checks
+
+    if isinstance(error, (ValueError, TypeError, OSError)):
+        return str(error)
+    if isinstance(error, ImportError) and str(error).startswith("Expected "):
+        return str(error)  # An extra that is not installed.
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+        found = str(error).strip().split("\n", 1)[0][:200] or "less"
+        do = "Give fewer targets or natural images at once, or a smaller batch."
+        return checks.message("enough memory", found, do)
+    return ""
 
 
 @contextlib.contextmanager

@@ -67,10 +67,16 @@ def _report(arguments: argparse.Namespace) -> int:
         if arguments.model is None:
             do = "Add --model MODEL."
             raise ValueError(checks.message("the model that scores natural images", "none", do))
-        natural = _natural(result, arguments.natural, load_file(arguments.model))
+        model = load_file(arguments.model)
+        _check_same(result, model)
+        natural = _natural(result, arguments.natural, model)
     out = folder / "report.html" if arguments.out is None else arguments.out
     film, metrics = load_film(folder), _metrics(folder / "metrics.json")
-    result.report(out, film=film, natural=natural, metrics=metrics)
+    try:
+        result.report(out, film=film, natural=natural, metrics=metrics)
+    except RecursionError as error:
+        expected = "a record and metrics that are nested as those of a run"
+        raise ValueError(checks.message(expected, f"{folder}, nested too deeply")) from error
     print(f"report: {out}")
     return 0
 
@@ -92,19 +98,34 @@ def _catalog(arguments: argparse.Namespace) -> int:
 
 def _metrics(file: Path) -> Sequence[Mapping[str, Any]]:
     from actmax import checks
+    from actmax.files import read
 
     if not file.exists():
         return ()
     expected = 'a JSON list of records, [{"judge accuracy": 0.9}]'
     try:
-        records = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+        records = json.loads(read(file).decode("utf-8"))
+    except (ValueError, RecursionError) as error:
         raise ValueError(checks.message(expected, f"{file} ({error})")) from error
     if isinstance(records, dict):
         records = [records]
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
         raise ValueError(checks.message(expected, f"{file}, which holds something else"))
     return records
+
+
+def _check_same(result: Result, model: Any) -> None:
+    """Raises ValueError if the record of a run names another file than that of the model."""
+    from actmax import checks, loading
+
+    known, mine = result.config.get("files"), loading.file_of(model)
+    listed = known if isinstance(known, list) else []
+    made = [str(each.get("sha256")) for each in listed if isinstance(each, Mapping)]
+    if made and mine is not None and mine["sha256"] not in made:
+        expected = f"the model of the run, whose file has SHA-256 {made[0][:16]}..."
+        received = f"{mine['file']} with {mine['sha256'][:16]}..."
+        do = "For a model that was saved again, result.report(path, natural=...) in Python."
+        raise ValueError(checks.message(expected, received, do))
 
 
 def _natural(result: Result, files: Sequence[Path], model: Any) -> Natural:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +42,17 @@ def add(commands: Any) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     import actmax
 
-    model = load_model(arguments)
     call = run_settings(arguments)
+    labels = None if arguments.labels is None else read_labels(arguments.labels)
+    targets = [_target(text, labels) for text in arguments.targets]
+    model = load_model(arguments)
     if arguments.optimizer_rate is not None:
         call["learning_rate"] = arguments.optimizer_rate
     result = actmax.maximize(
         model,
         None if arguments.layer is None else actmax.Channel(arguments.layer),
-        targets=[_target(text) for text in arguments.targets],
-        labels=None if arguments.labels is None else read_labels(arguments.labels),
+        targets=targets,
+        labels=labels,
         input_range=None if arguments.input_range is None else tuple(arguments.input_range),
         **call,
     )
@@ -65,12 +68,25 @@ def _run(arguments: argparse.Namespace) -> int:
     return finish(folder, result, reported=arguments.report)
 
 
-def _target(text: str) -> int | str:
+def _target(text: str, labels: Sequence[str] | None) -> int | str:
+    """A number, or the name of a unit.
+
+    Raises:
+        ValueError: if it is the number of one unit and the name of another.
+    """
     try:
-        return int(text)
+        number = int(text)
     except ValueError:
         # In locale C arguments come as the bytes that they are; labels are UTF-8.
         return os.fsencode(text).decode("utf-8", "surrogateescape")
+    named = [unit for unit, label in enumerate(labels or ()) if label == text and unit != number]
+    if named:
+        from actmax import checks
+
+        received = f"{text!r}, the number of one and the name of unit {named[0]}"
+        do = "Leave --labels out to give numbers."
+        raise ValueError(checks.message("targets that mean one unit", received, do))
+    return number
 
 
 def read_labels(file: Path) -> list[str]:
@@ -83,7 +99,7 @@ def read_labels(file: Path) -> list[str]:
 
     try:
         labels = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             checks.message('a JSON list of names, ["cat", "dog"]', f"{file} ({error})")
         ) from error

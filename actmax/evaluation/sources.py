@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from actmax import checks
-from actmax.images import from_uint8
+from actmax import checks, files
+from actmax.images import file_names, from_uint8
 from actmax.result import Result
 
 __all__ = ["Natural", "Pictures"]
@@ -83,22 +84,14 @@ def pictures(given: Any) -> Pictures:
     Of a folder, the pictures are read from the files.
 
     Raises:
-        ValueError: if the folder has no pictures, or an array is not `[N, H, W, C]`.
+        ValueError: if the folder has no pictures, some are missing or of another size, or an array is not
+            `[N, H, W, C]`.
         TypeError: if an array is not uint8.
     """
     if isinstance(given, Result):
         return _of_result(given, given.to_uint8())
     if isinstance(given, str | Path):
-        folder = Path(given)
-        files = sorted(file for file in folder.glob("*.png") if file.name != "grid.png")
-        if not files:
-            raise ValueError(
-                checks.message("a folder with PNG files", folder, "Save a result of images there.")
-            )
-        levels = np.stack([_read(file) for file in files])
-        if (folder / "result.json").exists():
-            return _of_result(Result.load(folder), levels)
-        return Pictures(levels, None, None, None, None, {})
+        return _of_folder(Path(given))
     levels = np.asarray(given)
     if levels.dtype != np.uint8:
         do = "Convert with actmax.to_uint8(images, low, high): all metrics are of 8-bit images."
@@ -106,6 +99,30 @@ def pictures(given: Any) -> Pictures:
     if levels.ndim != 4 or not len(levels):
         raise ValueError(checks.message("uint8 images [N, H, W, C]", f"shape {levels.shape}"))
     return Pictures(levels, None, None, None, None, {})
+
+
+def _of_folder(folder: Path) -> Pictures:
+    result = Result.load(folder) if (folder / "result.json").exists() else None
+    if result is None:
+        listed = sorted(file for file in folder.glob("*.png") if file.name != "grid.png")
+    else:  # By its own names: others may lie there, and of a thousand the order of names is another.
+        listed = [folder / name for name in file_names(result.names())] if result.shows() else []
+    missing = [file.name for file in listed if not file.exists()]
+    if missing or not listed:
+        found = f"{folder}, without {', '.join(missing[:3])}" if missing else folder
+        raise ValueError(
+            checks.message("a folder with PNG files", found, "Save a result of images there.")
+        )
+    each = [_read(file) for file in listed]
+    shapes = sorted({levels.shape for levels in each})
+    if len(shapes) > 1:
+        raise ValueError(checks.message("pictures of one size", f"{folder}, which has {shapes}"))
+    levels = np.stack(each)
+    return (
+        Pictures(levels, None, None, None, None, {})
+        if result is None
+        else _of_result(result, levels)
+    )
 
 
 def _of_result(result: Result, levels: npt.NDArray[np.uint8]) -> Pictures:
@@ -120,13 +137,15 @@ def _of_result(result: Result, levels: npt.NDArray[np.uint8]) -> Pictures:
 
 def _read(file: Path) -> npt.NDArray[np.uint8]:
     try:
-        with Image.open(file, formats=["PNG"]) as image:
-            gray = image.mode in ("1", "L", "I;16", "I")
+        with Image.open(io.BytesIO(files.read(file)), formats=["PNG"]) as image:
+            if image.mode.startswith(("I", "F")):  # Pillow would cut off what is above 255.
+                raise ValueError("more than 8 bits per value")
+            gray = image.mode in ("1", "L")
             levels = np.asarray(image.convert("L" if gray else "RGB"))
     except Exception as error:
         # Whatever a damaged file makes Pillow and zlib raise, the caller learns one class.
         found = f"{file} ({type(error).__name__}: {error})"
-        raise ValueError(checks.message("a PNG file", found)) from error
+        raise ValueError(checks.message("a PNG file of 8 bits", found)) from error
     return levels[..., None] if gray else levels
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, BinaryIO
+import io
+import mmap
+import struct
+from typing import Any
 
 from actmax.loading.errors import refuse
 
@@ -14,6 +17,12 @@ _MAX_OBJECTS = 200_000
 # gzip, shuffle, fletcher32, szip, n-bit, scale-offset and h5py's lzf. Any other is a plug-in, that is, a
 # library that HDF5 looks for on the disk and runs.
 _FILTERS = frozenset({1, 2, 3, 4, 5, 6, 32000})
+# Of the file format, version 3.0, III.E: collections of texts, each object after its number and size.
+_HEAP = b"GCOL\x01"
+_ENTRY = struct.Struct("<H6xQ")
+_WORD = 1 << 64
+# Where the superblock keeps the sizes of offsets and lengths, by its version.
+_SIZES = {0: 13, 1: 13, 2: 9, 3: 9}
 
 
 def check(file: Any, where: str) -> int:
@@ -75,7 +84,7 @@ def _size(dataset: Any, where: str) -> int:
     return declared
 
 
-def opened(source: str | BinaryIO, where: str) -> Any:
+def opened(source: str | io.BytesIO, where: str) -> Any:
     """An `h5py.File`, open for reading.
 
     Raises:
@@ -83,9 +92,41 @@ def opened(source: str | BinaryIO, where: str) -> Any:
     """
     import h5py
 
+    if isinstance(source, str):
+        with (
+            open(source, "rb") as stream,
+            mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        ):
+            _refuse_endless(data, where)
+    else:
+        _refuse_endless(source.getvalue(), where)
     try:
         return h5py.File(source, "r")
     except Exception as error:  # HDF5 raises OSError, RuntimeError, ValueError, KeyError ...
         raise refuse(
             f"an HDF5 file in {where}", f"{type(error).__name__}: {error}"[:200]
         ) from error
+
+
+def _refuse_endless(data: bytes | mmap.mmap, where: str) -> None:
+    """Raises for a heap of texts that HDF5 would walk through for ever: it adds sizes up, and one is 0.
+
+    HDF5 cannot be stopped from Python, so that nothing of such a file may reach it.
+    """
+    if len(data) < 64:  # Too short for a heap, and HDF5 says so.
+        return
+    at = _SIZES.get(data[8])
+    if at is None or data[at : at + 2] != b"\x08\x08":
+        raise refuse(f"an HDF5 file as Keras writes it in {where}", "another layout")
+    begin = data.find(_HEAP)
+    while begin >= 0:
+        (size,) = struct.unpack("<Q", data[begin + 8 : begin + 16].ljust(8, b"\0"))
+        place, end = begin + 16, min(begin + size, len(data))
+        while place + _ENTRY.size <= end:
+            number, length = _ENTRY.unpack(data[place : place + _ENTRY.size])
+            # As HDF5 counts, in 64 bits: the free space, number 0, has its own header in its size.
+            step = length if number == 0 else (_ENTRY.size + (length + 7) // 8 * 8) % _WORD
+            if not 0 < step <= end - place:
+                raise refuse(f"texts inside of their heap in {where}", f"{length} bytes at {place}")
+            place += step
+        begin = data.find(_HEAP, begin + 1)

@@ -137,7 +137,6 @@ def _run(
 ) -> tuple[Result, list[int], np.ndarray | None]:
     """Result, seeds and robust scores of every point, the best of its restarts."""
     kept = _Kept(restarts)
-    done = 0
     judged = restarts > 1
     with_interrupts = chunks.stream(
         maximizer, table, size, steps=steps, robust=judged, checkpoint=checkpoint, **call
@@ -145,9 +144,9 @@ def _run(
     try:
         for own, result, robust in with_interrupts:
             kept.add(own, result, robust)
-            done = own.stop
     except KeyboardInterrupt:
         pass
+    done = kept.done
     if done < len(table):
         # Ctrl-C: rows that were not begun are their start, so that the table is whole.
         rest = _from(table, done)
@@ -186,14 +185,14 @@ class _Kept:
 
     def __init__(self, restarts: int) -> None:
         self._restarts = restarts
-        self._parts: list[Result] = []
-        self._numbers: list[int] = []
+        self._parts: list[tuple[range, Result]] = []
+        self._judged = 0
         self._best: dict[int, tuple[float, int, float, Result]] = {}
 
     def add(self, own: range, result: Result, robust: np.ndarray | None) -> None:
         if robust is None:
-            self._parts.append(result)
-            self._numbers += own
+            # In one: Ctrl-C falls before it or after it, and no row is there twice.
+            self._parts.append((own, result))
             return
         for at, number in enumerate(own):
             score = float(robust[at])
@@ -202,10 +201,17 @@ class _Kept:
             point = number // self._restarts
             if point not in self._best or rank > self._best[point][0]:
                 self._best[point] = (rank, number, score, result.take([at]))
+        self._judged = own.stop
+
+    @property
+    def done(self) -> int:
+        """Rows that are kept, from the first on."""
+        return self._parts[-1][0].stop if self._parts else self._judged
 
     def parts(self) -> tuple[list[Result], list[int], list[float]]:
         if self._parts:
-            return self._parts, self._numbers, []
+            numbers = [number for own, _ in self._parts for number in own]
+            return [result for _, result in self._parts], numbers, []
         best = [self._best[point] for point in sorted(self._best)]
         return [b[3] for b in best], [b[1] for b in best], [b[2] for b in best]
 

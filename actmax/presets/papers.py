@@ -165,6 +165,8 @@ def mahendran_vedaldi(
     """
     height, width, channels = shape_of(model)
     low, high = pair(input_range)
+    checks.integer(stride, "stride", low=1)
+    checks.number(beta, "beta", low=0.0)
     if checks.number(natural_maximum, "natural_maximum", low=0.0) == 0.0:
         raise ValueError(checks.message("natural_maximum to be positive", "0"))
     unit, center = (high - low) / _BYTES, (low + high) / 2.0

@@ -24,6 +24,7 @@ import numpy as np
 
 import actmax
 from actmax import zoo
+from actmax.recipes._ended import whole
 from actmax.recipes.deep_dream import resized
 from regularizers import Noise, RandomBox
 
@@ -96,15 +97,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     image = resized(noise, (32, 32))[0]
     shown = [image]
     for target in given.targets:
-        result = accentuate(
-            model,
-            actmax.Logit(target),
-            "pool",
-            image,
-            (0.0, 1.0),
-            steps=given.steps,
-            seed=given.seed,
-        )
+        result = whole(accentuate(
+            model, actmax.Logit(target), "pool", image, (0.0, 1.0), steps=given.steps, seed=given.seed,
+        ))  # fmt: skip
         both = np.stack([image, result.images[0]])
         logits = actmax.activations(model, both, ":logits")[:, target]
         print(f"{labels[target]}: logit {logits[0]:.4g} -> {logits[1]:.4g}")

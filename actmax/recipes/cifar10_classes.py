@@ -18,6 +18,7 @@ from pathlib import Path
 
 import actmax
 from actmax import zoo
+from actmax.recipes._ended import exit_code
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, score, image in zip(result.names(), result.scores, result.images, strict=True):
         print(f"{name}: logit {score:.4g}, values in [{image.min():.3f}, {image.max():.3f}]")
     print(f"grid: {folder / 'grid.png'}")
-    return 0
+    return exit_code(result)
 
 
 if __name__ == "__main__":

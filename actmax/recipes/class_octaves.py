@@ -24,6 +24,7 @@ import tensorflow as tf
 
 import actmax
 from actmax import zoo
+from actmax.recipes._ended import exit_code, interrupted
 from regularizers import RandomCrop
 
 
@@ -51,7 +52,7 @@ def draw(
     model: Any, targets: Any, input_range: tuple[float, float], *, octaves: Sequence[Octave] = OCTAVES,
     seed: int = 0,
 ) -> list[actmax.Result]:  # fmt: skip
-    """The runs of all octaves; the last is the largest.
+    """The runs of all octaves; the last is the largest. Ctrl-C ends it with its octave.
 
     Args:
         model: a Keras model of one image input of known size.
@@ -88,6 +89,8 @@ def draw(
         )
         images = result.images
         results.append(result)
+        if interrupted(result):
+            break
     return results
 
 
@@ -107,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         mean = float(np.mean(result.scores))
         print(f"canvas {result.images.shape[1:3]}: mean score {mean:.4g}")
     print(f"grid: {results[-1].save(given.out) / 'grid.png'}")
-    return 0
+    return exit_code(results[-1])
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import tensorflow as tf
 
 import actmax
 from actmax import zoo
+from actmax.recipes._ended import exit_code, interrupted
 from regularizers import Jitter
 
 
@@ -35,6 +36,8 @@ def dream(
     scale: float = 1.4, steps: int = 10, step: float = 1.5, jitter: int = 32, seed: int = 0,
 ) -> actmax.Result:  # fmt: skip
     """The run of the last octave, at the size of the images. `[N, H, W, C]`.
+
+    Ctrl-C ends it with the octave that it falls into, at that one's size.
 
     Args:
         model: a Keras model of one image input.
@@ -69,6 +72,8 @@ def dream(
             seed=seed + octave,
             **place,
         )
+        if interrupted(result):
+            break
         detail = result.images - base
     return result
 
@@ -91,6 +96,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         seed=arguments.seed,
     )  # fmt: skip
     folder = result.save(arguments.out)
+    if interrupted(result):
+        print(f"grid: {folder / 'grid.png'}")
+        return exit_code(result)
     before = actmax.maximize(
         model, actmax.Layer(layer), input_range=(0, 1), initial_images=images, canvas=(64, 64),
         regularizers=[], parameterization=actmax.Pixels(), steps=0,

@@ -23,6 +23,7 @@ import numpy as np
 
 import actmax
 from actmax import zoo
+from actmax.recipes._ended import exit_code
 
 
 def align(
@@ -84,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number, score in enumerate(result.scores):
         print(f"image {number}: misses {-score:.4f} of the references' activations")
     print(f"grid: {result.save(given.out) / 'grid.png'}")
-    return 0
+    return exit_code(result)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from scipy import optimize
 import actmax
 from actmax import checks, zoo
 from actmax.recipes._deterministic import finite, start_of
+from actmax.recipes._ended import whole
 from regularizers import L2, TotalVariation
 
 
@@ -105,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     gray = np.full((10, 28, 28, 1), 0.5)
     found = lbfgs(maximizer, range(10), initial_images=gray, steps=arguments.steps)
     for digit, (value, passes) in enumerate(zip(found.objective, found.passes, strict=True)):
-        adam = maximizer(digit, initial_images=gray[:1], steps=int(passes)).images
+        adam = whole(maximizer(digit, initial_images=gray[:1], steps=int(passes))).images
         other = maximizer.value_and_gradient(adam, digit)[0][0]
         print(f"{digit}: objective {value:.6g} in {passes} passes; Adam {other:.6g}")
     print(f"grid: {found.result.save(arguments.out) / 'grid.png'}")

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import actmax
 from actmax import zoo
+from actmax.recipes._ended import exit_code
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for row, name in enumerate(result.names()):
         print(f"{name}: logit {result.scores[row]:.4g}, probability {probabilities[row, row]:.4f}")
     print(f"grid: {folder / 'grid.png'}")
-    return 0
+    return exit_code(result)
 
 
 if __name__ == "__main__":

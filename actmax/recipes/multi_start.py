@@ -24,6 +24,7 @@ import numpy as np
 
 import actmax
 from actmax import checks, zoo
+from actmax.recipes._ended import exit_code, interrupted, whole
 
 
 def successive_halving(
@@ -33,7 +34,8 @@ def successive_halving(
     """The runs of all rounds: the first of `starts` images per target, the last of one.
 
     Rows of one target stand together, in the order of the targets. Starts and draws are the same for
-    every target, so one target's images do not depend on the others.
+    every target, so one target's images do not depend on the others. Ctrl-C ends it with its round, all
+    of whose images come back with status INTERRUPTED.
 
     Args:
         maximizer: of one input, whose parameterization can start from an image.
@@ -75,6 +77,8 @@ def successive_halving(
             steps=length, seed=[int(word) for word in np.tile(words, count)],
         )  # fmt: skip
         results.append(result)
+        if interrupted(result):
+            return results
         if alive > 1:
             judged = maximizer.robust_scores(result.images, chosen, draws=draws)
             alive -= alive // 2
@@ -102,12 +106,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         maximizer, names, starts=arguments.starts, steps=arguments.steps, draws=1,
         seed=arguments.seed,
     )[-1]  # fmt: skip
-    single = maximizer(names, steps=arguments.steps, seed=arguments.seed)
-    print(f"{'class':12s} one start   best of {arguments.starts}")
-    for name, one, best in zip(names, single.scores, several.scores, strict=True):
-        print(f"{name:12s} {one:9.4g}   {best:9.4g}")
-    print(f"grid: {several.save(arguments.out) / 'grid.png'}")
-    return 0
+    folder = several.save(arguments.out)
+    if not interrupted(several):
+        single = whole(maximizer(names, steps=arguments.steps, seed=arguments.seed))
+        print(f"{'class':12s} one start   best of {arguments.starts}")
+        for name, one, best in zip(names, single.scores, several.scores, strict=True):
+            print(f"{name:12s} {one:9.4g}   {best:9.4g}")
+    print(f"grid: {folder / 'grid.png'}")
+    return exit_code(several)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ import tensorflow as tf
 
 import actmax
 from actmax import zoo
+from actmax.recipes._ended import exit_code, interrupted
 from regularizers import ColorShift, Jitter
 
 STAGES = 8  # the canvas grows by an eighth of the model's size, from two of them
@@ -44,7 +45,7 @@ def invert(
     model: Any, targets: Any, input_range: tuple[float, float], *, steps: int = 400,
     copies: int = 32, learning_rate: float = 0.01, seed: int = 0,
 ) -> list[actmax.Result]:  # fmt: skip
-    """The runs of all stages; the last has the model's size.
+    """The runs of all stages; the last has the model's size. Ctrl-C ends it with its stage.
 
     Args:
         model: a Keras model of one image input of known size, of classes.
@@ -85,6 +86,8 @@ def invert(
             seed=seed + stage,
         )
         results.append(result)
+        if interrupted(result):
+            break
     return results
 
 
@@ -106,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         mean = float(np.mean(np.exp(result.scores)))
         print(f"canvas {result.images.shape[1:3]}: mean probability {mean:.4f}")
     print(f"grid: {results[-1].save(given.out) / 'grid.png'}")
-    return 0
+    return exit_code(results[-1])
 
 
 if __name__ == "__main__":

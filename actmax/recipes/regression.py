@@ -21,6 +21,7 @@ import keras
 import numpy as np
 
 import actmax
+from actmax.recipes._ended import whole
 
 LOW, HIGH = -2.0, 2.0
 # Height and center of every bump.
@@ -83,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             initial_images=starts,
             steps=arguments.steps,
         )
-        best = int(np.argmax(result.scores))
+        best = int(np.argmax(whole(result).scores))
         found, true = result.images[best], points[np.argmax(sign * values)]
         print(
             f"{name}: prediction {sign * result.scores[best]:.4f} at "

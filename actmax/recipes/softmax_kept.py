@@ -22,6 +22,7 @@ import tensorflow as tf
 
 import actmax
 from actmax import zoo
+from actmax.recipes._ended import whole
 
 
 def probability(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ),
     }
     results = {
-        name: maximizer(targets, steps=arguments.steps, seed=arguments.seed)
+        name: whole(maximizer(targets, steps=arguments.steps, seed=arguments.seed))
         for name, maximizer in by_objective.items()
     }
 

@@ -22,6 +22,7 @@ import numpy as np
 
 import actmax
 from actmax import zoo
+from actmax.recipes._ended import whole
 from actmax.zoo import train
 
 
@@ -70,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             seed=arguments.seed,
         )
         result.save(arguments.out / f"{epochs}_epochs")
+        whole(result)
         sheets.append(result.to_uint8())
         seen = model.evaluate(data.train_images, data.train_labels, verbose=0)[1]
         unseen = model.evaluate(data.test_images, data.test_labels, verbose=0)[1]

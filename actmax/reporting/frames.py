@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from actmax import checks, images
+from actmax import checks, files, images
 
 FILE = "frames.npz"
 _FORMAT = 1
@@ -65,7 +65,7 @@ def load_film(folder: str | Path) -> Film | None:
     if not file.exists():
         return None
     try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(files.read(file)), allow_pickle=False) as arrays:
             if int(arrays["format"]) != _FORMAT:
                 raise ValueError(f"format {int(arrays['format'])}")
             return Film(arrays["steps"], arrays["frames"])

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+_LARGEST = 2**1023
+
 
 def text(value: Any) -> str:
     """Anything as text of HTML, also inside of quotes."""
@@ -26,7 +28,8 @@ def metrics(records: Sequence[Mapping[str, Any]]) -> str:
     columns = list(dict.fromkeys(key for record in records for key in record))
 
     def cell(value: Any) -> str:
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
+        # A whole number of JSON may be larger than any float.
+        if type(value) is float or (type(value) is int and abs(value) <= _LARGEST):
             return f'<td class="n">{number(float(value))}</td>'
         return f'<td dir="auto">{"" if value is None else text(value)}</td>'
 

@@ -386,6 +386,18 @@ def hard_links_in_a_circle(good, folder):
     return good.hdf5_with(folder / "m.h5", change)
 
 
+@hostile("texts inside of their heap")
+def a_heap_without_an_end(good, folder):
+    """HDF5 adds up sizes of objects until it is at the end: one of 0 keeps it there for ever."""
+    data = bytearray(good.hdf5)
+    place = data.index(b"GCOL\x01") + 16
+    while (number := struct.unpack_from("<H", data, place)[0]) != 0:
+        place += 16 + (struct.unpack_from("<Q", data, place + 8)[0] + 7) // 8 * 8
+    struct.pack_into("<Q", data, place + 8, number)
+    (folder / "m.h5").write_bytes(data)
+    return folder / "m.h5"
+
+
 @hostile("whose values are elsewhere")
 def values_in_another_file(good, folder):
     (folder / "secret").write_bytes(bytes(64))

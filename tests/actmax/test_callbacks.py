@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import sys
 import types
 
@@ -150,6 +151,22 @@ def test_the_log_of_a_resumed_run_is_that_of_the_uninterrupted_one(maximizer, tm
         stream.write("half a li")
     maximizer(**call, checkpoint=tmp_path / "run", callbacks=[kind(tmp_path / "cut")])
     assert (tmp_path / "cut").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="files of POSIX")
+@pytest.mark.parametrize("kind", [actmax.CSVLog, actmax.JSONLines])
+def test_a_log_onto_a_fifo_is_refused_and_a_link_is_followed(maximizer, tmp_path, kind):
+    """A FIFO waited for ever for a reader; a resumed log put a file in the place of the link."""
+    late = kind(tmp_path / "late")
+    os.mkfifo(tmp_path / "late")
+    with pytest.raises(FileExistsError, match=r"Expected a path for a file.*which is a FIFO"):
+        maximizer([0], steps=1, callbacks=[late])
+    (tmp_path / "log").symlink_to(tmp_path / "real")
+    call = {"targets": [0], "steps": 2, "callback_every": 1, "checkpoint": tmp_path / "run"}
+    for _ in range(2):
+        maximizer(**call, callbacks=[kind(tmp_path / "log")])
+    assert (tmp_path / "log").is_symlink()
+    assert len((tmp_path / "real").read_text().splitlines()) == 2 + (kind is actmax.CSVLog)
 
 
 def test_snapshots_are_the_images_of_their_step(maximizer, tmp_path):

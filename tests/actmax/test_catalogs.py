@@ -469,6 +469,20 @@ def test_facts_are_selected(whole):
     assert len(whole.select(objective="Channel")) == whole.total
 
 
+def test_scores_that_are_no_numbers_are_not_the_best(tmp_path):
+    """A comparison with NaN is false, so that one of them left the others in no order."""
+
+    def broken(images):
+        mean = tf.reduce_mean(images, [1, 2])
+        return mean * tf.constant([1.0, np.nan, 2.0, np.nan, 3.0, 0.5])
+
+    found = actmax.catalog(
+        broken, out=tmp_path, input_range=(1, 2), input_shape=(4, 4, 1), regularizers=[], steps=0,
+        batch_size=3,
+    )  # fmt: skip
+    assert [row["target"] for row in found.select(best=5)][:4] == [4, 2, 0, 5]
+
+
 def test_contact_sheet(whole):
     sheet = whole.grid(whole.select(layer="one", seed=0), columns=3)
     assert sheet.dtype == np.uint8

@@ -13,10 +13,11 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import actmax
-from actmax import zoo
+from actmax import records, zoo
 from actmax.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -209,6 +210,144 @@ def test_missing_labels_are_exit_code_2(tmp_path, capsys):
     arguments = ["--targets", "1", *RANGE, "--labels", tmp_path / "no.json", "--out", tmp_path]
     assert run("run", MNIST, *arguments) == 2
     assert "no.json" in capsys.readouterr().err
+
+
+def test_a_number_that_names_another_unit_is_refused(tmp_path, files, capsys):
+    """`--targets 1` was unit 1 although the labels called unit 0 so."""
+    labels = tmp_path / "labels.json"
+    labels.write_text(json.dumps(["1", "2", "2"]))
+    arguments = ["--labels", labels, "--input-range", 0, 1, "--steps", 1, "--out", tmp_path / "out"]
+    assert run("run", files["small"], "--targets", 1, *arguments) == 2
+    said = capsys.readouterr().err
+    assert "Received: '1', the number of one and the name of unit 0." in said
+    assert run("run", files["small"], "--targets", 0, *arguments) == 0
+
+
+def test_labels_nested_without_end_end_in_no_traceback(tmp_path, capsys):
+    file = tmp_path / "labels.json"
+    file.write_text("[" * 100_000)
+    arguments = ["--targets", "1", *RANGE, "--labels", file, "--out", tmp_path / "out"]
+    assert run("run", MNIST, *arguments) == 2
+    assert "Expected a JSON list of names" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["run", "demo", "catalog"])
+@pytest.mark.parametrize("inside", [".", "deep/er"])
+def test_an_out_that_can_be_no_folder_is_refused_before_the_work(
+    tmp_path, capsys, monkeypatch, command, inside
+):
+    """The run was made, and lost when it was to be saved."""
+    blocked = tmp_path / "file"
+    blocked.write_text("mine")
+
+    def worked(*arguments, **settings):
+        raise AssertionError("the work was begun")
+
+    for name in ("maximize", "catalog"):
+        monkeypatch.setattr(actmax, name, worked)
+    model = {"run": [MNIST, "--targets", "1", *RANGE], "demo": [], "catalog": [MNIST]}[command]
+    assert run(command, *model, "--out", blocked / inside) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"actmax {command}: Expected a folder to write in.")
+    assert blocked.read_text() == "mine"
+
+
+def test_what_an_earlier_run_left_does_not_stand_for_this_one(tmp_path, monkeypatch):
+    """Its film and its report lay beside the new result, even where an error came in between."""
+    film = ["frames.npz", "run.gif", "report.html"]
+    call = ["demo", "--out", tmp_path, "--steps", 2]
+    assert run(*call, "--gif", "--report") == 0
+    assert all((tmp_path / name).exists() for name in film)
+
+    def full(*arguments):
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(actmax.images, "save_png", full)
+        assert run(*call, "--seed", 1) == 2
+    assert actmax.Result.load(tmp_path).config["call"]["seed"] == 1
+    assert not [name for name in film if (tmp_path / name).exists()]
+
+
+def test_an_error_before_the_new_result_stands_keeps_the_film_of_the_older(tmp_path, monkeypatch):
+    call = ["demo", "--out", tmp_path, "--steps", 2]
+    assert run(*call, "--gif") == 0
+    before = (tmp_path / "frames.npz").read_bytes()
+
+    def full(*arguments):
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "write_atomic", full)
+        assert run(*call, "--seed", 1) == 2
+    assert actmax.Result.load(tmp_path).config["call"]["seed"] == 0
+    assert (tmp_path / "frames.npz").read_bytes() == before
+    assert (tmp_path / "run.gif").exists()
+
+
+def test_no_film_of_what_is_no_picture(tmp_path, capsys):
+    """The result was saved, and then an error of its range ended the command."""
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(tmp_path / "m.keras")
+    out = tmp_path / "out"
+    call = ["--targets", 1, "--input-range", 0, 1, "--steps", 2, "--gif", "--out", out]
+    assert run("run", tmp_path / "m.keras", *call) == 0
+    said = capsys.readouterr()
+    assert "no run.gif: the inputs are no pictures" in said.err
+    assert "target" in said.out
+    assert not (out / "run.gif").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ImportError("Expected pyarrow, for catalogs. Received: none."), "Expected pyarrow"),
+        (MemoryError("Unable to allocate 9 TiB"), "Expected enough memory. Received: Unable to"),
+        (tf.errors.ResourceExhaustedError(None, None, "OOM\nmore"), "Received: OOM. Give fewer"),
+    ],
+)
+def test_what_a_user_can_do_something_about_ends_in_no_traceback(
+    tmp_path, capsys, monkeypatch, error, message
+):
+    def fails(*arguments, **settings):
+        raise error
+
+    monkeypatch.setattr(actmax, "maximize", fails)
+    assert run("demo", "--out", tmp_path) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("actmax demo: ")
+    assert message in said
+    monkeypatch.setattr(actmax, "maximize", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # a fault of actmax keeps its traceback
+        run("demo", "--out", tmp_path)
+
+
+def test_catalog_takes_local_workers_by_their_name(monkeypatch, tmp_path):
+    """`--workers local` stood in the help and was refused as no number."""
+    given = []
+
+    def found(*arguments, **settings):
+        given.append(settings["workers"])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(actmax, "catalog", found)
+    for workers in ("local", "ray", "2"):
+        assert run("catalog", MNIST, "--out", tmp_path, "--workers", workers) == 130
+    assert given == ["local", "ray", 2]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+def test_a_reader_who_leaves_is_no_error():
+    """`actmax inspect MODEL | head -1` ended with "Broken pipe", twice."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    program = [sys.executable, "-m", "actmax", "inspect", MNIST]
+    done = subprocess.run(
+        program, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writing)
+    assert done.returncode == 141
+    assert "pipe" not in done.stderr
 
 
 # Loading

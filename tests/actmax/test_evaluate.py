@@ -8,10 +8,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 import actmax
 from actmax import zoo
 from actmax.cli import main
+from actmax.evaluation import sources
 from actmax.images import from_uint8, save_png
 
 CLASSES = 3
@@ -250,7 +252,7 @@ def test_damaged_pictures_and_natural_images_are_one_message(tmp_path, capsys):
     data[20] ^= 0xFF  # the width, whose checksum then does not fit
     whole.write_bytes(data)
     assert main(["evaluate", str(tmp_path)]) == 2
-    assert "actmax evaluate: Expected a PNG file. Received: " in capsys.readouterr().err
+    assert "actmax evaluate: Expected a PNG file of 8 bits. Received: " in capsys.readouterr().err
 
 
 # The command
@@ -289,3 +291,31 @@ def test_a_folder_of_anything_needs_classes(tmp_path, capsys):
     assert "transfer_min" in capsys.readouterr().out
     assert main(["evaluate", str(tmp_path / "none")]) == 2
     assert "a folder with PNG files" in capsys.readouterr().err
+
+
+def test_pictures_of_a_result_are_read_in_its_order_and_nothing_else(tmp_path):
+    """Of a thousand images, `1000_x.png` came before `101_x.png`: scores and classes of other pictures."""
+    levels = np.arange(1002, dtype=np.float32) % 256
+    images = np.broadcast_to(levels[:, None, None, None] / 255.0, (1002, 1, 1, 1))
+    made = actmax.maximize(
+        lambda images: images[:, 0, 0, :], targets=[0] * 1002, initial_images=images, steps=0,
+        input_range=(0, 1), regularizers=[], parameterization=actmax.Pixels(),
+    )  # fmt: skip
+    folder = made.save(tmp_path)
+    save_png(folder / "sweep.png", np.zeros((7, 9, 3), np.uint8))
+    found = sources.pictures(folder)
+    np.testing.assert_array_equal(found.levels.ravel(), levels)
+    (folder / "007_0.png").unlink()
+    with pytest.raises(ValueError, match=r"without 007_0\.png"):
+        sources.pictures(folder)
+
+
+def test_pictures_of_two_sizes_and_of_16_bits_are_refused(tmp_path):
+    """NumPy's own words for the first; of the second, values above 255 were cut off."""
+    save_png(tmp_path / "a.png", np.zeros((4, 4, 1), np.uint8))
+    save_png(tmp_path / "b.png", np.zeros((4, 5, 1), np.uint8))
+    with pytest.raises(ValueError, match="Expected pictures of one size"):
+        sources.pictures(tmp_path)
+    Image.fromarray(np.full((4, 4), 700, np.uint16)).save(tmp_path / "b.png")
+    with pytest.raises(ValueError, match=r"Expected a PNG file of 8 bits.*more than 8 bits"):
+        sources.pictures(tmp_path)

@@ -249,3 +249,16 @@ def test_presets_say_what_they_need():
         presets.maco(normalized(), (0, 1), images=np.ones((4, 8, 8, 1)))
     with pytest.raises(ValueError, match="known size"):
         presets.lucid(lambda x: x, (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"stride": 0}, "stride to be at least 1"), ({"stride": 2.5}, "stride to be an integer"),
+        ({"beta": "2"}, "beta to be a number"), ({"beta": float("nan")}, "beta to be a finite number"),
+    ],
+)  # fmt: skip
+def test_a_setting_that_is_none_is_refused(setting, message):
+    """Strides of 0 and less were taken for 1, and Python's own errors came through for the others."""
+    with pytest.raises((TypeError, ValueError), match=f"Expected {message}"):
+        presets.mahendran_vedaldi(normalized(), (0, 1), **setting)

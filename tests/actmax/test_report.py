@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from html.parser import HTMLParser
 
 import numpy as np
@@ -203,6 +204,54 @@ def test_the_command_makes_a_report_of_a_folder(tmp_path, capsys):
     assert main(["report", str(tmp_path / "none")]) == 2
     assert main(["report", str(out), "--natural", str(tmp_path / "x.npz")]) == 2
     assert "Add --model MODEL." in capsys.readouterr().err
+
+
+def test_natural_images_out_of_the_range_are_refused(run):
+    """0 to 255 for a network of 0 to 1 ranked them by what it never saw, and showed them white."""
+    result = run[0]
+    data = np.zeros([4, *result.images.shape[1:]], np.float32)
+    for value, said in ((255.0, "255, above it"), (-0.5, "-0.5, below it"), (np.nan, "finite")):
+        data[2] = value
+        with pytest.raises(ValueError, match=f"Expected natural images.*{said}"):
+            result.strongest(None, data, objective=None)
+
+
+def test_natural_images_are_scored_by_the_model_of_the_run(tmp_path, capsys):
+    """Any model of the same shapes was taken, and its scores stood beside the pictures of the other."""
+    file = tmp_path / "model.keras"
+    file.write_bytes(actmax.zoo.path("mnist").read_bytes())
+    with zipfile.ZipFile(file, "a") as archive:  # the same network, another file
+        archive.comment = b"another"
+    out = tmp_path / "out"
+    call = ["--targets", "3", "--input-range", "0", "1", "--steps", "1", "--out", str(out)]
+    assert main(["run", str(actmax.zoo.path("mnist")), *call]) == 0
+    np.savez(tmp_path / "x.npz", images=np.zeros([2, 28, 28, 1], np.float32))
+    arguments = ["report", str(out), "--natural", str(tmp_path / "x.npz"), "--model"]
+    assert main([*arguments, str(file)]) == 2
+    assert "Expected the model of the run, whose file has SHA-256" in capsys.readouterr().err
+    assert main([*arguments, str(actmax.zoo.path("mnist"))]) == 0
+
+
+@pytest.mark.parametrize("depth", [300, 450, 700])
+def test_a_record_nested_too_deeply_ends_in_no_traceback(tmp_path, capsys, run, depth):
+    run[0].save(tmp_path)
+    record = json.loads((tmp_path / "result.json").read_text())
+    text = json.dumps({**record, "config": {**record["config"], "deep": "HERE"}})
+    deep = "[" * depth + "]" * depth
+    (tmp_path / "result.json").write_text(text.replace('"HERE"', deep))
+    code = main(["report", str(tmp_path)])
+    assert code == 0 or capsys.readouterr().err.startswith("actmax report: Expected ")
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '[{"judge": 1' + "0" * 400 + "}]"])
+def test_metrics_that_nobody_can_read_end_in_no_traceback(tmp_path, capsys, run, content):
+    """RecursionError of the first, OverflowError of the second."""
+    run[0].save(tmp_path)
+    (tmp_path / "metrics.json").write_text(content)
+    code = main(["report", str(tmp_path)])
+    said = capsys.readouterr()
+    assert code == 2 or "1" + "0" * 400 in (tmp_path / "report.html").read_text("utf-8")
+    assert not said.err or said.err.startswith("actmax report: Expected a JSON list of records")
 
 
 def test_one_image_input_of_several_has_pictures(run):

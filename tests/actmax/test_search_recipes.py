@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from scipy import optimize
 
 import actmax
+from actmax.loop import Loop
+from actmax.recipes import class_octaves, deep_dream, multi_start, plug_in_inversion, softmax_kept
 from actmax.recipes.frank_wolfe import frank_wolfe
 from actmax.recipes.lbfgs import lbfgs
 from actmax.recipes.multi_start import successive_halving
@@ -331,3 +333,68 @@ def test_what_only_one_of_them_takes_is_refused_by_the_other():
 def test_a_network_that_is_not_finite_is_an_error():
     with pytest.raises(actmax.NonFiniteError, match="finite objective"):
         frank_wolfe(deterministic(lambda x: tf.math.log(x - 5.0)), [0])
+
+
+# Ctrl-C
+
+
+def interrupts(monkeypatch, number):
+    """Ctrl-C in the n-th compiled chunk from now on, as a run meets it; the calls are counted."""
+    whole, calls = Loop.run, []
+
+    def own(*arguments):
+        calls.append(1)
+        if len(calls) == number:
+            raise KeyboardInterrupt
+        return whole(*arguments)
+
+    monkeypatch.setattr(Loop, "run", own)
+    return calls
+
+
+def test_ctrl_c_ends_the_rounds(monkeypatch):
+    """The next round began with the unfinished images of the one that Ctrl-C had ended."""
+    maximizer = actmax.Maximizer(tiny(), input_range=(0, 1), regularizers=[])
+    calls = interrupts(monkeypatch, 2)
+    rounds = successive_halving(maximizer, [2, 4], starts=4, steps=30, draws=1)
+    assert len(calls) == 2
+    assert [len(result) for result in rounds] == [8, 4]
+    assert set(rounds[0].status) == {actmax.Status.OK}
+    assert set(rounds[1].status) == {actmax.Status.INTERRUPTED}
+
+
+@pytest.mark.parametrize("recipe", ["class_octaves", "plug_in_inversion", "deep_dream"])
+def test_ctrl_c_ends_the_stages(recipe, monkeypatch):
+    model = tiny()
+    images = np.full((1, *model.input_shape[1:]), 0.5, np.float32)
+    octaves = [each._replace(steps=2) for each in class_octaves.OCTAVES]
+    make = {
+        "class_octaves": lambda: class_octaves.draw(model, [1], (0, 1), octaves=octaves),
+        "plug_in_inversion": lambda: plug_in_inversion.invert(
+            model, [1], (0, 1), steps=2, copies=2
+        ),
+        "deep_dream": lambda: [
+            deep_dream.dream(
+                model, actmax.layer_paths(model)[0], images, (0, 1), octaves=3, steps=2
+            )
+        ],
+    }[recipe]
+    calls = interrupts(monkeypatch, 2)
+    results = make()
+    assert len(calls) == 2
+    assert set(results[-1].status) == {actmax.Status.INTERRUPTED}
+
+
+def test_ctrl_c_in_a_recipe_saves_what_there_is_and_says_so(tmp_path, monkeypatch, capsys):
+    calls = interrupts(monkeypatch, 2)
+    assert multi_start.main(["--out", str(tmp_path), "--starts", "2", "--steps", "8"]) == 130
+    assert len(calls) == 2
+    assert actmax.Status.INTERRUPTED in actmax.Result.load(tmp_path).status
+    assert capsys.readouterr().out == f"grid: {tmp_path / 'grid.png'}\n"
+
+
+def test_ctrl_c_in_a_comparison_compares_nothing(tmp_path, monkeypatch):
+    interrupts(monkeypatch, 1)
+    with pytest.raises(KeyboardInterrupt):
+        softmax_kept.main(["--out", str(tmp_path), "--steps", "4"])
+    assert not list(tmp_path.iterdir())

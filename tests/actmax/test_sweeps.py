@@ -11,6 +11,7 @@ import tensorflow as tf
 
 import actmax
 from actmax import zoo
+from actmax.maximizer import sweeping
 from actmax.maximizer.sweeping import restart_seed
 from regularizers import L2, Jitter, TotalVariation
 
@@ -163,6 +164,25 @@ def test_ctrl_c_leaves_a_whole_table(maximizer, tmp_path):
     resumed = maximizer.sweep(**call, checkpoint=tmp_path)
     for row in range(3):
         assert row_bytes(resumed.result, row) == row_bytes(whole.result, row)
+
+
+@pytest.mark.parametrize("restarts", [1, 2])
+def test_ctrl_c_between_two_batches_leaves_every_row_once(maximizer, monkeypatch, restarts):
+    """A row whose batch had just been kept was begun again, so that the table had it twice."""
+    kept = sweeping._Kept.add
+    added = []
+
+    def add(self, own, result, robust):
+        kept(self, own, result, robust)
+        added.append(own)
+        if len(added) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sweeping._Kept, "add", add)
+    sweep = maximizer.sweep([0, 1, 2], batch_size=restarts, restarts=restarts, steps=2)
+    assert sweep.result.targets.tolist() == [0, 1, 2]
+    names = [actmax.Status(s).name for s in sweep.status]
+    assert names == ["OK", "INTERRUPTED", "INTERRUPTED"]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ import actmax
 import actmax.images
 from actmax import files, zoo
 from actmax.cli import main
-from regularizers import Jitter, TotalVariation
+from regularizers import L2, Jitter, TotalVariation
 from tests.fuzz.kinds import waves
 
 LOCKS = ("lock", ".lock")
@@ -222,6 +222,147 @@ def test_an_error_over_an_older_result_leaves_the_older_or_the_newer_one(
             return
 
 
+@pytest.fixture(scope="module")
+def sweeps():
+    """Two sweeps with pictures and the result of one row, all of one network without weights."""
+    maximizer = actmax.Maximizer(
+        waves, input_range=(0, 1), input_shape=(5, 5, 1), regularizers=[L2(0.1)]
+    )
+    older = maximizer.sweep([0, 2], weights={"l2": [0.1, 1.0]}, steps=1)
+    newer = maximizer.sweep([1], seeds=[3, 4, 5], restarts=2, steps=2)
+    return {"older": older, "newer": newer, "result": maximizer([1], steps=1)}
+
+
+def sweep_of(folder: Path, known: dict) -> str:
+    """The name of what a folder holds; its record names whatever else there is."""
+    record = json.loads((folder / "result.json").read_text())
+    if record["sweep"] is None:
+        with pytest.raises(actmax.RecordError, match="no sweep"):
+            actmax.Sweep.load(folder)
+        assert same_result(actmax.Result.load(folder), known["result"])
+        return "result"
+    found = actmax.Sweep.load(folder)
+    (name,) = [
+        name
+        for name in ("older", "newer")
+        if same_result(found.result, known[name].result) and found.axes == known[name].axes
+    ]
+    assert found.seeds == known[name].seeds
+    assert found.to_records() == known[name].to_records()
+    return name
+
+
+@pytest.mark.parametrize("then", ["newer", "result"])
+@pytest.mark.parametrize("kind", ["full", "rename", "sync"])
+def test_an_error_over_an_older_sweep_leaves_the_older_or_the_newer_one(
+    kind, then, tmp_path, monkeypatch, sweeps
+):
+    """The older sweep.json was deleted first, so that an error left neither sweep."""
+    wholes = {name: tree(each.save(tmp_path / name)) for name, each in sweeps.items()}
+    for number in itertools.count():
+        folder = sweeps["older"].save(tmp_path / str(number))
+        with monkeypatch.context() as patch:
+            disk = Disk(patch, kind, number)
+            try:
+                sweeps[then].save(folder)
+            except OSError:
+                assert disk.failed
+        which = sweep_of(folder, sweeps)
+        assert which in ("older", then)
+        assert which == then or disk.failed
+        pictures = {name for name in tree(folder) if name.endswith(".png")}
+        assert {name: tree(folder)[name] for name in pictures}.items() <= wholes[which].items()
+        sweeps[then].save(folder)
+        assert tree(folder) == wholes[then]
+        if not disk.failed:
+            assert number > 3
+            return
+
+
+def test_the_table_of_another_sweep_is_refused(tmp_path, sweeps):
+    """Of as many rows: nothing but the hash tells them apart."""
+    folder = sweeps["older"].save(tmp_path / "own")
+    table = json.loads((folder / "sweep.json").read_text())
+    table["axes"] = [["target", [0, 1, 2, 3]]]
+    (folder / "sweep.json").write_text(json.dumps(table))
+    with pytest.raises(actmax.RecordError, match=r"not the one that result\.json means"):
+        actmax.Sweep.load(folder)
+
+
+def test_the_table_of_a_sweep_is_json_without_nan(tmp_path, sweeps):
+    """A score that was no number was written as NaN, which is no JSON, and robust scores with it."""
+    whole = sweeps["newer"]
+    scores = np.where(np.arange(3) == 1, np.nan, whole.scores).astype(np.float32)
+    broken = dataclasses.replace(
+        whole, result=dataclasses.replace(whole.result, scores=scores), robust_scores=scores
+    )
+    folder = broken.save(tmp_path)
+
+    def refuse(name):
+        raise AssertionError(name)
+
+    json.loads((folder / "sweep.json").read_text(), parse_constant=refuse)
+    again = actmax.Sweep.load(folder)
+    np.testing.assert_array_equal(again.robust_scores, scores)
+    np.testing.assert_array_equal(again.scores, scores)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("robust_scores", [0.5]), ("robust_scores", "0.5"), ("seeds", [1, 2, 0.5]), ("seeds", [1, 2, -3]),
+        ("axes", [["target", [1]], ["target", [1, 2, 3]]]), ("axes", [["seed", [1, 2]]]), ("axes", "abc"),
+    ],
+)  # fmt: skip
+def test_a_table_that_does_not_fit_its_rows_is_refused(tmp_path, sweeps, key, value):
+    folder = sweeps["newer"].save(tmp_path)
+    text = json.dumps({**json.loads((folder / "sweep.json").read_text()), key: value}).encode()
+    (folder / "sweep.json").write_bytes(text)
+    record = json.loads((folder / "result.json").read_text())
+    record["sweep"] = hashlib.sha256(text).hexdigest()
+    (folder / "result.json").write_text(json.dumps(record))
+    with pytest.raises(actmax.RecordError, match=r"Expected a folder written by Sweep\.save"):
+        actmax.Sweep.load(folder)
+
+
+def test_saving_deletes_no_pictures_of_somebody_else(tmp_path, maximizer, result):
+    """Whatever began with three digits was taken for an older result's, such as the photos of a phone."""
+    own = np.zeros((2, 2, 1), np.uint8)
+    others = ["20240101_120000.png", "001_mine.png", "grid.txt"]
+    for name in others[:2]:
+        actmax.images.save_png(tmp_path / name, own)
+    (tmp_path / others[2]).write_text("mine")
+    before = {name: digest(tmp_path / name) for name in others}
+    maximizer([3, 8, 5], steps=1).save(tmp_path)
+    result.save(tmp_path)
+    assert {name: digest(tmp_path / name) for name in others} == before
+    left = {file.name for file in tmp_path.glob("*.png")} - set(others)
+    assert left == {"000_3.png", "001_8.png", "grid.png"}
+
+
+@pytest.mark.parametrize(
+    "named", [["../../mine.png", "/mine.png", "a/b.png", 3], 3, None, {"a": 1}]
+)
+def test_a_record_that_names_pictures_elsewhere_deletes_nothing(tmp_path, result, named):
+    folder = result.save(tmp_path / "a" / "b")
+    (tmp_path / "mine.png").write_text("mine")
+    record = json.loads((folder / "result.json").read_text())
+    (folder / "result.json").write_text(json.dumps({**record, "pictures": named}))
+    result.save(folder)
+    assert (tmp_path / "mine.png").read_text() == "mine"
+
+
+@pytest.mark.parametrize("bound", [10**400, "nan", True], ids=["huge", "text", "bool"])
+def test_a_range_that_is_none_is_refused(tmp_path, result, bound):
+    """A whole number of JSON may be larger than any float, which ended a report with an OverflowError."""
+    folder = result.save(tmp_path)
+    record = json.loads((folder / "result.json").read_text())
+    record["high"] = {"images": bound}
+    (folder / "result.json").write_text(json.dumps(record))
+    with pytest.raises(actmax.RecordError, match="an end of the range"):
+        actmax.Result.load(folder)
+
+
 def test_a_record_beside_the_arrays_of_another_result_is_refused(tmp_path, maximizer, result):
     maximizer([1], steps=1).save(tmp_path / "other")
     result.save(tmp_path / "own")
@@ -270,6 +411,61 @@ def a_device(path):
         pytest.skip("only the superuser makes devices")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="files of POSIX")
+@pytest.mark.parametrize(
+    "name",
+    ["out/result.json", "out/result.npz", "out/sweep.json", "out/frames.npz", "out/metrics.json",
+     "run/checkpoint.json", "run/lock", "catalog/manifest.json", "catalog/.lock", "pictures/a.png"],
+)  # fmt: skip
+def test_a_fifo_in_a_folder_keeps_no_reader_waiting(name, tmp_path, monkeypatch, sweeps):
+    """Each of them waited for ever for somebody who writes into it."""
+    monkeypatch.chdir(tmp_path)
+    if name.startswith("out"):
+        sweeps["older"].save("out")
+    file = Path(name)
+    file.parent.mkdir(exist_ok=True)
+    file.unlink(missing_ok=True)
+    a_fifo(file)
+    maximizer = actmax.Maximizer(waves, input_range=(0, 1), input_shape=(5, 5, 1), regularizers=[])
+    settings = {"input_range": (0, 1), "input_shape": (5, 5, 1), "regularizers": [], "steps": 0}
+    readers = {
+        "out": lambda: main(["report", "out"]),
+        "run": lambda: maximizer([0], steps=1, checkpoint="run"),
+        "catalog": lambda: actmax.catalog(waves, out="catalog", batch_size=3, **settings),
+        "pictures": lambda: actmax.evaluate("pictures"),
+    }
+    if name == "out/sweep.json":
+        with pytest.raises(actmax.RecordError, match="Expected"):
+            actmax.Sweep.load("out")
+    elif name.startswith("out"):
+        assert main(["report", "out"]) == 2
+    else:
+        if name.startswith("catalog"):
+            pytest.importorskip("pyarrow", reason="the catalogs' extra is not installed")
+        with pytest.raises((OSError, ValueError), match=r"Expected .*FIFO"):
+            readers[file.parent.name]()
+    assert stat.S_ISFIFO(os.lstat(file).st_mode)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
+@pytest.mark.parametrize("lock", ["run/lock", "catalog/.lock"])
+def test_a_lock_that_is_a_link_is_not_followed(lock, tmp_path, monkeypatch):
+    """Whoever may write in the folder could have any file of the user's emptied."""
+    monkeypatch.chdir(tmp_path)
+    Path("mine.txt").write_text("mine")
+    file = Path(lock)
+    file.parent.mkdir()
+    file.symlink_to(tmp_path / "mine.txt")
+    settings = {"input_range": (0, 1), "input_shape": (5, 5, 1), "regularizers": []}
+    with pytest.raises(FileExistsError, match="which is a link"):
+        if lock.startswith("run"):
+            actmax.maximize(waves, targets=[0], steps=1, checkpoint="run", **settings)
+        else:
+            pytest.importorskip("pyarrow", reason="the catalogs' extra is not installed")
+            actmax.catalog(waves, out="catalog", batch_size=3, steps=0, **settings)
+    assert Path("mine.txt").read_text() == "mine"
+
+
 def a_folder(path):
     path.mkdir()
 
@@ -294,6 +490,14 @@ def test_what_is_no_file_is_never_replaced(make, tmp_path, monkeypatch, result):
             write()
     for command in (["evaluate", "none", "--out"], ["bench", "none.keras", "--out"]):
         assert main([*command, str(path)]) == 2  # refused before the model is looked for
+    # A log is written line by line, and opening a FIFO for that waited for ever.
+    for log in (actmax.CSVLog, actmax.JSONLines):
+        with pytest.raises(OSError, match=f"Expected a path for a file.*which is a {named}"):
+            log(path)
+        linked = Path(f"{log.__name__}.link")
+        linked.symlink_to(path)
+        with pytest.raises(OSError, match=f"which is a {named}"):
+            log(linked)
     after = os.lstat(path)
     assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
     assert not list(tmp_path.glob(".*.tmp"))

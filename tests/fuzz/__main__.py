@@ -11,6 +11,7 @@ import sys
 from tests.fuzz.work import work
 
 BLOCK = 500
+LIMIT = 900  # seconds: fifty times what a block takes
 
 
 def main():
@@ -30,7 +31,11 @@ def main():
         while left > 0:
             process = context.Process(target=work, args=(kind, min(left, BLOCK), seed))
             process.start()
-            process.join()
+            process.join(LIMIT)
+            if process.exitcode is None:  # A library that never comes back is a failure, too.
+                print(f"{kind} {seed}: not done in {LIMIT} s", flush=True)
+                process.kill()
+                process.join()
             failed += process.exitcode != 0
             blocks, mutants = blocks + 1, mutants + min(left, BLOCK)
             left, seed = left - BLOCK, seed + 1

@@ -23,8 +23,8 @@ from regularizers import L2, Jitter
 from tests.actmax import hostile
 
 JUNK = (
-    None, True, -1, 0, 3, 0.5, 1e308, 2**70, "", "x", "../../x", "\ud800", "<b>", [], [[]], [None, "a"], {},
-    {"a": {"b": []}}, {"class": 3}, [1, 2, 3],
+    None, True, -1, 0, 3, 0.5, 1e308, 2**70, 10**400, float("nan"), "", "x", "../../x", "\ud800", "<b>",
+    [], [[]], [None, "a"], {}, {"a": {"b": []}}, {"class": 3}, [1, 2, 3],
 )  # fmt: skip
 
 
@@ -233,9 +233,10 @@ def sealed(files):
     try:
         if "result.json" in files:
             record = json.loads(files["result.json"])
-            if "sha256" in record:
-                record["sha256"] = hashlib.sha256(files["result.npz"]).hexdigest()
-                files["result.json"] = json.dumps(record).encode()
+            for key, name in (("sha256", "result.npz"), ("sweep", "sweep.json")):
+                if key in record and name in files:
+                    record[key] = hashlib.sha256(files[name]).hexdigest()
+            files["result.json"] = json.dumps(record).encode()
         if "checkpoint.json" in files:
             record = json.loads(files["checkpoint.json"])
             arrays = next(data for name, data in files.items() if name.endswith(".npz"))

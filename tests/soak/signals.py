@@ -1,11 +1,12 @@
 """SIGINT and SIGTERM at every place: `python -m tests.soak.signals [--count 200]`.
 
-Each trial starts a run with a checkpoint and a saved result, or a catalog, in an empty folder, and sends the
-process a signal at one instant: in a compiled chunk, in a callback, between two bytes of a file, before a
-file gets its name, or before the name is forced to the disk. SIGTERM comes twice: as the command line
-takes it, which ends as Ctrl-C does, and as a program without a handler does, which is gone at once.
-Afterwards every file that bears a final name must be whole, and the same call must end in the bytes of one
-that was left in peace. TensorFlow is imported once; every run is a fork that starts it anew.
+Each trial starts a run with a checkpoint and a saved result, a catalog, or two sweeps of which the second
+is saved over the first, in an empty folder, and sends the process a signal at one instant: in a compiled
+chunk, in a callback, between two bytes of a file, before a file gets its name, or before the name is forced
+to the disk. SIGTERM comes twice: as the command line takes it, which ends as Ctrl-C does, and as a program
+without a handler does, which is gone at once. Afterwards every file that bears a final name must be whole,
+and the same call must end in the bytes of one that was left in peace. TensorFlow is imported once; every
+run is a fork that starts it anew.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ SIGNALS = {
     "SIGTERM": (signal.SIGTERM, 143),
     "SIGTERM, no handler": (signal.SIGTERM, -signal.SIGTERM),
 }
-JOBS = ("run", "catalog")
+JOBS = ("run", "catalog", "sweep")
 _UNITS = 5
 
 
@@ -70,6 +71,18 @@ def catalog(folder: Path, hook) -> None:
         waves, out=folder / "catalog", steps=2, batch_size=2,
         progress=lambda progress: hook("callback"), **PARTS,
     )  # fmt: skip
+
+
+def sweep(folder: Path, hook) -> None:
+    """One sweep and then another in its place, also where they were interrupted."""
+    maximizer = actmax.Maximizer(waves, **PARTS)
+    for targets, steps in (([0, 1], 2), ([2, 3, 4], 3)):
+        made = maximizer.sweep(
+            targets, steps=steps, callback_every=1, callbacks=[lambda snapshot: hook("callback")]
+        )
+        made.save(folder / "out")
+        if actmax.Status.INTERRUPTED in made.status:
+            raise KeyboardInterrupt
 
 
 def instrument(hook) -> None:
@@ -170,7 +183,9 @@ def check(folder: Path, killed: bool) -> None:
         with checkpoints.opened(folder / "run") as held:
             assert held.load() is not None
     if (folder / "out" / "result.json").exists():
-        actmax.Result.load(folder / "out")
+        found = actmax.Result.load(folder / "out")
+        if "axes" in found.config["call"]:
+            assert len(actmax.Sweep.load(folder / "out")) == len(found)
     for file in (folder / "out").glob("*.png"):
         with Image.open(file) as picture:
             picture.load()
@@ -229,8 +244,9 @@ def main() -> int:
     failed = 0
     for number in range(arguments.count):
         place = PLACES[number % len(PLACES)]
-        kind = list(SIGNALS)[number % len(SIGNALS)]
-        job = JOBS[number // 2 % len(JOBS)]
+        job = JOBS[number % len(JOBS)]
+        # Every place, job and signal meet once in 45 trials.
+        kind = list(SIGNALS)[(number + number // 15) % len(SIGNALS)]
         when = int(draws.integers(counts[job][place]))
         wrong = trial(job, place, when, kind, wholes[job])
         failed += bool(wrong)
