@@ -17,6 +17,7 @@ import functools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import keras
 import numpy as np
@@ -118,7 +119,9 @@ def compare(
     shape = [case.batch, *subject.model.input_shape[1:]]
     images = draws.uniform(subject.low, subject.high, shape)
 
-    def made(subject: Subject, compile_: str) -> actmax.Maximizer:
+    def made(
+        subject: Subject, compile_: str, precision: Literal["float64"] | None = None
+    ) -> actmax.Maximizer:
         return actmax.Maximizer(
             subject.model,
             input_range=(subject.low, subject.high),
@@ -127,10 +130,13 @@ def compare(
             optimizer=actmax.Adam(RATE * (subject.high - subject.low)),
             copies=1,
             compile=compile_,
+            precision=precision,
         )
 
-    def gradients(subject: Subject) -> list[np.ndarray]:
-        ways = [made(subject, compile_) for compile_ in ("plain", "fold")]
+    def gradients(
+        subject: Subject, precision: Literal["float64"] | None = None
+    ) -> list[np.ndarray]:
+        ways = [made(subject, compile_, precision) for compile_ in ("plain", "fold")]
         return [way.value_and_gradient(images, targets)[1] for way in ways]
 
     def scores(compile_: str) -> np.ndarray:
@@ -139,7 +145,7 @@ def compare(
     cosine, relative = nearness(*gradients(subject))
     told: tuple[float | None, float | None] = (None, None)
     if cosine < COSINE or relative > RELATIVE:
-        told = nearness(*gradients(exact()))
+        told = nearness(*gradients(exact(), "float64"))
     plain, fast = scores("plain"), scores("fold")
     gap = float(np.abs(plain - fast).max() / np.abs(plain).max())
     return Row(case.model, cosine, relative, *told, gap)
