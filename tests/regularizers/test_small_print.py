@@ -38,7 +38,9 @@ from regularizers.base import FunctionPenalty, FunctionTransform
 from tests.conformance.regularizer_catalogue import public_classes
 
 STEP = tf.constant(3)
-PENALTIES = [kind for kind in public_classes() if issubclass(kind, Penalty)]
+PENALTIES = sorted(
+    (kind for kind in public_classes() if issubclass(kind, Penalty)), key=lambda kind: kind.__name__
+)
 NAN = float("nan")
 
 
