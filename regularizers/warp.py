@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import tensorflow as tf
@@ -182,12 +181,13 @@ class Composed:
         images: tf.Tensor,
         seeds: Any,
         step: tf.Tensor,
-        ahead: Mapping[int, tf.Tensor] = MappingProxyType({}),
+        ahead: Mapping[int, tf.Tensor] | None = None,
     ) -> tf.Tensor:
+        known = ahead or {}
         images = tf.convert_to_tensor(images)
         for run in self.runs:
-            if run[0] in ahead:
-                images = self.transforms[run[0]].apply(images, ahead[run[0]])
+            if run[0] in known:
+                images = self.transforms[run[0]].apply(images, known[run[0]])
                 continue
             if len(run) == 1:
                 images = self.transforms[run[0]](images, seeds[run[0]], step)

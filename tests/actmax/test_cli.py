@@ -493,6 +493,11 @@ def demo_of(folder, steps=200):
     return [str(part) for part in [*program, "--checkpoint", folder / "run"]]
 
 
+def _listens():
+    """In the new process: what a shell starts in the background ignores SIGINT, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def signalled(folder, number):
     """A demo that got a signal in its run: its folder, steps, exit code and what it said.
 
@@ -506,6 +511,7 @@ def signalled(folder, number):
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,
+            preexec_fn=_listens,  # noqa: PLW1509, it takes no lock
         )
         record = place / "run" / "checkpoint.json"
         while not record.exists() and ended.poll() is None:
