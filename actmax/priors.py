@@ -13,6 +13,7 @@ from actmax import checks
 from actmax.models import Taps, input_specs, is_keras
 from actmax.objectives import BATCH_NORM, statistics_distance
 from actmax.objectives.statistics import Scope, check_prior
+from actmax.resizing import resize
 from actmax.types import IMAGES
 from regularizers.base import Penalty
 
@@ -79,13 +80,12 @@ class BatchNormPenalty(Penalty):
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
         specs = input_specs(self.model)
         wanted = tuple(specs[0].shape or ()) if specs else ()
-        # Half precision has no gradient of the resize.
+        # Half precision would round the pixels before the network sees them.
         half = images.dtype.size < tf.float32.size
         fitted = tf.cast(images, tf.float32) if half else images
         known = images.shape.rank == 4 and len(wanted) == 3 and None not in wanted[:2]
         if known and wanted[:2] != tuple(images.shape[1:3]):
-            resized = tf.image.resize(fitted, wanted[:2], antialias=True)
-            fitted = tf.cast(resized, fitted.dtype)
+            fitted = resize(fitted, wanted)
         if self.preprocess is not None:
             fitted = self.preprocess(fitted)
         found = self._taps({IMAGES: fitted})[BATCH_NORM]

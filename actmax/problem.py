@@ -18,6 +18,7 @@ from actmax.constraints import Constraint
 from actmax.models import Taps
 from actmax.objectives import ROWS, Objective
 from actmax.parameterizations import Parameterization
+from actmax.resizing import resize
 from actmax.types import FixedArray, GradientFunction, Images, Metric, Params
 from regularizers import random
 from regularizers.base import Penalty, Transform
@@ -104,21 +105,6 @@ class Input:
         if None not in wanted and tuple(images.shape[1:]) != wanted:
             images = resize(images, wanted)
         return images if self.preprocess is None else self.preprocess(images)
-
-
-def resize(images: tf.Tensor, shape: tuple[Any, ...]) -> tf.Tensor:
-    """Bilinear resize with antialiasing, `[N, H, W, C] -> [N, *shape]`."""
-    if images.shape.rank != 4:
-        raise ValueError(
-            checks.message(
-                f"transformed inputs of the model's shape {shape}",
-                f"{tuple(images.shape[1:])}",
-                "Only images [N, H, W, C] can be resized; take off transforms that change the size.",
-            )
-        )
-    # The kernel computes in float32, and has no gradient of anything else.
-    resized = tf.image.resize(tf.cast(images, tf.float32), shape[:2], antialias=True)
-    return tf.cast(resized, images.dtype)
 
 
 @dataclasses.dataclass(frozen=True)

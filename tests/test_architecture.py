@@ -33,6 +33,7 @@ ORDER = (
     "objectives",
     "constraints",
     "gradients",
+    "resizing",
     "parameterizations",
     "optimizers",
     "operators",

@@ -184,6 +184,9 @@ def test_our_pictures_score_what_was_said_and_the_largest_gap_is_kept():
     judges = {"one": scores.Remembering(subject)}
     metrics = scores.measure(pictures, subject, judges, {}, natural)["metrics"]
     assert metrics["honesty_gap_float"]["largest"] <= 1e-6
+    distance = metrics["kernel_distance"]
+    assert distance["low"] <= distance["value"] <= distance["high"]
+    assert distance["low"] < distance["high"]
     assert 0 < metrics["honesty_gap"]["value"] < metrics["honesty_gap"]["largest"] < 0.1
     wrong = Made(run.to_uint8(), pictures.classes, reported=run.scores + np.eye(6)[2])
     gap = scores.measure(wrong, subject, judges, {}, natural)["metrics"]["honesty_gap"]

@@ -16,6 +16,7 @@ __all__ = [
     "kernel_distance",
     "mahalanobis",
     "neighbour_distance",
+    "resampled_kernel_distance",
     "vendi_score",
 ]
 
@@ -64,17 +65,43 @@ def kernel_distance(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
     Source:
         Bińkowski et al., 2018, https://arxiv.org/abs/1801.01401.
     """
+    rows = np.arange(len(np.asarray(first)))[None]
+    return float(resampled_kernel_distance(first, second, rows)[0])
+
+
+def resampled_kernel_distance(
+    first: npt.ArrayLike, second: npt.ArrayLike, rows: npt.ArrayLike
+) -> Array:
+    """`kernel_distance` of every resample of the first set. `[N, D], [M, D], [R, N] -> [R]`.
+
+    A row drawn twice is no pair of two images: only pairs of different rows count, each as often as it
+    was drawn.
+
+    Args:
+        first: features of N images.
+        second: features of the images that they are compared with.
+        rows: numbers of the rows of `first` in each resample.
+
+    Raises:
+        ValueError: fewer than two samples, numbers of features that differ, or a resample of a single
+            image.
+    """
     x, y = _pair(first, second)
+    drawn = np.asarray(rows)
+    counts = np.stack([np.bincount(row, minlength=len(x)) for row in drawn]).astype(np.float64)
 
     def kernel(a: Array, b: Array) -> Array:
         return np.asarray((a @ b.T / x.shape[1] + 1) ** 3)
 
-    def without_diagonal(k: Array) -> float:
-        count = len(k)
-        return float((k.sum() - np.trace(k)) / (count * (count - 1)))
-
-    cross = float(kernel(x, y).mean())
-    return without_diagonal(kernel(x, x)) + without_diagonal(kernel(y, y)) - 2 * cross
+    within, among = kernel(x, x), kernel(y, y)
+    np.fill_diagonal(within, 0.0)
+    pairs = counts.sum(axis=1) ** 2 - np.square(counts).sum(axis=1)
+    if not pairs.all():
+        raise ValueError(checks.message("resamples of two images or more", "one of a single image"))
+    own = np.einsum("ri,ij,rj->r", counts, within, counts, optimize=True) / pairs
+    cross = counts @ kernel(x, y).mean(axis=1) / counts.sum(axis=1)
+    theirs = (among.sum() - np.trace(among)) / (len(y) * (len(y) - 1))
+    return np.asarray(own + theirs - 2 * cross)
 
 
 def neighbour_distance(features: npt.ArrayLike, bank: npt.ArrayLike, k: int = 5) -> Array:

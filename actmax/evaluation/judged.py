@@ -83,6 +83,11 @@ def _of_logits(
     )
 
 
+def scale_of(bank: Any) -> float:
+    """One factor for all features of a judge, so that large ones do not outweigh another's. `[M, D] ->`."""
+    return 1.0 / max(float(np.sqrt(np.mean(np.square(bank)))), 1e-12)
+
+
 def _of_features(
     book: Book, name: str, ours: Any, classes: Any, theirs: Any, anchor: Natural, neighbours: int
 ) -> None:
@@ -100,8 +105,7 @@ def _of_features(
         natural=lambda: distances.mahalanobis(theirs[held], anchor.classes[held], *known).mean(),
         judge=name,
     )
-    # One factor for all features, so that judges with large ones do not outweigh the others.
-    scale = 1.0 / max(float(np.sqrt(np.mean(np.square(theirs[bank])))), 1e-12)
+    scale = scale_of(theirs[bank])
     ours_scaled, theirs_scaled = scale * ours, scale * theirs
     for metric in (distances.kernel_distance, distances.frechet_distance):
         book.add(

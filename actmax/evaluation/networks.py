@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from actmax import checks, models
 from actmax.objectives import Objective, refuse_coupled
-from actmax.problem import resize
+from actmax.resizing import resize
 
 __all__ = ["Judge"]
 

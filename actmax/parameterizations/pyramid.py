@@ -16,29 +16,15 @@ from actmax import checks
 from actmax.gradients import along_axis
 from actmax.parameterizations.base import Parameterization, Shape
 from actmax.parameterizations.fourier import Fourier
+from actmax.resizing import resize_matrix
 from actmax.types import Params
 from regularizers import random
 
 
 @functools.lru_cache(maxsize=256)
-def _enlarging(small: int, large: int) -> np.ndarray:
-    """Linear interpolation of a line of `small` values to `large`. `[large, small]`.
-
-    Values stand in the middle of their cells; beyond the first and the last one these are repeated.
-    """
-    position = np.clip((np.arange(large) + 0.5) * small / large - 0.5, 0, small - 1)
-    before = np.minimum(np.floor(position).astype(int), max(small - 2, 0))
-    share = position - before
-    matrix = np.zeros((large, small))
-    matrix[np.arange(large), before] += 1.0 - share
-    matrix[np.arange(large), np.minimum(before + 1, small - 1)] += share
-    return matrix
-
-
-@functools.lru_cache(maxsize=256)
 def _reducing(large: int, small: int) -> np.ndarray:
-    """Weighted means of a line of `large` values, with the weights of `_enlarging`. `[small, large]`."""
-    weights = _enlarging(small, large).T
+    """Weighted means of a line of `large` values, with the weights of `resize_matrix`. `[small, large]`."""
+    weights = resize_matrix(small, large).T
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
@@ -55,7 +41,7 @@ def _resized(
 
 
 def _enlarged(images: tf.Tensor, sizes: Shape) -> tf.Tensor:
-    return _resized(images, sizes, _enlarging)
+    return _resized(images, sizes, resize_matrix)
 
 
 def _reduced(images: tf.Tensor, sizes: Shape) -> tf.Tensor:
@@ -82,7 +68,7 @@ def _scales(sizes: tuple[Shape, ...]) -> list[float]:
     scales = [1.0]
     for larger, smaller in itertools.pairwise(sizes):
         pairs = zip(spreads, larger, smaller, strict=True)
-        spreads = [spread @ _enlarging(b, a) for spread, a, b in pairs]
+        spreads = [spread @ resize_matrix(b, a) for spread, a, b in pairs]
         variance = math.prod(float(np.mean(np.sum(m**2, axis=1))) for m in spreads)
         scales.append(variance**-0.5)
     return [scale / math.sqrt(len(sizes)) for scale in scales]
@@ -245,7 +231,7 @@ class LowResolutionSum(Parameterization):
         for layer in params["layers"]:
             common = tf.reduce_mean(layer, axis=0, keepdims=True) if self.shared else layer
             layers.append(_enlarged(common, tuple(others)))
-            matrices.append(_enlarging(int(layer.shape[axis]), last))
+            matrices.append(resize_matrix(int(layer.shape[axis]), last))
         # The last axis is the one at full size: one product for all layers side by side.
         matrix = tf.constant(np.concatenate(matrices, axis=1), images.dtype)
         return images + along_axis(matrix, tf.concat(layers, axis), axis)

@@ -28,6 +28,8 @@ def first_steps(job):
     clock.append(time.perf_counter())
     model = keras.models.load_model(job["model"], compile=False)
     clock.append(time.perf_counter())
+    # Its modifier of models reads `output_names`, which a Sequential of Keras 3 does not have.
+    model = keras.Model(model.inputs, model.outputs)
     low, high = job["low"], job["high"]
     visualizer = ActivationMaximization(model, model_modifier=ReplaceToLinear(), clone=True)
     shape = [len(job["targets"]), *model.input_shape[1:]]

@@ -10,6 +10,8 @@ import numpy as np
 
 import actmax
 from actmax.evaluation import Natural
+from actmax.evaluation.distances import resampled_kernel_distance
+from actmax.evaluation.judged import scale_of
 from benchmarks.quality.methods import Made
 
 RESAMPLES = 1000
@@ -31,6 +33,8 @@ COLUMNS: tuple[tuple[str, str, int, bool | None], ...] = (
     ("train_on_synthetic", "TSTR", 3, True),
     ("honesty_gap", "gap 8 bit", 4, False),
 )
+# Printed with their intervals.
+_WITH_INTERVAL = {"kernel_distance", *(metric for metric, _, digits, _ in COLUMNS if digits == 3)}
 # The order that judges must give the controls before any other number counts.
 ORDER = ("noise", "pixels, no regularizers", "class mean", "natural images")
 
@@ -108,6 +112,7 @@ def measure(
         images = [found.find(name, judge).images for judge in judges]
         per_image = None if images[0] is None else np.array(images).mean(axis=0)
         metrics[name] = _with_interval(float(np.mean(values)), per_image, made.classes)
+    metrics["kernel_distance"] |= _kernel_interval(made, judges, natural)
     own = actmax.evaluate(made.images, judges={"own": subject}, classes=made.classes)
     metrics["own_top1"] = _with_interval(own["transfer"], own.find("transfer").images, made.classes)
     return record
@@ -136,6 +141,25 @@ def _with_interval(value: float, images: Any, classes: np.ndarray) -> dict[str, 
     values = np.asarray(images)[resamples(classes)].mean(axis=1)
     low, high = np.percentile(values, INTERVAL)
     return {"value": float(value), "low": float(low), "high": float(high)}
+
+
+def _kernel_interval(
+    made: Made, judges: Mapping[str, actmax.Judge], natural: Natural
+) -> dict[str, float]:
+    """The interval of the mean kernel distance: its own sum over pairs in every resample."""
+    # One image drawn again and again has no pairs.
+    rows = [row for row in resamples(made.classes) if len(np.unique(row)) > 1]
+    bank, _ = natural.halves()
+    pictures = made.images.astype(np.float32) / 255
+    found = []
+    for judge in judges.values():
+        layer = judge.feature_layer()
+        ours = judge.look(pictures, [layer])[layer]
+        theirs = judge.look(natural.floats(), [layer])[layer][bank]
+        scale = scale_of(theirs)
+        found.append(resampled_kernel_distance(scale * ours, scale * theirs, rows))
+    low, high = np.percentile(np.mean(found, axis=0), INTERVAL)
+    return {"low": float(low), "high": float(high)}
 
 
 def _worst(values: np.ndarray, classes: np.ndarray) -> dict[str, Any]:
@@ -189,7 +213,8 @@ def table(records: Mapping[str, Mapping[str, Any]]) -> str:
     for name, record in records.items():
         cells = [name]
         for metric, _, digits, _ in COLUMNS:
-            cells.append(_cell(record["metrics"].get(metric), digits, name in best[metric]))
+            found = record["metrics"].get(metric)
+            cells.append(_cell(found, digits, name in best[metric], metric in _WITH_INTERVAL))
         cells.append("" if record["passes"] is None else str(record["passes"]))
         cells.append("" if record["seconds"] is None else f"{record['seconds']:.1f}")
         rows.append(cells)
@@ -207,11 +232,11 @@ def table(records: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _cell(found: Mapping[str, Any] | None, digits: int, best: bool) -> str:
+def _cell(found: Mapping[str, Any] | None, digits: int, best: bool, interval: bool) -> str:
     if found is None:
         return "-"
     text = f"{found['value']:.{digits}f}"
-    if found["low"] is not None and digits == 3:
+    if interval and found["low"] is not None:
         text += f" [{found['low']:.2f}, {found['high']:.2f}]"
     return text + ("*" if best else "")
 

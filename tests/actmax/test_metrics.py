@@ -147,6 +147,20 @@ def test_the_kernel_distance_of_one_distribution_is_zero_in_the_mean():
     assert shifted > 5 * np.std(found)
 
 
+def test_a_resample_has_the_kernel_distance_of_its_images_less_pairs_of_one_image_with_itself():
+    x, y = rng().normal(size=(6, 3)), rng(1).normal(size=(5, 3))
+    rows = np.array([[0, 1, 2, 3, 4, 5], [3, 1, 1, 0, 3, 3]])
+    whole, drawn = distances.resampled_kernel_distance(x, y, rows)
+    assert whole == pytest.approx(distances.kernel_distance(x, y))
+    k = lambda a, b: (a @ b / 3 + 1) ** 3  # noqa: E731
+    xx = np.mean([k(x[i], x[j]) for i in rows[1] for j in rows[1] if i != j])
+    xy = np.mean([k(x[i], b) for i in rows[1] for b in y])
+    yy = np.mean([k(y[i], y[j]) for i in range(5) for j in range(5) if i != j])
+    assert drawn == pytest.approx(xx + yy - 2 * xy)
+    with pytest.raises(ValueError, match="two images or more"):
+        distances.resampled_kernel_distance(x, y, [[2] * 6])
+
+
 def test_held_out_images_are_as_plausible_as_natural_ones_and_noise_is_not():
     centres = rng().normal(size=(10, 16))
     natural = centres[rng(1).integers(0, 10, 2000)] + 0.1 * rng(2).normal(size=(2000, 16))

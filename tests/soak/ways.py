@@ -30,7 +30,7 @@ def main() -> int:
             counts[kind] += 1
             print(f"{kind}: {name}, {way}{': ' if said else ''}{said}"[:300], flush=True)
         keras.backend.clear_session()
-    print(f"{sum(counts.values())} of {len(WAYS)} ways: {dict(counts)}")
+    print(f"{sum(counts.values())} runs, {len(WAYS)} ways for each part: {dict(counts)}")
     return int(counts["WRONG"] > 0)
 
 
