@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from actmax import checks, images
+from actmax import archives, checks, images
 
 SHARDS = "shards"
 _NAME = re.compile(r"(\d{9})-(\d{9})\.parquet")
@@ -90,9 +90,37 @@ def write(folder: Path, start: int, stop: int, rows: Sequence[Row]) -> None:
     images.write_atomic(shard(folder, start, stop), buffer.getvalue())
 
 
+def check(file: Path) -> None:
+    """Raises ValueError unless a shard has the rows that its name says, and values of a sane size.
+
+    Of the footer alone, which says what the columns unpack to; nothing in them is read.
+    """
+    found = arrow().parquet.read_metadata(file)
+    name = _NAME.fullmatch(file.name)
+    count = int(name[2]) - int(name[1]) if name else found.num_rows
+    if found.num_rows != count:
+        raise ValueError(checks.message(f"{count} rows in {file.name}", f"{found.num_rows}"))
+    groups = [found.row_group(number) for number in range(found.num_row_groups)]
+    unpacked = sum(
+        group.column(number).total_uncompressed_size
+        for group in groups
+        for number in range(group.num_columns)
+    )
+    packed = file.stat().st_size
+    if not 0 <= unpacked <= archives.most(packed):
+        received = f"{packed} bytes which unpack to {unpacked}"
+        raise ValueError(checks.message(f"columns of a sane size in {file.name}", received))
+
+
 def dataset(files: Sequence[Path]) -> Any:
-    """A `pyarrow.dataset.Dataset` over shards, whose pages are checked as they are read."""
+    """A `pyarrow.dataset.Dataset` over shards, whose pages are checked as they are read.
+
+    Raises:
+        ValueError: if a shard is not what it says.
+    """
     arrow()
+    for file in files:
+        check(file)
     import pyarrow.dataset as ds
 
     checked = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
@@ -102,6 +130,7 @@ def dataset(files: Sequence[Path]) -> Any:
 
 def rows(file: Path) -> list[dict[str, Any]]:
     """The rows of one shard, in the order of the job."""
+    check(file)
     table = arrow().parquet.read_table(file, schema=schema(), page_checksum_verification=True)
     return list(table.to_pylist())
 
