@@ -136,7 +136,9 @@ def rows(file: Path) -> list[dict[str, Any]]:
 
 
 def picture(image: np.ndarray, low: Any, high: Any) -> dict[str, Any] | None:
-    """One image as PNG bytes, `[H, W, 1 or 3]`; None for what is no picture or has no range."""
+    """One image as PNG bytes, `[H, W, 1 or 3]`; None for what is no picture, not finite or has no range."""
     if image.ndim != 3 or image.shape[-1] not in (1, 3) or low is None or high is None:
+        return None
+    if not np.isfinite(image).all():
         return None
     return {"bytes": images.png(images.to_uint8(image, low, high)), "path": None}
