@@ -23,7 +23,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from actmax import checks, files
+from actmax import archives, checks, files
 from actmax.files import write_atomic
 from actmax.result import RecordError
 
@@ -69,7 +69,7 @@ class Folder:
                     raise ValueError("the checksum of its arrays does not fit")
                 if not isinstance(record, dict):
                     raise ValueError(f"a record that is a {type(record).__name__}")
-                with np.load(io.BytesIO(data), allow_pickle=False) as found:
+                with archives.opened(data) as found:
                     arrays = {name: found[name] for name in found.files}
         except Exception as error:
             # Whatever a damaged file makes JSON, zip and NumPy raise, the caller learns one class.

@@ -29,6 +29,7 @@ __all__ = [
     "safe_name",
     "save_gif",
     "save_png",
+    "tiles",
     "to_uint8",
     "write_atomic",
 ]
@@ -39,6 +40,7 @@ MIN_TILE = 96  # pixels: an inch on a screen of 96 dots per inch, and a label of
 MAX_UPSCALED_TILE = 1024  # pixels: where a long thin image stops growing
 FONT_SIZE = 12
 LABEL_BAND = 16  # pixels: FONT_SIZE and two above and below it
+_CROSS = 0.75  # pixels: less than to the next one
 MAX_GIF_FPS = 50  # browsers slow a delay of under 2/100 s down to 10/100 s
 MAX_NAME = 100
 # learn.microsoft.com/windows/win32/fileio/naming-a-file (2024): reserved also with any extension.
@@ -80,6 +82,21 @@ def to_uint8(
     bottom, top = np.asarray(low, np.float64), np.asarray(high, np.float64)
     levels = (np.clip(values, bottom, top) - bottom) / (top - bottom) * LEVELS
     return np.rint(levels).astype(np.uint8)
+
+
+def tiles(
+    images: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+    """`to_uint8` and which `[N]` are finite; the others are white, crossed out."""
+    values = np.asarray(images)
+    fine = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
+    if values.ndim != 4 or fine.all():
+        return to_uint8(values, low, high), fine
+    levels = to_uint8(np.where(fine[:, None, None, None], values, low), low, high)
+    y, x = ((np.arange(size) + 0.5) / size for size in values.shape[1:3])
+    far = np.minimum(abs(y[:, None] - x), abs(y[:, None] + x - 1)) * min(values.shape[1:3])
+    levels[~fine] = np.where(far < _CROSS, 0, WHITE)[..., np.newaxis]
+    return levels, fine
 
 
 def from_uint8(

@@ -14,7 +14,6 @@ record of one with the arrays of the other.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import re
 import sys
@@ -24,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from actmax import checks, files
+from actmax import archives, checks, files
 from actmax.files import write_atomic
 from actmax.types import Status
 
@@ -64,9 +63,7 @@ def write(
     Raises:
         OSError: if the disk refuses.
     """
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    parts = {ARRAYS: buffer.getvalue()} | ({} if table is None else {TABLE: table})
+    parts = {ARRAYS: archives.pack(arrays)} | ({} if table is None else {TABLE: table})
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in parts.items()}
     for name, data in parts.items():
         write_atomic(_staged(folder, name, digests[name]), data)
@@ -99,7 +96,7 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     digest = record.get("sha256")
     # Without one, as versions wrote it that kept none.
     data = files.read(folder / ARRAYS) if digest is None else _meant(folder, ARRAYS, digest)
-    with np.load(io.BytesIO(data), allow_pickle=False) as found:
+    with archives.opened(data) as found:
         return record, {name: found[name] for name in found.files}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,14 +127,18 @@ class Result:
         return images.to_uint8(self._of(self._pictured(input)), low, high)
 
     def grid(self, *, columns: int | None = None, input: str | None = None) -> np.ndarray:
-        """All images with their labels on one sheet. `-> uint8 [H, W, 3]`."""
-        names = self.names()
-        titles = [f"{name}  {score:.3g}" for name, score in zip(names, self.scores, strict=True)]
-        return images.grid(self.to_uint8(input=input), titles, columns=columns)
+        """All images with their labels on one sheet, `-> uint8 [H, W, 3]`; crossed out if not finite."""
+        tiles, fine = self._tiles(input)
+        ends = [f"{s:.3g}" if fine[row] else "not finite" for row, s in enumerate(self.scores)]
+        titles = [f"{name}  {end}" for name, end in zip(self.names(), ends, strict=True)]
+        return images.grid(tiles, titles, columns=columns)
+
+    def _tiles(self, input: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+        return images.tiles(self._of(self._pictured(input)), *self.bounds(input=input))
 
     def pictures(self) -> np.ndarray | None:
-        """What can be shown, `uint8 [N, H, W, C]`, C = 1 or 3; None where nothing can."""
-        return self.to_uint8() if self.shows() else None
+        """What can be shown, `uint8 [N, H, W, C]`, C = 1 or 3, or crossed out; None where nothing can."""
+        return self._tiles()[0] if self.shows() else None
 
     def shows(self) -> bool:
         """Whether it has pictures: one input of images, with a range of two ends."""
@@ -283,6 +287,9 @@ class Result:
     def save(self, folder: str | Path) -> Path:
         """Writes `result.json`, `result.npz`, and for images a PNG each and `grid.png`.
 
+        An image that is not finite, as a failed row may have, is kept exactly in the NPZ and has no PNG;
+        `grid.png` shows it crossed out, and is not written if none is finite.
+
         Over an earlier result: after an error of the disk at any of the writes, `load` gives the earlier
         result or this one, whole, and no picture of another result lies beside it.
 
@@ -314,9 +321,15 @@ class Result:
             ) from error
 
 
-def write_result(result: Result, folder: str | Path, table: bytes | None = None) -> Path:
-    """What `Result.save` does; with the table of a sweep, whose rows the result's are."""
+def write_result(
+    result: Result,
+    folder: str | Path,
+    table: bytes | None = None,
+    sheet: Callable[[], np.ndarray] | None = None,
+) -> Path:
+    """What `Result.save` does; of a sweep, whose rows the result's are, with its table and its sheet."""
     folder = Path(folder)
+    shown = _shown(result, sheet)  # before anything is written
     folder.mkdir(parents=True, exist_ok=True)
     by_name = result.images if isinstance(result.images, Mapping) else {IMAGES: result.images}
     arrays = {f"images/{name}": value for name, value in by_name.items()}
@@ -326,8 +339,6 @@ def write_result(result: Result, folder: str | Path, table: bytes | None = None)
         arrays["targets"] = result.targets
     if result.probabilities is not None:
         arrays["probabilities"] = result.probabilities
-    shown = images.file_names(result.names()) if result.shows() else []
-    sheets = ["grid.png", *([] if table is None else ["sweep.png"])] if shown else []
     record = {
         "single": not isinstance(result.images, Mapping),
         "inputs": list(by_name),
@@ -339,15 +350,24 @@ def write_result(result: Result, folder: str | Path, table: bytes | None = None)
         "scores": [float(score) for score in result.scores],
         "probabilities": result.probabilities,
         "status": [Status(value).name for value in result.status],
-        "pictures": [*shown, *sheets],
+        "pictures": list(shown),
         "config": dict(result.config),
     }
     records.write(folder, records.plain(record), arrays, table)
-    if shown:
-        for name, image in zip(shown, result.to_uint8(), strict=True):
-            images.save_png(folder / name, image)
-        images.save_png(folder / "grid.png", result.grid())
+    for name, image in shown.items():
+        images.save_png(folder / name, image)
     return folder
+
+
+def _shown(result: Result, sheet: Callable[[], np.ndarray] | None) -> dict[str, np.ndarray]:
+    """Pictures by file name: one of each finite image, and the sheets; none if none is finite."""
+    if not result.shows():
+        return {}
+    pictures, fine = result._tiles()
+    names = images.file_names(result.names())
+    found = {name: pictures[row] for row, name in enumerate(names) if fine[row]}
+    sheets = {"grid.png": result.grid} | ({} if sheet is None else {"sweep.png": sheet})
+    return found | {name: made() for name, made in sheets.items() if found}
 
 
 def result_of(record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Result:

@@ -152,12 +152,16 @@ class Sweep:
         order = [names.index(name) for name in [*down, *across]]
         numbers = np.arange(len(self)).reshape(self.shape).transpose(order).ravel()
         columns = math.prod(len(self.axes[name]) for name in across)
-        tiles = images.grid(self.result.to_uint8()[numbers], columns=columns, padding=_GAP)
+        tiles = images.grid(self._pictures()[numbers], columns=columns, padding=_GAP)
         return _with_headings(
             tiles,
             [(name, self._texts(name)) for name in down],
             [(name, self._texts(name)) for name in across],
         )
+
+    def _pictures(self) -> np.ndarray:
+        found = self.result.pictures()
+        return self.result.to_uint8() if found is None else found  # or the error that says why
 
     def _split(self) -> int:
         """How many axes go down, so that rows and columns are nearest in number."""
@@ -178,6 +182,7 @@ class Sweep:
     def save(self, folder: str | Path) -> Path:
         """Writes what `Result.save` writes, `sweep.json`, and for images `sweep.png`.
 
+        Images that are not finite are treated as `Result.save` does: crossed out in `sweep.png`.
         Over an earlier sweep or result: after an error of the disk at any of the writes, `load` gives the
         earlier one or this one, whole.
 
@@ -192,10 +197,7 @@ class Sweep:
             "records": self.to_records(),
         }
         text = json.dumps(records.plain(record), indent=1, allow_nan=False)
-        folder = write_result(self.result, folder, text.encode())
-        if self.result.shows():
-            images.save_png(folder / "sweep.png", self.grid())
-        return folder
+        return write_result(self.result, folder, text.encode(), self.grid)
 
     @classmethod
     def load(cls, folder: str | Path) -> Sweep:

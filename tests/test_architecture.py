@@ -27,6 +27,7 @@ ORDER = (
     "checks",
     "schedules",
     "files",
+    "archives",
     "images",
     "films",
     "loading",

@@ -17,7 +17,7 @@ from actmax.types import IMAGES, Snapshot
 
 
 class Frames(Callback):
-    """Keeps the images of every chunk, for a GIF of the run.
+    """Keeps the images of every chunk, for a GIF of the run; what is not finite is crossed out there.
 
     Attributes:
         frames: list of `[N, ...]`, in the input range.
@@ -37,7 +37,7 @@ class Frames(Callback):
 
     def film(self, low: Any, high: Any) -> reporting.Film:
         """The frames, 8 bits deep, for `Result.report`; low becomes black, high white."""
-        frames = np.stack([images.to_uint8(frame, low, high) for frame in self.frames])
+        frames = np.stack([images.tiles(frame, low, high)[0] for frame in self.frames])
         return reporting.Film(np.asarray(self.steps), frames)
 
     def save(self, folder: str | Path, low: Any, high: Any) -> Path:
@@ -53,7 +53,7 @@ class Frames(Callback):
             high: value that becomes white.
             fps: frames per second.
         """
-        sheets = [images.grid(images.to_uint8(frame, low, high)) for frame in self.frames]
+        sheets = [images.grid(images.tiles(frame, low, high)[0]) for frame in self.frames]
         images.save_gif(Path(path), sheets, fps=fps)
         return Path(path)
 
@@ -63,7 +63,7 @@ class Frames(Callback):
         Raises:
             ImportError: without the extra `video`.
         """
-        sheets = [images.grid(images.to_uint8(frame, low, high)) for frame in self.frames]
+        sheets = [images.grid(images.tiles(frame, low, high)[0]) for frame in self.frames]
         return films.save_mp4(path, np.stack(sheets), fps)
 
 
@@ -71,7 +71,8 @@ class Snapshots(Callback):
     """Writes the images of the run as files, `step-000128.npz`, and `.png` where they are pictures.
 
     The NPZ holds the exact images by input name, `images` for the only one. The PNG is the grid of
-    all, of an input range with two ends and 1 or 3 channels. Files of the same step are replaced.
+    all, of an input range with two ends and 1 or 3 channels, those that are not finite crossed out. Files
+    of the same step are replaced.
 
     Args:
         folder: made if it is not there.
@@ -138,7 +139,7 @@ def sheet(snapshot: Snapshot, pictures: Any) -> np.ndarray | None:
         return None
     if snapshot.low is None or snapshot.high is None:
         return None
-    return images.grid(images.to_uint8(pictures, snapshot.low, snapshot.high), snapshot.labels)
+    return images.grid(images.tiles(pictures, snapshot.low, snapshot.high)[0], snapshot.labels)
 
 
 def write_pictures(

@@ -129,14 +129,29 @@ class Catalog:
             return sorted(rows, key=lambda row: _rank(row["score"]))[:count]
 
     def images(self, rows: Sequence[dict[str, Any]]) -> np.ndarray:
-        """Images of selected rows. uint8 `[N, H, W, C]` for pictures, float32 `[N, ...]` for other inputs."""
+        """Images of selected rows. uint8 `[N, H, W, C]` for pictures, float32 `[N, ...]` for other inputs.
+
+        Raises:
+            CatalogError: if a row is not of this catalog, or some of the pictures are not finite: alone, such
+                rows give their numbers.
+        """
+        found = self._found(rows)
+        odd = [
+            row["task"] for row, image in zip(rows, found, strict=True) if image.dtype.kind == "f"
+        ]
+        if 0 < len(odd) < len(rows):
+            do = "Leave them out, or ask for them alone."
+            raise CatalogError(checks.message("finite pictures", f"tasks {odd[:5]}", do))
+        return np.stack(found)
+
+    def _found(self, rows: Sequence[dict[str, Any]]) -> list[np.ndarray]:
         wanted = [int(row["task"]) for row in rows]
         with self._reading():
             found = dict(self._read(wanted))
         missing = sorted(set(wanted) - set(found))
         if missing:
             raise CatalogError(checks.message("rows of this catalog", f"tasks {missing[:5]}"))
-        return np.stack([found[task] for task in wanted])
+        return [found[task] for task in wanted]
 
     def _read(self, tasks: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         import pyarrow.compute as pc
@@ -162,28 +177,40 @@ class Catalog:
             ) from error
 
     def grid(self, rows: Sequence[dict[str, Any]], columns: int | None = None) -> np.ndarray:
-        """A contact sheet of selected pictures, labeled. uint8 `[height, width, 3]`."""
+        """A labeled sheet of selected pictures, crossed out if not finite. uint8 `[height, width, 3]`."""
         names = [
             row["label"]
             or f"{row['layer']} {'' if row['target'] is None else row['target']}".strip()
             for row in rows
         ]
-        return images.grid(self.images(rows), labels=names, columns=columns)
+        shown = [
+            image if np.isfinite(image).all() else images.tiles(image[None], 0, 1)[0][0]
+            for image in self._found(rows)
+        ]
+        return images.grid(np.stack(shown), labels=names, columns=columns)
 
     def nearest(self, row: dict[str, Any], count: int = 8) -> list[dict[str, Any]]:
         """Facts of the pictures most like one, most alike first, with `"similarity"` -1 .. 1.
 
         Cosine of the pictures at 16 x 16, each less its mean: what looks alike, not what means the same.
+        What is not finite is like nothing.
+
+        Raises:
+            CatalogError: if the row is not of this catalog, or its picture is not finite.
         """
         checks.integer(count, "count", low=1)
-        own = _thumbnail(self.images([row])[0])
+        (image,) = self._found([row])
+        if not np.isfinite(image).all():
+            raise CatalogError(checks.message("a finite picture", f"task {row['task']}"))
+        own = _thumbnail(image)
         found = []
         columns = ["task", "image", "values", "shape"]
         with self._reading():
             for batch in self.dataset().to_batches(columns=columns):
                 for each in batch.to_pylist():
-                    if each["task"] != row["task"]:
-                        found.append((float(own @ _thumbnail(decoded(each))), each["task"]))
+                    image = decoded(each)
+                    if each["task"] != row["task"] and np.isfinite(image).all():
+                        found.append((float(own @ _thumbnail(image)), each["task"]))
         found.sort(key=lambda pair: (-pair[0], pair[1]))
         facts = {each["task"]: each for each in self.select()}
         return [{**facts[task], "similarity": value} for value, task in found[:count]]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from actmax import checks, images
+from actmax import archives, checks, images
 
 SHARDS = "shards"
 _NAME = re.compile(r"(\d{9})-(\d{9})\.parquet")
@@ -90,9 +90,37 @@ def write(folder: Path, start: int, stop: int, rows: Sequence[Row]) -> None:
     images.write_atomic(shard(folder, start, stop), buffer.getvalue())
 
 
+def check(file: Path) -> None:
+    """Raises ValueError unless a shard has the rows that its name says, and values of a sane size.
+
+    Of the footer alone, which says what the columns unpack to; nothing in them is read.
+    """
+    found = arrow().parquet.read_metadata(file)
+    name = _NAME.fullmatch(file.name)
+    count = int(name[2]) - int(name[1]) if name else found.num_rows
+    if found.num_rows != count:
+        raise ValueError(checks.message(f"{count} rows in {file.name}", f"{found.num_rows}"))
+    groups = [found.row_group(number) for number in range(found.num_row_groups)]
+    unpacked = sum(
+        group.column(number).total_uncompressed_size
+        for group in groups
+        for number in range(group.num_columns)
+    )
+    packed = file.stat().st_size
+    if not 0 <= unpacked <= archives.most(packed):
+        received = f"{packed} bytes which unpack to {unpacked}"
+        raise ValueError(checks.message(f"columns of a sane size in {file.name}", received))
+
+
 def dataset(files: Sequence[Path]) -> Any:
-    """A `pyarrow.dataset.Dataset` over shards, whose pages are checked as they are read."""
+    """A `pyarrow.dataset.Dataset` over shards, whose pages are checked as they are read.
+
+    Raises:
+        ValueError: if a shard is not what it says.
+    """
     arrow()
+    for file in files:
+        check(file)
     import pyarrow.dataset as ds
 
     checked = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
@@ -102,12 +130,15 @@ def dataset(files: Sequence[Path]) -> Any:
 
 def rows(file: Path) -> list[dict[str, Any]]:
     """The rows of one shard, in the order of the job."""
+    check(file)
     table = arrow().parquet.read_table(file, schema=schema(), page_checksum_verification=True)
     return list(table.to_pylist())
 
 
 def picture(image: np.ndarray, low: Any, high: Any) -> dict[str, Any] | None:
-    """One image as PNG bytes, `[H, W, 1 or 3]`; None for what is no picture or has no range."""
+    """One image as PNG bytes, `[H, W, 1 or 3]`; None for what is no picture, not finite or has no range."""
     if image.ndim != 3 or image.shape[-1] not in (1, 3) or low is None or high is None:
+        return None
+    if not np.isfinite(image).all():
         return None
     return {"bytes": images.png(images.to_uint8(image, low, high)), "path": None}

@@ -158,12 +158,10 @@ def _objective(result: Result) -> Any:
 
 def _read(file: Path) -> tuple[np.ndarray, list[str]]:
     """Images `[M, H, W, C]` and labels of a data set."""
-    import numpy as np
-
-    from actmax import checks
+    from actmax import archives, checks
 
     try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+        with file.open("rb") as stream, archives.opened(stream) as arrays:
             images = arrays["images"]
             labels = [str(label) for label in arrays["labels"]] if "labels" in arrays else []
     except FileNotFoundError:

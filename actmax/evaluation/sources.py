@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from actmax import checks, files
+from actmax import archives, checks, files
 from actmax.images import file_names, from_uint8
 from actmax.result import Result
 
@@ -152,7 +152,7 @@ def _read(file: Path) -> npt.NDArray[np.uint8]:
 def _arrays(file: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     expected = "an NPZ file with `images` and `classes`, or `x_test` and `y_test`"
     try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+        with file.open("rb") as stream, archives.opened(stream) as arrays:
             for pair in (("images", "classes"), ("x_test", "y_test")):
                 if all(name in arrays for name in pair):
                     return arrays[pair[0]], arrays[pair[1]]

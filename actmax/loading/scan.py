@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from actmax import archives
 from actmax.loading import config, hdf5
 from actmax.loading.errors import ModelFileError, refuse
 
@@ -22,10 +23,7 @@ _MEMBERS = frozenset({"metadata.json", "config.json", _WEIGHTS})
 _MAX_MEMBERS = 10_000
 # Of the configuration: that of the largest network in keras.applications is 2 MB.
 _MAX_CONFIG = 1 << 26
-_FLOOR = 1 << 26
-_MAX_EXPANSION = 100
 _BLOCK = 1 << 20
-_ENCRYPTED = 0x1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,10 +122,10 @@ def _scan_zip(file: Path, known: config.Known) -> int:
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
         names = [member.filename for member in members]
-        if len(members) > _MAX_MEMBERS or len(set(names)) < len(names):
-            raise refuse(
-                f"distinct members in {file}", f"{len(members)} of {len(set(names))} names"
-            )
+        found = archives.fault(archive, file.stat().st_size)
+        if found or len(members) > _MAX_MEMBERS:
+            expected = f"at most {_MAX_MEMBERS} distinct members of a sane size in {file}"
+            raise refuse(expected, found or f"{len(members)} members")
         for member in members:
             _check_member(member, file)
         for needed in ("config.json", _WEIGHTS):
@@ -135,8 +133,9 @@ def _scan_zip(file: Path, known: config.Known) -> int:
                 raise refuse(f"{needed} in {file}", f"{sorted(names)[:5]}")
         if archive.getinfo("config.json").file_size > _MAX_CONFIG:
             raise refuse(f"a configuration below {_MAX_CONFIG} bytes in {file}", "a larger one")
-        tree = config.parse(archive.read("config.json"), f"{file}/config.json")
-        weights = io.BytesIO(archive.read(_WEIGHTS))  # Reading to the end also checks its CRC.
+        tree = config.parse(archives.read_member(archive, "config.json"), f"{file}/config.json")
+        # Reading to the end also checks its CRC.
+        weights = io.BytesIO(archives.read_member(archive, _WEIGHTS))
         with hdf5.opened(weights, f"{file}/{_WEIGHTS}") as content:
             values = hdf5.check(content, f"{file}/{_WEIGHTS}")
         config.check(tree, known, str(file), values)
@@ -151,11 +150,6 @@ def _check_member(member: zipfile.ZipInfo, file: Path) -> None:
         raise refuse(f"members of a Keras model in {file}", f"{name[:80]!r}")
     if stat.S_ISLNK(member.external_attr >> 16):
         raise refuse(f"files in {file}", f"{name!r}, a symbolic link")
-    if member.flag_bits & _ENCRYPTED:
-        raise refuse(f"readable members in {file}", f"{name!r}, which is encrypted")
-    if member.file_size > _FLOOR and member.file_size > _MAX_EXPANSION * member.compress_size:
-        size = f"{name!r}, which unpacks {member.compress_size} bytes to {member.file_size}"
-        raise refuse(f"members of a sane size in {file}", size)
 
 
 def describe(found: Scan) -> dict[str, Any]:

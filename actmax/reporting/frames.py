@@ -7,12 +7,11 @@ and `frames` uint8 `[F, N, H, W, C]`. No pickle.
 from __future__ import annotations
 
 import dataclasses
-import io
 from pathlib import Path
 
 import numpy as np
 
-from actmax import checks, files, images
+from actmax import archives, checks, files, images
 
 FILE = "frames.npz"
 _FORMAT = 1
@@ -46,12 +45,12 @@ class Film:
 
 def save_film(folder: str | Path, film: Film) -> Path:
     """Writes `frames.npz` into a folder that exists; returns its path."""
-    buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer, format=np.int64(_FORMAT), steps=film.steps.astype(np.int64), frames=film.frames
+    steps = film.steps.astype(np.int64)
+    data = archives.pack(
+        {"format": np.asarray(_FORMAT, np.int64), "steps": steps, "frames": film.frames}
     )
     file = Path(folder) / FILE
-    images.write_atomic(file, buffer.getvalue())
+    images.write_atomic(file, data)
     return file
 
 
@@ -65,7 +64,7 @@ def load_film(folder: str | Path) -> Film | None:
     if not file.exists():
         return None
     try:
-        with np.load(io.BytesIO(files.read(file)), allow_pickle=False) as arrays:
+        with archives.opened(files.read(file)) as arrays:
             if int(arrays["format"]) != _FORMAT:
                 raise ValueError(f"format {int(arrays['format'])}")
             return Film(arrays["steps"], arrays["frames"])

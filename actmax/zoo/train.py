@@ -19,7 +19,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from actmax import zoo
+from actmax import archives, zoo
 
 SEED = 0
 BATCH_SIZE = 128
@@ -63,7 +63,7 @@ def read(name: str, file: Path | None, training_images: slice) -> Data:
     if file is None:
         (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, name).load_data()
     else:
-        with np.load(file) as arrays:
+        with file.open("rb") as stream, archives.opened(stream) as arrays:
             x_train, y_train = arrays["x_train"], arrays["y_train"]
             x_test, y_test = arrays["x_test"], arrays["y_test"]
     if len(x_train) < training_images.stop:

@@ -9,6 +9,7 @@ import json
 import os
 import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import h5py
@@ -284,6 +285,40 @@ def two_configurations(good, folder):
 def a_bomb_of_zeros(good, folder):
     content = {**good.keras, "model.weights.h5": bytes(1 << 27)}
     return pack(folder / "m.keras", content, zipfile.ZIP_DEFLATED)
+
+
+@hostile("which unpacks")
+def members_that_share_their_bytes(good, folder):
+    """No member is large for what it takes; together they are more than a hundred times the file."""
+    path = pack(
+        folder / "m.keras", {**good.keras, "assets/0": bytes(3 << 20)}, zipfile.ZIP_DEFLATED
+    )
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = b"."  # or nothing is written
+        one = archive.getinfo("assets/0")
+        for number in range(1, 1000):
+            archive.filelist.append(copy.copy(one))
+            archive.filelist[-1].filename = f"assets/{number}"
+    return path
+
+
+@hostile("JSON in")
+def a_configuration_larger_than_it_says(good, folder):
+    """Where it says so, in the directory, its size and what it takes are made small again."""
+    path = pack(
+        folder / "m.keras", {**good.keras, "config.json": b" " * (1 << 28)}, zipfile.ZIP_DEFLATED
+    )
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = b"."
+        archive.getinfo("config.json").file_size = 1000
+        archive.getinfo("config.json").CRC = zlib.crc32(b" " * 1000)
+    return path
+
+
+@hostile("packed by method")
+def members_packed_by_bzip2(good, folder):
+    """A million zeros of one byte, and Python unpacks four thousand bytes at once."""
+    return pack(folder / "m.keras", good.keras, zipfile.ZIP_BZIP2)
 
 
 @hostile("config.json in")

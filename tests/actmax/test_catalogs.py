@@ -72,8 +72,20 @@ def rows(found):
 
 
 @pytest.fixture(scope="module")
-def whole(small, tmp_path_factory):
-    return make(small, tmp_path_factory.mktemp("whole") / "catalog")
+def made():
+    """The maximizers that made `whole`."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def whole(small, made, tmp_path_factory):
+    def remember(*arguments, **options):
+        made.append(actmax.Maximizer(*arguments, **options))
+        return made[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("actmax.catalogs.job.Maximizer", remember)
+        return make(small, tmp_path_factory.mktemp("whole") / "catalog")
 
 
 @pytest.fixture(scope="module")
@@ -160,13 +172,14 @@ def test_a_second_call_does_nothing(small, whole):
 
 
 def test_what_is_missing_is_done_and_nothing_else(small, whole, tmp_path):
-    found = make(small, tmp_path)
+    shutil.copytree(whole.folder, tmp_path, dirs_exist_ok=True)
+    found = actmax.Catalog(tmp_path)
     files = sorted(store.finished(tmp_path).values())
     for file in files[1::2]:
         file.unlink()
     (tmp_path / "shards" / ".0123.tmp").write_bytes(b"half a shard")
     kept = {file: file.stat().st_mtime_ns for file in files[::2]}
-    assert len(actmax.Catalog(tmp_path)) < found.total
+    assert len(found) < found.total
     told = []
     again = make(small, tmp_path, progress=told.append)
     assert {file: file.stat().st_mtime_ns for file in kept} == kept
@@ -191,18 +204,17 @@ def test_killed_and_taken_up_again_it_ends_with_the_same_bytes(small, tmp_path):
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     program = textwrap.dedent(KILLED.format(root=root, folder=str(tmp_path)))
     whole = make_one_layer(small, tmp_path.with_name("whole"))
-    for done in (2, 6):
-        process = subprocess.Popen(
-            [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=root
-        )
-        for line in process.stdout:
-            if line.strip().isdigit() and int(line) >= done:
-                break
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-        assert manifests.read(tmp_path) is not None
-        assert 0 < len(actmax.Catalog(tmp_path)) < whole.total
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=root
+    )
+    for line in process.stdout:
+        if line.strip().isdigit() and int(line) >= 3:
+            break
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert manifests.read(tmp_path) is not None
+    assert 0 < len(actmax.Catalog(tmp_path)) < whole.total
     assert rows(make_one_layer(model(), tmp_path)) == rows(whole)
 
 
@@ -217,7 +229,7 @@ def test_a_batch_that_does_not_fit_is_halved(small, tmp_path, monkeypatch):
         return real(worker, chunk)
 
     monkeypatch.setattr(pools.Worker, "run", run)
-    found = make(small, tmp_path)
+    found = make(small, tmp_path, "two")
     assert found.manifest.batch_sizes == (4, 2)
     assert len(found) == found.total
     assert [c.start for c in given_ if c.batch_size == 4 and c.start < 4] == [0]
@@ -234,16 +246,7 @@ def test_one_image_that_does_not_fit_ends_it(small, tmp_path, monkeypatch):
         make(small, tmp_path)
 
 
-def test_a_loop_is_traced_once_per_layer(small, tmp_path, monkeypatch):
-    made = []
-    real = actmax.Maximizer
-
-    def remember(*arguments, **options):
-        made.append(real(*arguments, **options))
-        return made[-1]
-
-    monkeypatch.setattr("actmax.catalogs.job.Maximizer", remember)
-    make(small, tmp_path)
+def test_a_loop_is_traced_once_per_layer(whole, made):
     assert [maximizer.traces for maximizer in made] == [1, 1, 1]
 
 
@@ -279,7 +282,7 @@ def test_local_workers_are_as_many_as_the_machine_has_room_for(small, tmp_path, 
 
     monkeypatch.setattr(pools, "Local", Counted)
     monkeypatch.setattr(pools, "local_count", lambda threads: 5)
-    make(small, tmp_path, workers="local", threads=2)
+    make_one_layer(small, tmp_path, workers="local", threads=2)
     assert asked == [(5, 2)]
 
 
@@ -587,10 +590,10 @@ def test_the_search_leaves_memory_for_others(monkeypatch):
 
 
 def test_auto_is_measured_once_and_kept(small, tmp_path):
-    found = make(small, tmp_path, batch_size="auto", seeds=[0])
+    found = make(small, tmp_path, "two", batch_size="auto", seeds=[0])
     size = found.manifest.batch_sizes[0]
     assert size >= 4
-    again = make(small, tmp_path, batch_size="auto", seeds=[0])
+    again = make(small, tmp_path, "two", batch_size="auto", seeds=[0])
     assert again.manifest.batch_sizes == (size,)
 
 

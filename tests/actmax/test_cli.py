@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -252,26 +254,48 @@ def test_an_out_that_can_be_no_folder_is_refused_before_the_work(
     assert blocked.read_text() == "mine"
 
 
-def test_what_an_earlier_run_left_does_not_stand_for_this_one(tmp_path, monkeypatch):
+FILM = ["frames.npz", "run.gif", "report.html"]
+
+
+@pytest.fixture(scope="module")
+def filmed(tmp_path_factory):
+    """A demo with all that it can leave."""
+    folder = tmp_path_factory.mktemp("filmed")
+    assert run("demo", "--out", folder, "--steps", 2, "--gif", "--report") == 0
+    return folder
+
+
+@pytest.fixture
+def over_it(filmed, tmp_path, monkeypatch):
+    """Its copy, and a command for another result there. The run itself gives what is known already."""
+    shutil.copytree(filmed, tmp_path, dirs_exist_ok=True)
+    older = actmax.Result.load(filmed)
+
+    def maximize(*arguments, seed, **settings):
+        call = {**older.config["call"], "seed": seed}
+        return dataclasses.replace(older, config={**older.config, "call": call})
+
+    monkeypatch.setattr(actmax, "maximize", maximize)
+    return ["demo", "--out", tmp_path, "--steps", 2, "--seed", 1]
+
+
+def test_what_an_earlier_run_left_does_not_stand_for_this_one(tmp_path, monkeypatch, over_it):
     """Its film and its report lay beside the new result, even where an error came in between."""
-    film = ["frames.npz", "run.gif", "report.html"]
-    call = ["demo", "--out", tmp_path, "--steps", 2]
-    assert run(*call, "--gif", "--report") == 0
-    assert all((tmp_path / name).exists() for name in film)
+    assert all((tmp_path / name).exists() for name in FILM)
 
     def full(*arguments):
         raise OSError("No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(actmax.images, "save_png", full)
-        assert run(*call, "--seed", 1) == 2
+        assert run(*over_it) == 2
     assert actmax.Result.load(tmp_path).config["call"]["seed"] == 1
-    assert not [name for name in film if (tmp_path / name).exists()]
+    assert not [name for name in FILM if (tmp_path / name).exists()]
 
 
-def test_an_error_before_the_new_result_stands_keeps_the_film_of_the_older(tmp_path, monkeypatch):
-    call = ["demo", "--out", tmp_path, "--steps", 2]
-    assert run(*call, "--gif") == 0
+def test_an_error_before_the_new_result_stands_keeps_the_film_of_the_older(
+    tmp_path, monkeypatch, over_it
+):
     before = (tmp_path / "frames.npz").read_bytes()
 
     def full(*arguments):
@@ -279,7 +303,7 @@ def test_an_error_before_the_new_result_stands_keeps_the_film_of_the_older(tmp_p
 
     with monkeypatch.context() as patch:
         patch.setattr(records, "write_atomic", full)
-        assert run(*call, "--seed", 1) == 2
+        assert run(*over_it) == 2
     assert actmax.Result.load(tmp_path).config["call"]["seed"] == 0
     assert (tmp_path / "frames.npz").read_bytes() == before
     assert (tmp_path / "run.gif").exists()
@@ -531,7 +555,7 @@ def test_a_signal_ends_a_run_with_its_pictures_and_the_same_command_goes_on(tmp_
     assert ended == code
     assert f"the run is kept in {str(folder / 'run')!r}: the same call goes on" in said
     assert actmax.Status.INTERRUPTED in actmax.Result.load(folder / "out").status
-    subprocess.run(demo_of(folder, steps), cwd=ROOT, check=True, capture_output=True)
+    assert run(*demo_of(folder, steps)[3:]) == 0
     resumed = actmax.Result.load(folder / "out")
     assert (resumed.status == actmax.Status.OK).all()
     assert (resumed.steps == steps).all()

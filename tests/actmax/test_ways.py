@@ -62,6 +62,15 @@ def smooth():
     return network("swish")
 
 
+@pytest.fixture
+def one_block():
+    """What there is to choose between, and no more; a new one each time, as choices are remembered."""
+    keras.utils.set_random_seed(3)
+    images = keras.Input((12, 12, 3))
+    pooled = L.GlobalAveragePooling2D()(block(images, 4, "swish"))
+    return randomize(keras.Model(images, L.Dense(5, activation="softmax")(pooled)))
+
+
 def maximizer(model, **options):
     parts = [TotalVariation(0.1), L2(0.1), Jitter(2)]
     return actmax.Maximizer(model, input_range=(0, 1), **{"regularizers": parts, **options})
@@ -269,30 +278,30 @@ def test_what_is_no_keras_model_cannot_be_computed_in_another_way():
             )  # fmt: skip
 
 
-def test_auto_keeps_what_is_fastest_and_remembers_it(smooth, monkeypatch):
+def test_auto_keeps_what_is_fastest_and_remembers_it(one_block, monkeypatch):
     monkeypatch.setattr(speed, "SHARE", 1e6)
-    first = maximizer(smooth, compile="auto")
+    first = maximizer(one_block, compile="auto")
     probe = first(TARGETS, steps=2).config["probe"]
     assert set(probe["milliseconds"]) == {"plain", "fold", "tail"}
     assert probe["used"] == min(probe["milliseconds"], key=probe["milliseconds"].get)
     assert probe["seconds"] > 0
-    second = maximizer(smooth, compile="auto")
+    second = maximizer(one_block, compile="auto")
     again = second(TARGETS, steps=2).config["probe"]
     assert again == {**probe, "seconds": 0.0}
     # The plain loop is traced only where it is used.
     assert second.traces == 1
 
 
-def test_auto_does_not_probe_a_run_that_is_over_sooner(relu):
-    run = maximizer(relu, compile="auto")(TARGETS, steps=2)
+def test_auto_does_not_probe_a_run_that_is_over_sooner(one_block):
+    run = maximizer(one_block, compile="auto")(TARGETS, steps=2)
     assert run.config["probe"]["used"] == "plain"
     assert "more than 5% of the 2 steps so far" in run.config["probe"]["left_out"]["fold"]
     assert run.config["probe"]["seconds"] == 0
 
 
-def test_auto_pays_for_its_probe_from_all_runs_together(relu, monkeypatch):
+def test_auto_pays_for_its_probe_from_all_runs_together(one_block, monkeypatch):
     """Short runs were each timed anew, at the price of five steps a call, and never got a choice."""
-    auto = maximizer(relu, compile="auto")
+    auto = maximizer(one_block, compile="auto")
     (plain,) = auto._speed.loops
     ran = []
     run = plain.run
@@ -310,11 +319,10 @@ def test_auto_pays_for_its_probe_from_all_runs_together(relu, monkeypatch):
     assert auto(TARGETS, steps=40).config["probe"] == {**chosen, "seconds": 0.0}
 
 
-@pytest.mark.slow
-def test_auto_leaves_out_what_does_not_agree(monkeypatch):
+def test_auto_leaves_out_what_does_not_agree(one_block, monkeypatch):
     monkeypatch.setattr(speed, "SHARE", 1e6)
     monkeypatch.setattr(models.fold, "_passed_on", lambda inputs, *_, **__: 1.01 * inputs)
-    run = maximizer(network(seed=3), compile="auto")(TARGETS, steps=1)
+    run = maximizer(one_block, compile="auto")(TARGETS, steps=1)
     assert run.config["probe"]["used"] != "fold"
     assert run.config["probe"]["left_out"]["fold"].startswith("Expected a model that computes")
 
@@ -341,10 +349,20 @@ def _start(model):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["MobileNetV2", "ResNet50", "EfficientNetB0"])
-def test_networks_of_keras_applications_fold(name):
+@pytest.mark.parametrize(
+    ("name", "last"),
+    [
+        ("MobileNetV2", "block_4_add"),
+        ("ResNet50", "conv3_block2_out"),
+        ("EfficientNetB0", "block3b_add"),
+    ],
+)
+def test_networks_of_keras_applications_fold(name, last):
+    """Up to the first layer after which no other kind of block comes."""
     build = getattr(keras.applications, name)
-    model = randomize(build(weights=None, input_shape=(64, 64, 3), classes=10))
+    whole = build(weights=None, input_shape=(64, 64, 3), include_top=False)
+    pooled = L.GlobalAveragePooling2D()(whole.get_layer(last).output)
+    model = randomize(keras.Model(whole.input, L.Dense(10, activation="softmax")(pooled)))
     problem = maximizer(model).problem
     images, arguments = _start(model)
     loop = Loop(problem, Way(fold=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import functools
 import hashlib
 import itertools
 import json
@@ -119,7 +120,7 @@ def checkpoint(folder, maximizer, result, pictures):
 
 
 def catalog(folder, maximizer, result, pictures):
-    # A function of no weights: what is tried is what is written, and it is made again and again.
+    # A function of no weights, compiled once: what is tried is what is written, again and again.
     actmax.catalog(
         waves, out=folder, input_range=(0, 1), input_shape=(5, 5, 1), regularizers=[], steps=0,
         batch_size=2,
@@ -130,10 +131,29 @@ def snapshots(folder, maximizer, result, pictures):
     maximizer([3], steps=2, callback_every=1, callbacks=[actmax.Snapshots(folder)])
 
 
+@pytest.fixture(scope="module")
+def compiled_once():
+    """What a catalog makes of the same arguments, kept over its calls."""
+    kept = {}
+
+    @functools.wraps(actmax.Maximizer)
+    def make(model, objective, **settings):
+        key = (model, objective, repr(settings))
+        if key not in kept:
+            kept[key] = actmax.Maximizer(model, objective, **settings)
+        return kept[key]
+
+    return make
+
+
 @pytest.mark.parametrize("kind", ["full", "rename", "sync"])
 @pytest.mark.parametrize("job", [save, report, sheets, checkpoint, catalog, snapshots])
-def test_every_write_may_fail(job, kind, tmp_path, monkeypatch, maximizer, result, pictures):
+def test_every_write_may_fail(
+    job, kind, tmp_path, monkeypatch, maximizer, result, pictures, compiled_once
+):
     given = (maximizer, result, pictures)
+    monkeypatch.setattr("actmax.catalogs.build.Maximizer", compiled_once)
+    monkeypatch.setattr("actmax.catalogs.job.Maximizer", compiled_once)
     whole = tmp_path / "whole"
     whole.mkdir()
     job(whole, *given)

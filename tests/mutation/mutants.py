@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -48,12 +49,17 @@ class Mutant:
     source: str
 
 
-def mutants(source: str) -> Iterator[Mutant]:
-    """Every mutant of a module, in the order of its lines as far as one node lies before another."""
-    tree = ast.parse(source)
+def mutants(source: str, every: int = 1) -> Iterator[Mutant]:
+    """Every mutant of a module, in the order of its lines as far as one node lies before another.
+
+    With `every` only the first and each so many after it: the others are counted, not made.
+    """
+    tree, counted = ast.parse(source), itertools.count()
     for path in _places(tree, ()):
         node = _at(tree, path)
         for number, change in enumerate(_changes(node)):
+            if next(counted) % every:
+                continue
             other = copy.deepcopy(tree)
             holder, (field, index) = _at(other, path[:-1]), path[-1]
             new = change(_at(other, path))
