@@ -42,6 +42,14 @@ def judge(
         if cause[row]:
             status[row] = Status.NON_FINITE
             text = _failure(problem, Cause(cause[row]), history, int(done[row]), row, blame)
+        elif not np.isfinite(scores[row]):
+            # Nothing was differentiated after the last update, so the loop's own guards saw no more.
+            status[row] = Status.NON_FINITE
+            text = (
+                f"The score of the image returned, after {done[row]} steps, is {scores[row]}: the last "
+                "update led to where the model or the objective is not finite. Try a lower learning "
+                "rate, or a tighter input_range."
+            )
         elif done[row] > 0 and not moved[row]:
             status[row] = Status.NO_GRADIENT
             text = (

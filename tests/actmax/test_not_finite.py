@@ -159,3 +159,18 @@ def test_a_catalog_keeps_the_numbers(maximizer, tmp_path):
         found.nearest(bad[0])
     assert found.report(tmp_path / "pages").exists()
     assert store.picture(np.full([5, 5, 1], np.inf), 0, 1) is None
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_a_score_that_only_the_last_update_makes_nan_is_no_success(steps):
+    edge = 0.52 if steps else 0.4  # beyond it the square root has no value
+
+    def model(images):
+        return -tf.sqrt(edge - tf.reduce_mean(images, axis=[1, 2, 3]))[:, None]
+
+    result = actmax.maximize(
+        model, targets=[0], input_shape=(4, 4, 1), input_range=(0, 1), regularizers=[], steps=steps
+    )
+    assert not np.isfinite(result.scores[0])
+    assert result.status[0] == actmax.Status.NON_FINITE
+    assert f"after {steps} steps, is nan" in result.messages[0]
