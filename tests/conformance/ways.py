@@ -15,7 +15,7 @@ from tests.conformance.test_laws import Case
 # three steps: kernels that round otherwise; in float64 all that float32 rounds; half precision is of the
 # model alone, and is held to the size and direction of the gradient.
 WAYS = {
-    "eager": ({"compile": False}, 3e-5),
+    "eager": ({"compile": False}, 1e-5),
     "XLA": ({"compile": "xla"}, 1e-4),
     "float64": ({"precision": "float64"}, 2e-3),
     "bfloat16": ({"precision": "bfloat16"}, None),
@@ -25,6 +25,9 @@ WAYS = {
 # The cosine and the ratio of lengths of two gradients. bfloat16 has 8 bits; a scale of float16's 2^15
 # that is not taken off again is far outside.
 _COSINE, _RATIO = 0.9, 1.5
+
+# Wider for these alone: 1.1e-5 was seen. It divides every pixel's step by one sum over all of them.
+WIDER = {("Normalize mean_abs", "eager"): 3e-5}
 
 # XLA compiles none of these, and says so before anything is run; why.
 NOT_IN_XLA: dict[str, str] = {}
@@ -43,6 +46,7 @@ def look(name: str, ways=tuple(WAYS)) -> dict[str, str]:
     found = {}
     for way in ways:
         options, tolerance = WAYS[way]
+        tolerance = WIDER.get((name, way), tolerance)
         try:
             case = Case(name, **options)
             result = case(steps=3)
