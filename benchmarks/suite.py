@@ -21,7 +21,6 @@ from benchmarks.pipes import Worker, WorkerError
 ONEDNN = "oneDNN on"
 # A sample of a peer or of an eager loop, in seconds: long against a clock, short against a drift.
 SAMPLE = 0.5
-_START_UP_ROUNDS = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,7 +203,7 @@ def _start_up(study: Study, options: Options, missing: dict[str, str]) -> dict[s
             "high": subject.high,
             "steps": case.steps,
         }
-        for _ in range(min(options.rounds, _START_UP_ROUNDS)):
+        for _ in range(options.rounds):
             for name, command in commands.items():
                 if name in missing:
                     continue

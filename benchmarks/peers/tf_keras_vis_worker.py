@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import itertools
 import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import protocol
 
 
 def first_steps(job):
     """Seconds from nothing to the images of the first steps, for someone who has a model file."""
     clock = [time.perf_counter()]
+    import numpy as np
     import tensorflow as tf
 
     clock.append(time.perf_counter())
@@ -49,7 +48,10 @@ def first_steps(job):
 def build(job):
     if job["kind"] == "start-up":
         return {"runs": {}, "info": first_steps(job)}
+    import importlib.metadata
+
     import keras
+    import numpy as np
     import tensorflow as tf
     from tf_keras_vis.activation_maximization import ActivationMaximization
     from tf_keras_vis.utils.scores import CategoricalScore
