@@ -1,6 +1,6 @@
 """THE compiled loop: every `tf.function`, every tape, and the only minus sign are here."""
 
-from actmax.loop.agree import RELATIVE, Agreement, agreement, check_fold
+from actmax.loop.agree import RELATIVE, Agreement, agreement, check_fold, check_segments
 from actmax.loop.engine import Loop
 from actmax.loop.records import Arguments, Carry, Cause, Evaluation
 from actmax.loop.ways import PLAIN, Way
@@ -17,4 +17,5 @@ __all__ = [
     "Way",
     "agreement",
     "check_fold",
+    "check_segments",
 ]

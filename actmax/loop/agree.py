@@ -90,6 +90,29 @@ def check_fold(loop: Loop, images: Images, arguments: Arguments) -> Agreement:
     return found
 
 
+def check_segments(loop: Loop, images: Images, arguments: Arguments) -> None:
+    """Checks that a loop whose models are run in segments computes the scores that the models do.
+
+    The scores alone, because the plain gradient may need more memory than there is. Gradients are
+    those of TensorFlow, segment by segment.
+
+    Raises:
+        ValueError: if the scores differ.
+    """
+    plain = Loop(loop.problem, dataclasses.replace(loop.way, recompute=False))
+    ours, others = (
+        way.robust_scores(images, arguments, arguments.seeds).numpy() for way in (loop, plain)
+    )
+    if not np.allclose(ours, others, rtol=RELATIVE, atol=RELATIVE * np.abs(others).max()):
+        raise ValueError(
+            checks.message(
+                "a model that computes the same layer by layer",
+                f"scores that differ by {np.abs(ours - others).max():.2g}",
+                "Use compile='plain' for this model.",
+            )
+        )
+
+
 def _differ(found: Agreement) -> ValueError:
     return ValueError(
         checks.message(

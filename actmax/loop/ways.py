@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from actmax import checks
+from actmax.loop.again import run_again
 from actmax.loop.records import Arguments, Carry
 from actmax.loop.tensors import choose, sizes
 from actmax.models import Compute, Taps, Variant
@@ -34,6 +35,7 @@ class Way:
         compiled: False to run every operation eagerly.
         fold: True for batch norm folded into the layer before it.
         compute: type of the model's computation, None for the model's own.
+        recompute: True for activations computed anew by the backward pass, few of them kept.
         tail: True for all that comes after the model compiled by XLA.
         xla: True for everything compiled by XLA.
         apart: True for the models' pass as a function of its own in the loop's graph.
@@ -42,6 +44,7 @@ class Way:
     compiled: bool = True
     fold: bool = False
     compute: Compute | None = None
+    recompute: bool = False
     tail: bool = False
     xla: bool = False
     apart: bool = True
@@ -53,9 +56,13 @@ class Way:
 
     def models(self, problem: Problem) -> tuple[Taps | Variant, ...]:
         """The models computed in this way."""
-        if not self.fold and self.compute is None:
+        if not self.fold and not self.recompute and self.compute is None:
             return problem.models
-        return tuple(Variant(taps, fold=self.fold, compute=self.compute) for taps in problem.models)
+        again = run_again if self.recompute else None
+        return tuple(
+            Variant(taps, fold=self.fold, compute=self.compute, again=again)
+            for taps in problem.models
+        )
 
     def called(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """`function(*arguments)`, as a function that the graph calls where `apart`.

@@ -65,8 +65,8 @@ class Maximizer:
         mask: array `[H, W]` of the image's size, 1 where it is optimized, 0 where it stays
             `initial_images`, to the byte, and between 0 and 1 a blend of both.
         compile: "plain"; "fold" for batch norm folded into the layer before it; "xla" for XLA, which
-            compiles for every N; "auto" for the fastest of these and of what comes after the model
-            under XLA, measured at first use and recorded; False to run eagerly, for debugging.
+            compiles for every N; "auto" for the fastest of these and XLA after the model alone,
+            measured and recorded; "recompute" for less memory; False to run eagerly, for debugging.
         precision: "float32" or "float64", of images, penalties and optimizer. None for the model's.
             "bfloat16" or "float16" for the model's computation alone, "mixed" for its convolutions
             and products in bfloat16; images, penalties and optimizer stay in float32.
@@ -112,7 +112,7 @@ class Maximizer:
         antithetic: bool = False,
         canvas: tuple[int, int] | None = None,
         mask: Any = None,
-        compile: Literal["plain", "auto", "fold", "xla", False] = "plain",
+        compile: Literal["plain", "auto", "fold", "xla", "recompute", False] = "plain",
         precision: Literal["float32", "float64", "bfloat16", "float16", "mixed"] | None = None,
         device: str | None = None,
         input_shape: Any = None,

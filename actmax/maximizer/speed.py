@@ -13,11 +13,20 @@ import numpy as np
 import tensorflow as tf
 
 from actmax import checks
-from actmax.loop import RELATIVE, Arguments, Carry, Loop, Way, agreement, check_fold
+from actmax.loop import (
+    RELATIVE,
+    Arguments,
+    Carry,
+    Loop,
+    Way,
+    agreement,
+    check_fold,
+    check_segments,
+)
 from actmax.models import Compute
 from actmax.types import Images, describe
 
-COMPILE = ("plain", "auto", "fold", "xla", False)
+COMPILE = ("plain", "auto", "fold", "xla", "recompute", False)
 PRECISION = (None, "float32", "float64", "bfloat16", "float16", "mixed")
 
 # Probing may cost this part of a run, as DESIGN has it.
@@ -59,6 +68,7 @@ def _way(name: Any, compute: Compute | None, *, gpu: bool) -> Way:
         tail=name == "tail",
         xla=name == "xla",
         compute=compute,
+        recompute=name == "recompute",
         apart=not gpu,  # what it is for is on CPUs alone
     )
 
@@ -165,8 +175,9 @@ class Chooser:
             ValueError: if the way asked for does not compute what the plain one does.
         """
         loop = self._plain
-        if loop.way.fold and not self._agreed:
-            check_fold(loop, loop.images(carry.params, arguments), arguments)
+        check = check_fold if loop.way.fold else check_segments
+        if (loop.way.fold or loop.way.recompute) and not self._agreed:
+            check(loop, loop.images(carry.params, arguments), arguments)
             self._agreed = True
         if not self._choose or steps == 0:
             return loop, {}

@@ -120,7 +120,7 @@ class Taps:
         self._layers = {split(name)[0]: find_layer(model, name, known) for name in inner}
         self._normalizers = _normalizers(model) if BATCH_NORM in self.names else {}
         # A partial, because TensorFlow warns of retracing by a method's code, not by its instance.
-        own = functools.partial(self.collect)
+        own = functools.partial(self.collect, forward=None)
         self._graph = tf.function(own, autograph=False, reduce_retracing=True)
 
     def __call__(self, inputs: Inputs) -> dict[str, tf.Tensor]:
@@ -132,10 +132,17 @@ class Taps:
         """The layers whose activations are asked for."""
         return tuple((self._layers | self._normalizers).values())
 
-    def collect(self, inputs: Inputs) -> dict[str, tf.Tensor]:
-        """Activations of every name, traced into the graph that is open."""
+    def collect(
+        self, inputs: Inputs, forward: Callable[[dict[str, tf.Tensor]], Any] | None = None
+    ) -> dict[str, tf.Tensor]:
+        """Activations of every name, traced into the graph that is open.
+
+        Args:
+            inputs: by name.
+            forward: runs the model, of inputs by name; None for the model itself.
+        """
         with _listening(self._layers | self._normalizers) as heard:
-            output = self.forward(dict(inputs))
+            output = (forward or self.forward)(dict(inputs))
         outputs = self._named(output)
         found = {name: self._pick(name, outputs, heard) for name in self.names if name != ROWS}
         if ROWS in self.names:

@@ -1,4 +1,4 @@
-"""A model computed in another way: batch norm folded, or in another type. The model stays as it is."""
+"""A model computed in another way: batch norm folded, in another type, or in segments. It stays as it is."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from actmax import checks
 from actmax.models.fold import Fold, find_folds, overridden, overrides
+from actmax.models.segments import Again, Segments
 from actmax.models.structure import layers
 from actmax.models.taps import TRACING, Inputs, Taps
 
@@ -29,12 +30,20 @@ class Variant:
         fold: whether batch norm goes into the layer before it.
         compute: type of the layers' computation; None for their own. "mixed" for convolutions and
             products with matrices in bfloat16, and everything else in float32.
+        again: what makes the gradient run a segment of the model again; None to keep activations.
 
     Raises:
-        ValueError: if the model is no Keras model.
+        ValueError: if the model is no Keras model, or with `again` none that can be cut.
     """
 
-    def __init__(self, taps: Taps, *, fold: bool = False, compute: Compute | None = None) -> None:
+    def __init__(
+        self,
+        taps: Taps,
+        *,
+        fold: bool = False,
+        compute: Compute | None = None,
+        again: Again | None = None,
+    ) -> None:
         if not taps.keras:
             raise ValueError(
                 checks.message(
@@ -47,7 +56,8 @@ class Variant:
         self.fold = fold
         self.compute = compute
         self.folds: tuple[Fold, ...] = ()
-        self._found = not fold
+        self.segments = None if again is None else Segments(taps.model, taps.tapped(), again)
+        self._found = not fold and again is None
         self._layers = layers(taps.model)
         self._open: list[Any] | None = None
         self._graph = tf.function(self._in_graph, autograph=False, reduce_retracing=True)
@@ -63,17 +73,31 @@ class Variant:
         self.look(inputs)
         with TRACING, self._policies():
             calls = overrides(self.folds) if self._open is None else self._open
-            with overridden(calls):
-                return self.taps.collect(inputs)
+
+        @contextlib.contextmanager
+        def during() -> Iterator[None]:
+            with TRACING, self._policies(), overridden(calls):
+                yield
+
+        def forward(inputs: Inputs) -> Any:
+            if self.segments is None:
+                return self.taps.forward(dict(inputs))
+            return self.segments(next(iter(inputs.values())), during)
+
+        with during():
+            return self.taps.collect(inputs, forward)
 
     def look(self, inputs: Mapping[str, Any]) -> None:
-        """Finds what can be folded, once, from a trace of its own."""
+        """Finds what can be folded and where to cut, once, from a trace of its own."""
         if self._found:
             return
         kept = self.taps.tapped()
 
         def trace(like: dict[str, tf.Tensor]) -> None:
-            self.folds = find_folds(lambda: self.taps.forward(like), self._layers, kept)
+            if self.fold:
+                self.folds = find_folds(lambda: self.taps.forward(like), self._layers, kept)
+            if self.segments is not None:
+                self.segments.measure(next(iter(like.values())))
 
         like = {
             name: tf.TensorSpec([None, *value.shape[1:]], value.dtype)
