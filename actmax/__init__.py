@@ -78,6 +78,7 @@ if TYPE_CHECKING:
         Maco,
         Parameterization,
         Pixels,
+        Strokes,
     )
     from actmax.priors import BatchNormPenalty
     from actmax.result import RecordError, Result
@@ -186,6 +187,7 @@ _MODULES = {
         "Maco",
         "Parameterization",
         "Pixels",
+        "Strokes",
     ),
     "actmax.priors": ("BatchNormPenalty",),
     "actmax.result": (
@@ -283,6 +285,7 @@ __all__ = [
     "SortMatching",
     "Status",
     "StopOnPlateau",
+    "Strokes",
     "Sweep",
     "TensorBoard",
     "Throughput",

@@ -59,6 +59,9 @@ def choose(
         chosen: filled with what was chosen here and why, for `result.config`.
     """
     shape = next(iter(shapes.values()))
+    parts = _given_parts(given.parameterization)
+    # Params that are images have steps in units of the range, whoever chose the pixels.
+    explicit = explicit or (bool(parts) and all(part.are_images for part in parts))
     if given.regularizers is None and len(shapes) == 1 and len(shape) == _IMAGE_RANK:
         kind = gray_images if shape[-1] == 1 else color_images
         recipe = kind(shape, next(iter(ranges.values())), explicit)
@@ -67,16 +70,28 @@ def choose(
         )
     else:
         recipe = plain(shapes, ranges)
+        if parts and not any(part.are_images for part in parts):
+            recipe = dataclasses.replace(recipe, optimizer=Adam(_PIXEL_RATE))
         reason = (
             "regularizers were given" if given.regularizers is not None else "inputs are no images"
         )
         chosen["recipe"] = f"plain, because {reason}"
+    rates = [part.rate for part in parts if part.rate is not None]
+    if rates and given.optimizer is None:
+        recipe = dataclasses.replace(recipe, optimizer=Adam(min(rates)))
+        chosen["optimizer"] = f"rate {min(rates):g}, which fits the parameterization given"
     filled = {
         field.name: getattr(given, field.name)
         for field in dataclasses.fields(Recipe)
         if getattr(given, field.name) is not None
     }
     return dataclasses.replace(recipe, **filled)
+
+
+def _given_parts(given: Any) -> list[Parameterization]:
+    """The parameterizations that a user gave: none, one, or one for each of some inputs."""
+    values = given.values() if isinstance(given, dict) else [given]
+    return [part for part in values if isinstance(part, Parameterization)]
 
 
 def plain(shapes: dict[str, tuple[int, ...]], ranges: dict[str, Constraint]) -> Recipe:

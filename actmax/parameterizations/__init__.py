@@ -8,6 +8,7 @@ from actmax.parameterizations.generator import Generator
 from actmax.parameterizations.maco import Maco
 from actmax.parameterizations.pixels import Blurred, Pixels
 from actmax.parameterizations.pyramid import LaplacianPyramid, LowResolutionSum
+from actmax.parameterizations.strokes import Strokes
 
 __all__ = [
     "Blurred",
@@ -21,4 +22,5 @@ __all__ = [
     "Maco",
     "Parameterization",
     "Pixels",
+    "Strokes",
 ]

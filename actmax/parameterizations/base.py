@@ -42,6 +42,11 @@ class Parameterization(abc.ABC):
         """Range of the decoded images where nothing has to map them into one; None for raw images."""
         return None
 
+    @property
+    def rate(self) -> float | None:
+        """Learning rate of Adam that fits the params, where the user gives no optimizer; None for any."""
+        return None
+
     @abc.abstractmethod
     def init(self, shape: Shape, seed: tf.Tensor, dtype: tf.DType = tf.float32) -> Params:
         """Params for the first step.

@@ -105,6 +105,10 @@ class Decorrelated(Parameterization):
         return self.base.invertible
 
     @property
+    def rate(self) -> float | None:
+        return self.base.rate
+
+    @property
     def couples_images(self) -> bool:  # type: ignore[override]
         return self.base.couples_images
 

@@ -26,7 +26,7 @@ class CPPN(Parameterization):
     `h_0 = (y, x)` in the middle of each pixel, the longer side from -sqrt(3) to sqrt(3). Params are the
     networks' weights, so they have no resolution: `decode` draws them at any size. The output starts
     at 0, which is gray; the hidden weights are drawn from each image's own seed. Small learning rates
-    fit, about 0.005 for Adam. No image can be encoded.
+    fit, about 0.005 for Adam, which is the default beside it. No image can be encoded.
 
     Source: Mordvintsev, Pezzotti, Schubert and Olah, Differentiable Image Parameterizations, Distill
     2018, https://doi.org/10.23915/distill.00012; Stanley, Compositional pattern producing networks,
@@ -54,6 +54,10 @@ class CPPN(Parameterization):
     def __post_init__(self) -> None:
         checks.integer(self.layers, "layers", low=1)
         checks.integer(self.units, "units", low=1)
+
+    @property
+    def rate(self) -> float:
+        return 0.005
 
     def init(self, shape: Shape, seed: tf.Tensor, dtype: tf.DType = tf.float32) -> Params:
         _, _, channels = image_shape(shape, self)

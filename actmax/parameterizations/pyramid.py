@@ -203,6 +203,10 @@ class LowResolutionSum(Parameterization):
         return self.base.invertible
 
     @property
+    def rate(self) -> float | None:
+        return self.base.rate
+
+    @property
     def couples_images(self) -> bool:  # type: ignore[override]
         return self.shared or self.base.couples_images
 

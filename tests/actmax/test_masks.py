@@ -39,6 +39,7 @@ PARTS = {
     "LowResolutionSum shared": lambda: actmax.LowResolutionSum(factors=(2,), shared=True),
     "Maco": actmax.Maco,
     "CPPN": lambda: actmax.CPPN(2, 8),
+    "Strokes": lambda: actmax.Strokes(2, 4),
     "Generator": lambda: actmax.Generator(decoder(), output_range=(0, 1)),
 }
 

@@ -161,6 +161,7 @@ def test_a_blur_of_fourier_coefficients_that_cannot_be_undone_says_so():
 NOT_INVERTIBLE = {
     "Maco": actmax.Maco,
     "CPPN": lambda: actmax.CPPN(1, 4),
+    "Strokes": actmax.Strokes,
     "Decorrelated": lambda: actmax.Decorrelated(actmax.Maco()),
     "LowResolutionSum": lambda: actmax.LowResolutionSum(actmax.CPPN(1, 4)),
 }

@@ -86,6 +86,8 @@ PARAMETERIZATIONS = {
     "LaplacianPyramid": Entry("parameterization", lambda: actmax.LaplacianPyramid(3)),
     "LowResolutionSum": Entry("parameterization", lambda: actmax.LowResolutionSum(factors=(2, 4))),
     "CPPN": Entry("parameterization", lambda: actmax.CPPN(layers=2, units=8)),
+    "Strokes": Entry("parameterization", lambda: actmax.Strokes(2, 4)),
+    "Strokes, colored": Entry("parameterization", lambda: actmax.Strokes(3, 2, ink="color")),
     "Maco": Entry("parameterization", actmax.Maco),
     "Maco of images in colors": Entry(
         "parameterization", lambda: actmax.Decorrelated(actmax.Maco.from_images(photos())), COLORS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cmath
+import itertools
 import math
 
 import numpy as np
@@ -57,3 +58,50 @@ def pattern(kernels, biases, output, height, width):
             hidden = np.concatenate([waves / 0.67, waves**2 / 0.6])
         result[y, x] = hidden @ output
     return result
+
+
+def spline(points, at):
+    """A clamped uniform B-spline of degree 3 or less at one place, by the recursion of its basis.
+
+    Source: de Boor, A Practical Guide to Splines, 1978, chapter IX.
+    """
+    count = len(points)
+    degree = min(3, count - 1)
+    inner = [k / (count - degree) for k in range(count - degree + 1)]
+    knots = [0.0] * degree + inner + [1.0] * degree
+
+    def basis(i, d):
+        if d == 0:
+            last = knots[i + 1] == 1.0 and at == 1.0
+            return float(knots[i] <= at < knots[i + 1] or (last and knots[i] < 1.0))
+        total = 0.0
+        for k, sign in ((i, 1.0), (i + 1, -1.0)):
+            span = knots[k + d] - knots[k]
+            if span > 0:
+                share = (at - knots[k]) / span
+                total += (share if sign > 0 else 1.0 - share) * basis(k, d - 1)
+        return total
+
+    return np.sum([basis(i, degree) * points[i] for i in range(count)], axis=0)
+
+
+def drawing(strokes, ground, height, width, softness):
+    """Strokes over one another, pixel by pixel and piece by piece.
+
+    `strokes` are (control points `[P, 2]` in pixels from the middle, radius, ink `[C]`), ground `[C]`.
+    """
+    image = np.tile(np.asarray(ground, np.float64), (height, width, 1))
+    for points, radius, ink in strokes:
+        pieces = 5 * (len(points) - 1)
+        corners = [spline(points, k / pieces) for k in range(pieces + 1)]
+        for i in range(height):
+            for j in range(width):
+                here = np.array([i - (height - 1) / 2, j - (width - 1) / 2])
+                nearest = np.inf
+                for a, b in itertools.pairwise(corners):
+                    length = np.sum((b - a) ** 2)
+                    at = np.clip((here - a) @ (b - a) / length, 0, 1) if length else 0.0
+                    nearest = min(nearest, float(np.linalg.norm(here - a - at * (b - a))))
+                covered = 1.0 / (1.0 + np.exp((nearest - radius) / softness))
+                image[i, j] = (1 - covered) * image[i, j] + covered * np.asarray(ink)
+    return image
