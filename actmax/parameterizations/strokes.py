@@ -182,12 +182,17 @@ def _nearest(pieces: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
     decides between pieces that are as near as each other.
     """
     begin, along = pieces[..., :2], pieces[..., 2:]
+
+    def product(vectors: tf.Tensor) -> tf.Tensor:
+        # As a product of matrices it may crash in TensorFlow 2.21 with oneDNN where K is 1.
+        y, x = vectors[..., :1], vectors[..., 1:]
+        return y * places[:, 0] + x * places[:, 1]
+
     length = tf.reduce_sum(tf.square(along), axis=3, keepdims=True)
-    off = tf.reduce_sum(begin * along, axis=3, keepdims=True)
-    dot = tf.matmul(along, places, transpose_b=True) - off
+    dot = product(along) - tf.reduce_sum(begin * along, axis=3, keepdims=True)
     at = tf.clip_by_value(dot / (length + _EPSILON), 0.0, 1.0)
-    square = tf.reduce_sum(tf.square(begin), axis=3, keepdims=True)
-    square += at * (at * length - 2.0 * dot) - 2.0 * tf.matmul(begin, places, transpose_b=True)
+    square = tf.reduce_sum(tf.square(begin), axis=3, keepdims=True) - 2.0 * product(begin)
+    square += at * (at * length - 2.0 * dot)
     return tf.argmin(square, axis=2, output_type=tf.int32)
 
 
