@@ -1,4 +1,4 @@
-"""Published methods with their papers' settings, as arguments of `maximize`.
+"""Published methods with their papers' settings, and two of ours, as arguments of `maximize`.
 
     result = actmax.maximize(model, targets=[3], **actmax.presets.lucid(model, (0, 1)))
 
@@ -16,10 +16,12 @@ from actmax.presets.papers import (
     natural,
     yosinski,
 )
+from actmax.presets.pen import drawn
 from actmax.presets.phase import maco
 
 __all__ = [
     "deep_inversion",
+    "drawn",
     "lucid",
     "maco",
     "mahendran_vedaldi",

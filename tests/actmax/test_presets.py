@@ -168,7 +168,17 @@ def test_every_setting_of_yosinski_runs(letter):
     assert np.all(np.isfinite(result.images))
 
 
-@pytest.mark.parametrize("name", ["yosinski", "mei", "mahendran_vedaldi", "deep_inversion", "maco"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "yosinski",
+        "mei",
+        "mahendran_vedaldi",
+        "deep_inversion",
+        "maco",
+        "drawn",
+    ],
+)
 def test_a_preset_means_the_same_in_every_range(name):
     """A model of images in (0, 255), which divides by 255, ends at 255 times the image."""
     model = normalized()

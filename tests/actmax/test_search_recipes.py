@@ -11,7 +11,14 @@ from scipy import optimize
 
 import actmax
 from actmax.loop import Loop
-from actmax.recipes import class_octaves, deep_dream, multi_start, plug_in_inversion, softmax_kept
+from actmax.recipes import (
+    class_octaves,
+    deep_dream,
+    drawings,
+    multi_start,
+    plug_in_inversion,
+    softmax_kept,
+)
 from actmax.recipes.frank_wolfe import frank_wolfe
 from actmax.recipes.lbfgs import lbfgs
 from actmax.recipes.multi_start import successive_halving
@@ -398,3 +405,51 @@ def test_ctrl_c_in_a_comparison_compares_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         softmax_kept.main(["--out", str(tmp_path), "--steps", "4"])
     assert not list(tmp_path.iterdir())
+
+
+# Drawings: many runs to their end, of which the best stay.
+
+
+def test_the_best_seeds_are_those_of_the_highest_scores():
+    maximizer = actmax.Maximizer(
+        tiny(), input_range=(0, 1), regularizers=[], parameterization=actmax.Strokes(1, 3)
+    )
+    chosen = drawings.best_seeds(
+        maximizer, [2, 0], starts=7, keep=3, steps=5, draws=1, batch_size=4
+    )
+    assert chosen.shape == (2, 3)
+    seeds = np.random.SeedSequence(0).generate_state(7, np.uint64)
+    for target, row in zip([2, 0], chosen, strict=True):
+        result = maximizer([target] * 7, steps=5, seed=[int(one) for one in seeds])
+        # The order by another batch's scores, which differ in the last bits.
+        np.testing.assert_array_equal(row, seeds[np.argsort(-result.scores)[:3]])
+
+
+def test_another_target_beside_it_changes_no_choice():
+    maximizer = actmax.Maximizer(
+        tiny(), input_range=(0, 1), regularizers=[Jitter(1)], parameterization=actmax.Strokes(1, 3)
+    )
+    settings = {"starts": 4, "keep": 2, "steps": 4, "draws": 2}
+    alone = drawings.best_seeds(maximizer, [1], **settings)
+    beside = drawings.best_seeds(maximizer, [2, 1], **settings)
+    np.testing.assert_array_equal(alone[0], beside[1])
+
+
+def test_what_can_not_be_chosen_is_refused():
+    maximizer = actmax.Maximizer(tiny(), input_range=(0, 1), regularizers=[])
+    with pytest.raises(ValueError, match=r"keep.*\[1, 3\].*4|keep.*3"):
+        drawings.best_seeds(maximizer, [0], starts=3, keep=4)
+    coupled = actmax.Maximizer(
+        tiny(), actmax.Diversity("conv"), input_range=(0, 1), regularizers=[]
+    )
+    with pytest.raises(ValueError, match="do not depend on one another"):
+        drawings.best_seeds(coupled, [0])
+
+
+def test_drawings_of_the_demo_network(tmp_path, capsys):
+    code = drawings.main(["--out", str(tmp_path), "--starts", "3", "--keep", "2", "--steps", "4"])
+    said = capsys.readouterr().out
+    assert code == 0
+    assert said.count("probability") == 10
+    assert (tmp_path / "grid.png").is_file()
+    assert len(actmax.Result.load(tmp_path).images) == 20
