@@ -148,6 +148,11 @@ MOBILENET = Case("mobilenet_v2", size=224, batch=4, steps=24, jitter=8)
 RESNET = Case("resnet50", size=224, batch=1, steps=16, jitter=8)
 SMALL = Case("mobilenet_v2", size=96, batch=4, steps=16, jitter=4)
 
+CANVASES = tuple(
+    Case(name, size=512, batch=8, steps=1, jitter=8)
+    for name in ("resnet50", "inception_v3", "mobilenet_v2")
+)
+
 HEADLINES = tuple(headline(case) for case in (MNIST, CIFAR10, MOBILENET, RESNET))
 OTHERS = tuple(
     Study(case.name, "models", (case,), compiles=("fold",))
@@ -190,6 +195,13 @@ FULL = (
     Study("resnet50 224x224, memory", "memory", tuple(
         dataclasses.replace(RESNET, batch=n, steps=2, label=f"batch {n}") for n in (1, 8)
     )),
+    *(
+        Study(f"{case.model} {case.size}x{case.size}, memory of a large canvas", "memory", tuple(
+            dataclasses.replace(case, compile=way, label=way) for way in ("plain", "recompute")
+        ))
+        for case in CANVASES
+    ),
+    *(Study(case.name, "recompute", (case,), compiles=("recompute",)) for case in CANVASES),
     Study("mobilenet_v2 96x96, 1,000 classes", "sweep", tuple(
         dataclasses.replace(SMALL, batch=n, steps=64, label=f"batch {n}") for n in (4, 10, 20, 50)
     )),
@@ -232,6 +244,10 @@ GPU_STAGES: dict[int, tuple[Study, ...]] = {
         Study("resnet50 224x224, memory", "memory", tuple(
             dataclasses.replace(_GPU_RESNET, batch=n, steps=2, label=f"batch {n}")
             for n in (1, 64, 256)
+        )),
+        Study("resnet50 224x224 batch 256, memory by way", "memory", tuple(
+            dataclasses.replace(_GPU_RESNET, batch=256, steps=2, compile=way, label=way)
+            for way in ("plain", "recompute")
         )),
         Study("mobilenet_v2 96x96, 1,000 classes", "sweep", tuple(
             dataclasses.replace(SMALL, batch=n, steps=64, label=f"batch {n}")

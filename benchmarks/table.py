@@ -117,7 +117,7 @@ def _memory(record: dict[str, Any], _: float | None) -> Iterator[str]:
             for name, found in record["memory"].items()
             if name.startswith(f"{variant},") and found[where] is not None
         )
-        if len(points) > 1:
+        if len({batch for batch, _ in points}) > 1:
             (least, small), (most, large) = points[0], points[-1]
             per_image = (large - small) / (most - least)
             yield f"  {variant}: {per_image / MIB:.1f} MiB per image ({where}, batch {least} to {most})"

@@ -11,11 +11,12 @@ import pytest
 import tensorflow as tf
 
 import actmax
+from actmax import zoo
 from actmax.evaluation import Natural
 from benchmarks.quality import budget, ladder, picture, scores, train, tune
 from benchmarks.quality import data as sets
 from benchmarks.quality.__main__ import main
-from benchmarks.quality.methods import PEERS, Made
+from benchmarks.quality.methods import DRAWS, PEERS, Made, Task, drawn
 
 
 def value(number):
@@ -191,6 +192,21 @@ def test_our_pictures_score_what_was_said_and_the_largest_gap_is_kept():
     wrong = Made(run.to_uint8(), pictures.classes, reported=run.scores + np.eye(6)[2])
     gap = scores.measure(wrong, subject, judges, {}, natural)["metrics"]["honesty_gap"]
     assert gap["largest"] > 3 * gap["value"] > 0.1
+
+
+def test_drawings_are_chosen_by_the_subject_and_every_pass_counts():
+    layers = keras.layers
+    keras.utils.set_random_seed(0)
+    subject = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(3)])
+    made = drawn(Task(subject, zoo.path("mnist"), (0, 1, 2), seeds=2), starts=3)
+    np.testing.assert_array_equal(made.classes, [0, 1, 2, 0, 1, 2])
+    # 96 steps of 4 copies, for three starts and once more; scores of the three over draws.
+    assert made.passes == 4 * 96 * 4 + 3 * DRAWS
+    assert made.result is not None and np.any(made.images[:3] != made.images[3:])
+    outputs = subject(made.result.images).numpy()
+    own = outputs[np.arange(6), made.classes]
+    others = np.where(np.eye(3, dtype=bool)[made.classes], -np.inf, outputs).max(axis=1)
+    np.testing.assert_allclose(made.reported, own - others, atol=1e-5)
 
 
 # Controls

@@ -22,6 +22,7 @@ from benchmarks.quality import ladder, methods, picture, scores, train, tune
 FORMAT = 1
 # A mean over images of natural images needs no more, and judges are slow on small machines.
 NATURAL = 1000
+DRAWN = "actmax, drawn"
 REPORTING = {"mnist": "tests/judge/mnist_judge.keras", "cifar10": "report_1"}
 
 
@@ -91,6 +92,10 @@ def _parser() -> argparse.ArgumentParser:
                 metavar="N",
                 help="per image of these; default: --passes",
             )
+            command.add_argument(
+                "--drawn", type=int, default=0, metavar="N",
+                help="a row of drawings with a pen, N starts for each",
+            )  # fmt: skip
             command.add_argument("--equal-seconds", action="store_true", help="rows of that, too")
     return parser
 
@@ -175,6 +180,8 @@ def _run(arguments: argparse.Namespace, data: sets.Data, cache: Path) -> int:
     natural = Natural(data.test.images[:NATURAL], data.test.classes[:NATURAL])
     made = methods.controls(task, data, min(arguments.passes, 512))
     made["actmax"] = methods.ours(task, arguments.passes)
+    if arguments.drawn:
+        made[DRAWN] = methods.drawn(task, arguments.drawn)
     made |= _peers(arguments, task, made["actmax"])
     records: dict[str, Any] = {}
     for name, one in made.items():
@@ -185,12 +192,15 @@ def _run(arguments: argparse.Namespace, data: sets.Data, cache: Path) -> int:
                 print(f"Expected {fault}.", flush=True)
     if arguments.train_on:
         many = methods.Task(task.subject, task.file, task.classes, arguments.train_on)
-        pictures = methods.ours(many, arguments.train_passes or arguments.passes)
-        found = actmax.evaluate(
-            pictures.images, classes=pictures.classes, natural=natural, training_seeds=3
-        )
-        value = {"value": found["train_on_synthetic"], "low": None, "high": None}
-        records["actmax"]["metrics"]["train_on_synthetic"] = value
+        sources = {"actmax": methods.ours(many, arguments.train_passes or arguments.passes)}
+        if arguments.drawn:
+            sources[DRAWN] = methods.drawn(many, arguments.drawn)
+        for name, pictures in sources.items():
+            found = actmax.evaluate(
+                pictures.images, classes=pictures.classes, natural=natural, training_seeds=3
+            )
+            value = {"value": found["train_on_synthetic"], "low": None, "high": None}
+            records[name]["metrics"]["train_on_synthetic"] = value
     print(scores.table(records))
     print(_judges(records))
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ import numpy as np
 
 import actmax
 from actmax.images import to_uint8
+from actmax.recipes.drawings import best_seeds
 from benchmarks.quality.data import Data
 from regularizers import LogSum, Noise, Pad, Rotate, Scale, Shift, TotalVariation
 
@@ -86,6 +87,32 @@ def ours(task: Task, passes: int, settings: Mapping[str, Any] | None = None) -> 
         np.array(task.targets),
         seconds,
         max(passes // copies, 1) * copies,
+        result.scores,
+        "ours",
+        result,
+    )
+
+
+DRAWS = 8
+
+
+def drawn(task: Task, starts: int) -> Made:
+    """Drawings with a pen: `starts` runs for every picture that is kept, chosen by the subject alone."""
+    start = time.perf_counter()
+    preset = actmax.presets.drawn(task.subject, (0, 1))
+    steps = preset.pop("steps")
+    maximizer = actmax.Maximizer(task.subject, **preset)
+    seeds = best_seeds(
+        maximizer, task.classes, starts=starts * task.seeds, keep=task.seeds, steps=steps,
+        draws=DRAWS,
+    )  # fmt: skip
+    # The chosen ones once more, all in one result.
+    result = maximizer(task.targets, steps=steps, seed=[int(one) for one in seeds.T.ravel()])
+    return Made(
+        result.to_uint8(),
+        np.array(task.targets),
+        time.perf_counter() - start,
+        (starts + 1) * steps * maximizer.problem.copies + starts * DRAWS,
         result.scores,
         "ours",
         result,
