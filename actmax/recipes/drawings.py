@@ -86,7 +86,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not interrupted(result) and result.probabilities is not None:
         for digit, sure in zip(digits, result.probabilities.reshape(10, -1), strict=True):
             print(f"{digit}  probability {np.mean(sure):.3f}, least {np.min(sure):.3f}")
-    print(f"grid: {folder / 'grid.png'}")
+    sheet = folder / "sheet.png"
+    actmax.save_png(sheet, actmax.grid(result.to_uint8(), columns=arguments.keep))
+    print(f"a row per digit: {sheet}")
     return exit_code(result)
 
 

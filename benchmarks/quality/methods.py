@@ -106,16 +106,13 @@ def drawn(task: Task, starts: int) -> Made:
         maximizer, task.classes, starts=starts * task.seeds, keep=task.seeds, steps=steps,
         draws=DRAWS,
     )  # fmt: skip
-    # The chosen ones once more, all in one result.
+    # The chosen ones once more, all in one result; it reports margins, and the table is of logits.
     result = maximizer(task.targets, steps=steps, seed=[int(one) for one in seeds.T.ravel()])
     return Made(
         result.to_uint8(),
         np.array(task.targets),
         time.perf_counter() - start,
         (starts + 1) * steps * maximizer.problem.copies + starts * DRAWS,
-        result.scores,
-        "ours",
-        result,
     )
 
 

@@ -451,5 +451,5 @@ def test_drawings_of_the_demo_network(tmp_path, capsys):
     said = capsys.readouterr().out
     assert code == 0
     assert said.count("probability") == 10
-    assert (tmp_path / "grid.png").is_file()
+    assert (tmp_path / "sheet.png").is_file()
     assert len(actmax.Result.load(tmp_path).images) == 20
