@@ -16,7 +16,7 @@ from actmax.evaluation import Natural
 from benchmarks.quality import budget, ladder, picture, scores, train, tune
 from benchmarks.quality import data as sets
 from benchmarks.quality.__main__ import main
-from benchmarks.quality.methods import DRAWS, PEERS, Made, Task, drawn
+from benchmarks.quality.methods import DRAWS, PEERS, Made, Task, drawn, photographs
 
 
 def value(number):
@@ -205,6 +205,18 @@ def test_drawings_are_chosen_by_the_subject_and_every_pass_counts():
     assert np.any(made.images[:3] != made.images[3:])
     found = np.argmax(subject(made.images / np.float32(255)), axis=1)
     assert np.mean(found == made.classes) > 0.5
+
+
+def test_photographs_are_those_of_the_subject_in_the_order_of_the_rest():
+    classes = np.array([1, 0, 0, 1, 1, 0])
+    images = sets.Images(np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1), classes)
+    none = sets.Images(images.images[:0], classes[:0])
+    made = photographs(
+        Task(None, zoo.path("mnist"), (0, 1), seeds=2),
+        sets.Data(sets.TRACKS["mnist"], images, none, none),
+    )
+    np.testing.assert_array_equal(made.images.ravel(), [1, 0, 2, 3])
+    np.testing.assert_array_equal(made.classes, [0, 1, 0, 1])
 
 
 # Controls

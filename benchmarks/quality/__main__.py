@@ -195,6 +195,8 @@ def _run(arguments: argparse.Namespace, data: sets.Data, cache: Path) -> int:
         sources = {"actmax": methods.ours(many, arguments.train_passes or arguments.passes)}
         if arguments.drawn:
             sources[DRAWN] = methods.drawn(many, arguments.drawn)
+        # What there is to reach: as many of the photographs that the subject was trained on.
+        sources[scores.ORDER[-1]] = methods.photographs(many, data)
         for name, pictures in sources.items():
             found = actmax.evaluate(
                 pictures.images, classes=pictures.classes, natural=natural, training_seeds=3

@@ -162,6 +162,13 @@ def controls(task: Task, data: Data, passes: int) -> dict[str, Made]:
     }  # fmt: skip
 
 
+def photographs(task: Task, data: Data) -> Made:
+    """Images that the subject was trained on: of every class the first ones, one for each seed."""
+    of_class = [np.flatnonzero(data.subject.classes == c)[: task.seeds] for c in task.classes]
+    rows = np.stack(of_class, axis=1).ravel()
+    return Made(data.subject.images[rows], np.array(task.targets), kind="data")
+
+
 def peer(
     name: str,
     python: Path,
