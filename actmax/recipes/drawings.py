@@ -4,6 +4,9 @@ A pen's strokes cannot jump from one place to another, so some starts end where 
 little. Each of `starts` per target is run to its end, and those with the highest mean score over
 fixed draws of the transforms are kept: judged by the network that is asked, and by no other. An image
 depends on its own seed alone, so the kept ones are named by their seeds, which make them again.
+
+Source: Frans, Soros and Witkowski, CLIPDraw, 2021, https://arxiv.org/abs/2106.14843, for what is drawn;
+keeping the best of several starts is older than any paper.
 """
 
 from __future__ import annotations
