@@ -17,7 +17,8 @@ from regularizers import random
 INKS = ("bright", "dark", "color")
 
 _DEGREE = 3
-# Straight pieces between two control points: a curve's corners are then below a tenth of a pixel.
+# Straight pieces between two control points: of 2,000 random curves of five points in 28 pixels none
+# was more than 0.09 pixels away from its pieces.
 _PIECES = 5
 # Square pixels under the roots and quotients: a length of 0 has a finite gradient, and none is
 # longer by more than a thousandth of a pixel.
@@ -47,9 +48,10 @@ class Strokes(Parameterization):
     a reach that ends at `margin`: no curve leaves the picture. Params have no resolution; radius does.
 
     That an image is drawn is a strong prior: where it is true, as of digits, letters and sketches,
-    other networks see far more of what the first one looks for, and different starts end in
-    different drawings. A curve cannot jump: several starts per image pay, of which the best is kept.
-    The default beside it is Adam with a rate of 0.02. No image can be encoded.
+    other networks see what the first one looks for, and different starts end in different drawings,
+    at the price of a lower score than pixels reach. A curve cannot jump: several starts per image
+    pay, of which the best is kept. The default beside it is Adam with a rate of 0.02. No image can be
+    encoded.
 
     Source: Frans, Soros and Witkowski, CLIPDraw: exploring text-to-drawing synthesis through
     language-image encoders, 2021, https://arxiv.org/abs/2106.14843; curves as of Li, Lukac, Gharbi and
@@ -64,7 +66,7 @@ class Strokes(Parameterization):
         softness: of its edge, in pixels, at least 0.01.
         spread: standard deviation of the step from one control point to the next at the start, in
             shorter sides.
-        margin: how far control points, and so curves, stay away from the border, in shorter sides, at
+        margin: how far control points, and so curves, stay away from the border, in shorter sides,
             0 to 0.45.
         ink: "bright", "dark" or "color".
 

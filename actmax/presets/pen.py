@@ -25,14 +25,14 @@ def drawn(
     """A class as a drawing: strokes of a pen, which win over the other classes wherever they are put.
 
     For networks that see digits, letters or sketches: what is drawn looks like them by construction,
-    and other networks see far more of it than of free pixels; for photographs it is a caricature at
+    other networks see it too, and no two starts end alike; for photographs it is a caricature at
     best. The margin over the strongest other class is maximized, as the mean over four copies,
     turned, scaled and shifted on a ground of the paper's value. Lengths are in shorter sides of the
     image, so that a larger one gets a larger pen. Not every start ends well: make several per class
     and keep the best, as `actmax.recipes.drawings` does.
 
     Source: Frans, Soros and Witkowski, CLIPDraw, 2021, https://arxiv.org/abs/2106.14843, for what is
-    optimized. The constants are ours: of sixteen settings drawn at random for the demo's MNIST network,
+    optimized. The constants are ours: of twenty settings drawn at random for the demo's MNIST network,
     one whose drawings alone taught a small network most of real digits and which six judges, trained
     apart, recognised best.
 
