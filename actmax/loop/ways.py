@@ -39,6 +39,7 @@ class Way:
         tail: True for all that comes after the model compiled by XLA.
         xla: True for everything compiled by XLA.
         apart: True for the models' pass as a function of its own in the loop's graph.
+        adjoint: True for gradients of layers as forward passes.
     """
 
     compiled: bool = True
@@ -48,6 +49,7 @@ class Way:
     tail: bool = False
     xla: bool = False
     apart: bool = True
+    adjoint: bool = False
 
     @property
     def scaled(self) -> bool:
@@ -57,10 +59,15 @@ class Way:
     def models(self, problem: Problem) -> tuple[Taps | Variant, ...]:
         """The models computed in this way."""
         if not self.fold and not self.recompute and self.compute is None:
-            return problem.models
+            if not self.adjoint:
+                return problem.models
+            # A plain callable has no layers: its gradient is TensorFlow's.
+            return tuple(
+                Variant(taps, adjoint=True) if taps.keras else taps for taps in problem.models
+            )
         again = run_again if self.recompute else None
         return tuple(
-            Variant(taps, fold=self.fold, compute=self.compute, again=again)
+            Variant(taps, fold=self.fold, compute=self.compute, again=again, adjoint=self.adjoint)
             for taps in problem.models
         )
 

@@ -23,7 +23,7 @@ from actmax.loop import (
     check_fold,
     check_segments,
 )
-from actmax.models import Compute
+from actmax.models import Compute, onednn
 from actmax.types import Images, describe
 
 COMPILE = ("plain", "auto", "fold", "xla", "recompute", False)
@@ -62,6 +62,7 @@ def refuse_measured(compile_: Any) -> None:
 
 def _way(name: Any, compute: Compute | None, *, gpu: bool) -> Way:
     """The way of a name; "tail", all that comes after the model under XLA, is for "auto" to try."""
+    whole = name in (False, "xla", "recompute")
     return Way(
         compiled=name is not False,
         fold=name == "fold",
@@ -69,7 +70,9 @@ def _way(name: Any, compute: Compute | None, *, gpu: bool) -> Way:
         xla=name == "xla",
         compute=compute,
         recompute=name == "recompute",
-        apart=not gpu,  # what it is for is on CPUs alone
+        # What these are for is on CPUs alone, and there oneDNN has gradients as fast as its forward passes.
+        apart=not gpu,
+        adjoint=not (gpu or whole) and compute is None and onednn() is False,
     )
 
 

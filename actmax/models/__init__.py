@@ -4,6 +4,7 @@ Nothing about the model is rebuilt or changed. While our own function is traced,
 hand over what they return; the softmax is found by walking the traced graph back from the output.
 """
 
+from actmax.models.adjoint import onednn
 from actmax.models.detect import (
     applications_preprocess,
     bad_weight,
@@ -31,6 +32,7 @@ __all__ = [
     "layer_paths",
     "layers",
     "look_like_probabilities",
+    "onednn",
     "symbolic",
     "weights_digest",
 ]

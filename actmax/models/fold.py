@@ -8,14 +8,14 @@ at the start of every run, outside the loop: nothing can go stale when weights c
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
-Override = tuple[Any, Callable[..., Any]]
+from actmax.models.adjoint import product
+from actmax.models.overriding import Override, overridden
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +69,7 @@ def find_folds(
         for layer in unique.values()
         if type(layer) is keras.layers.BatchNormalization or _takes_a_norm(layer)
     ]
-    with overridden([(layer, look(layer, layer.call)) for layer in watched]):
+    with overridden([Override(layer, "call", look(layer, layer.call)) for layer in watched]):
         outputs = {id(tensor) for tensor in tf.nest.flatten(forward())}
     norms = [call for call in calls if type(call.layer) is keras.layers.BatchNormalization]
     makers = {id(call.returned): call for call in calls if _takes_a_norm(call.layer)}
@@ -135,8 +135,13 @@ def _scale_and_shift(norm: Any) -> tuple[tf.Tensor, tf.Tensor]:
     return scale, shift
 
 
-def overrides(folds: Sequence[Fold]) -> list[Override]:
-    """Calls of the folded model, their kernels computed from the variables here and now."""
+def overrides(folds: Sequence[Fold], *, adjoint: bool) -> list[Override]:
+    """Calls of the folded model, their kernels computed from the variables here and now.
+
+    Args:
+        folds: what is folded.
+        adjoint: whether gradients are computed as forward passes.
+    """
     import keras
 
     found: list[Override] = []
@@ -144,7 +149,8 @@ def overrides(folds: Sequence[Fold]) -> list[Override]:
         scale, shift = _scale_and_shift(fold.norm)
         dtype = tf.as_dtype(fold.norm.compute_dtype)
         if fold.layer is None:
-            found.append((fold.norm, _affine(tf.cast(scale, dtype), tf.cast(shift, dtype))))
+            call = _affine(tf.cast(scale, dtype), tf.cast(shift, dtype))
+            found.append(Override(fold.norm, "call", call))
             continue
         layer = fold.layer
         separable = type(layer) is keras.layers.SeparableConv2D
@@ -155,8 +161,10 @@ def overrides(folds: Sequence[Fold]) -> list[Override]:
         scaled = tf.cast(tf.cast(kernel, scale.dtype) * factor, dtype)
         if layer.use_bias:
             shift += tf.cast(tf.convert_to_tensor(layer.bias), scale.dtype) * scale
-        found.append((layer, _linear(layer, scaled, tf.cast(shift, dtype))))
-        found.append((fold.norm, _passed_on))
+        multiply = product(layer, scaled) if adjoint else None
+        call = _linear(multiply or _product(layer, scaled), tf.cast(shift, dtype))
+        found.append(Override(layer, "call", call))
+        found.append(Override(fold.norm, "call", _passed_on))
     return found
 
 
@@ -171,8 +179,8 @@ def _affine(scale: tf.Tensor, shift: tf.Tensor) -> Callable[..., tf.Tensor]:
     return call
 
 
-def _linear(layer: Any, kernel: tf.Tensor, bias: tf.Tensor) -> Callable[..., tf.Tensor]:
-    """The layer with another kernel and bias."""
+def _product(layer: Any, kernel: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
+    """What the layer does before its bias, with another kernel."""
     import keras
 
     ops, kinds = keras.ops, keras.layers
@@ -192,21 +200,13 @@ def _linear(layer: Any, kernel: tf.Tensor, bias: tf.Tensor) -> Callable[..., tf.
             )  # fmt: skip
         return layer.convolution_op(inputs, kernel)
 
+    return product
+
+
+def _linear(
+    multiply: Callable[[tf.Tensor], tf.Tensor], bias: tf.Tensor
+) -> Callable[..., tf.Tensor]:
     def call(inputs: tf.Tensor, *_: Any, **__: Any) -> tf.Tensor:
-        return tf.nn.bias_add(product(inputs), bias)
+        return tf.nn.bias_add(multiply(inputs), bias)
 
     return call
-
-
-@contextlib.contextmanager
-def overridden(calls: Sequence[Override]) -> Iterator[None]:
-    """While open, layers call something else. On the instance and past Keras' attribute tracking."""
-    with contextlib.ExitStack() as stack:
-        for layer, call in calls:
-            own = vars(layer).get("call")
-            object.__setattr__(layer, "call", call)
-            if own is None:
-                stack.callback(object.__delattr__, layer, "call")
-            else:
-                stack.callback(object.__setattr__, layer, "call", own)
-        yield

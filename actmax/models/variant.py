@@ -1,4 +1,4 @@
-"""A model computed in another way: batch norm folded, in another type, or in segments. It stays as it is."""
+"""A model computed in another way: folded, in another type, in segments, with gradients of our own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any, Literal, TypeAlias
 import tensorflow as tf
 
 from actmax import checks
-from actmax.models.fold import Fold, find_folds, overridden, overrides
+from actmax.models.adjoint import adjoints
+from actmax.models.fold import Fold, find_folds, overrides
+from actmax.models.overriding import Override, overridden
 from actmax.models.segments import Again, Segments
 from actmax.models.structure import layers
 from actmax.models.taps import TRACING, Inputs, Taps
@@ -31,6 +33,7 @@ class Variant:
         compute: type of the layers' computation; None for their own. "mixed" for convolutions and
             products with matrices in bfloat16, and everything else in float32.
         again: what makes the gradient run a segment of the model again; None to keep activations.
+        adjoint: whether gradients of convolutions, products and max poolings are forward passes.
 
     Raises:
         ValueError: if the model is no Keras model, or with `again` none that can be cut.
@@ -43,6 +46,7 @@ class Variant:
         fold: bool = False,
         compute: Compute | None = None,
         again: Again | None = None,
+        adjoint: bool = False,
     ) -> None:
         if not taps.keras:
             raise ValueError(
@@ -55,11 +59,12 @@ class Variant:
         self.taps = taps
         self.fold = fold
         self.compute = compute
+        self.adjoint = adjoint
         self.folds: tuple[Fold, ...] = ()
         self.segments = None if again is None else Segments(taps.model, taps.tapped(), again)
         self._found = not fold and again is None
         self._layers = layers(taps.model)
-        self._open: list[Any] | None = None
+        self._open: list[Override] | None = None
         self._graph = tf.function(self._in_graph, autograph=False, reduce_retracing=True)
 
     def __call__(self, inputs: Inputs) -> dict[str, tf.Tensor]:
@@ -72,7 +77,7 @@ class Variant:
     def _in_graph(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         self.look(inputs)
         with TRACING, self._policies():
-            calls = overrides(self.folds) if self._open is None else self._open
+            calls = self._overrides() if self._open is None else self._open
 
         @contextlib.contextmanager
         def during() -> Iterator[None]:
@@ -108,15 +113,24 @@ class Variant:
             tf.function(trace, autograph=False).get_concrete_function(like)
         self._found = True
 
+    def _overrides(self) -> list[Override]:
+        """What layers call instead, with what that takes of their weights computed here and now."""
+        found = overrides(self.folds, adjoint=self.adjoint)
+        if self.adjoint:
+            taken = {id(override.layer) for override in found}
+            unique = {id(layer): layer for layer in self._layers.values()}
+            found += adjoints(layer for key, layer in unique.items() if key not in taken)
+        return found
+
     @contextlib.contextmanager
     def prepared(self, inputs: Mapping[str, Any]) -> Iterator[None]:
-        """While open, folded kernels are those computed here: once, in front of a loop."""
+        """While open, kernels are those computed here: once, in front of a loop."""
         if self._open is not None:
             yield
             return
         self.look(inputs)
         with TRACING, self._policies():
-            self._open = overrides(self.folds)
+            self._open = self._overrides()
         try:
             yield
         finally:

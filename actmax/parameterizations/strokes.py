@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
-from scipy.interpolate import BSpline
 
 from actmax import checks
 from actmax.parameterizations.base import Parameterization, Shape, image_shape
@@ -159,6 +158,8 @@ class Strokes(Parameterization):
 
     def _basis(self) -> np.ndarray:
         """Weights of the control points in every corner of the curve. `[corners, P]`."""
+        from scipy.interpolate import BSpline  # a fifth of a second, which no other picture pays
+
         degree = min(_DEGREE, self.points - 1)
         inner = np.linspace(0.0, 1.0, self.points - degree + 1)
         knots = np.concatenate([np.zeros(degree), inner, np.ones(degree)])

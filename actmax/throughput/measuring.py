@@ -13,6 +13,7 @@ import tensorflow as tf
 from actmax import checks
 from actmax.loop.floors import bare_floor, strict_floor
 from actmax.maximizer import Maximizer
+from actmax.models import onednn
 from actmax.problem import Problem
 from actmax.throughput.records import Measurement, Throughput
 from actmax.throughput.samples import interleaved, timed
@@ -222,16 +223,3 @@ def _version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
-
-
-def onednn() -> bool | None:
-    """Whether TensorFlow runs oneDNN's kernels; None where it does not tell.
-
-    The environment variable alone says nothing: unset, TensorFlow decides by the processor. What it
-    decided is not in its public interface.
-    """
-    try:
-        from tensorflow.python.util import _pywrap_util_port
-    except ImportError:
-        return None
-    return bool(_pywrap_util_port.IsMklEnabled())

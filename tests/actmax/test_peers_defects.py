@@ -217,6 +217,17 @@ def test_17_no_viewer_is_imported():
     assert run.stdout.split() == [b"[]"]
 
 
+def test_17_nothing_that_is_slow_to_import_comes_with_the_loop():
+    program = (
+        "import sys, tensorflow, keras; keras.Sequential; before = set(sys.modules); "
+        "import actmax, regularizers; actmax.maximize, actmax.Strokes(1); "
+        "new = {name.split('.')[0] for name in set(sys.modules) - before}; "
+        "print(sorted(new & {'matplotlib', 'scipy', 'pandas', 'pyarrow', 'sklearn'}))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert run.stdout.split() == [b"[]"]
+
+
 def test_18_a_new_class_index_is_no_new_trace(rotated):
     for target in range(4):
         rotated(target, steps=1)

@@ -1,0 +1,281 @@
+"""Gradients of layers as forward passes: TensorFlow's own gradient, to the last bits."""
+
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import actmax
+from actmax import models
+from actmax.maximizer import speed
+from actmax.models.adjoint import adjoints, product
+from actmax.models.overriding import overridden
+from actmax.objectives import LOGITS
+
+L = keras.layers
+CHANNELS = 8
+
+
+def draw(shape, seed=0, dtype=tf.float64):
+    return tf.constant(np.random.default_rng(seed).normal(size=shape), dtype)
+
+
+def pulled(function, images, upstream):
+    """What a function returns, and its gradient against `upstream`."""
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        result = function(images)
+    return result.numpy(), tape.gradient(result, images, output_gradients=upstream).numpy()
+
+
+@pytest.fixture(autouse=True)
+def in_float64():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float64")
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+def compare(layer, images, *, exact=False):
+    """Holds the layer's result and gradient to what they are without us; how many methods were replaced."""
+    upstream = draw(layer(images).shape, 1)
+    wanted = pulled(layer, images, upstream)
+    replaced = adjoints([layer])
+    with overridden(replaced):
+        found = pulled(layer, images, upstream)
+    np.testing.assert_array_equal(found[0], wanted[0])
+    if exact:
+        np.testing.assert_array_equal(found[1], wanted[1])
+    else:
+        np.testing.assert_allclose(found[1], wanted[1], rtol=1e-11, atol=1e-11)
+    assert not set(vars(layer)) & {"call", "convolution_op"}
+    return len(replaced)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("size", [1, 2, 3, 4, (1, 3), (5, 2)])
+@pytest.mark.parametrize("shape", [(9, 9), (6, 11)])
+def test_a_convolution_goes_back_as_a_convolution(size, padding, shape):
+    layer = L.Conv2D(5, size, padding=padding, activation="tanh", bias_initializer="ones")
+    assert compare(layer, draw([2, *shape, CHANNELS])) == 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    high=st.integers(1, 5), wide=st.integers(1, 5), rows=st.integers(5, 9), made=st.integers(1, 6),
+    padding=st.sampled_from(["same", "valid"]), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_back_is_the_transpose_of_forth(high, wide, rows, made, padding, seed):
+    layer = L.Conv2D(made, (high, wide), padding=padding, use_bias=False)
+    layer.build([None, rows, 7, CHANNELS])
+    forth = product(layer, draw([high, wide, CHANNELS, made], seed))
+    images = draw([1, rows, 7, CHANNELS], seed + 1)
+    result = forth(images)
+    upstream = draw(result.shape, seed + 2)
+    _, back = pulled(forth, images, upstream)
+    np.testing.assert_allclose(
+        np.sum(result.numpy() * upstream.numpy()),
+        np.sum(images.numpy() * back),
+        rtol=1e-9,
+        atol=1e-9,
+    )
+
+
+@pytest.mark.parametrize("shape", [[3], [2, 3], [2, 3, 4]])
+def test_a_dense_layer_goes_back_through_the_transposed_matrix(shape):
+    layer = L.Dense(256, activation="tanh", bias_initializer="ones")
+    assert compare(layer, draw([*shape, 256])) == 1
+
+
+@pytest.mark.parametrize("window", [2, 3, (2, 3), (1, 4)])
+@pytest.mark.parametrize("shape", [(6, 12), (7, 13)])
+@pytest.mark.parametrize("values", ["distinct", "ties", "constant"])
+def test_a_pooling_gives_the_gradient_to_the_first_of_the_largest(window, shape, values):
+    images = draw([2, *shape, 3])
+    images = {"distinct": images, "ties": tf.round(images), "constant": tf.zeros_like(images)}[
+        values
+    ]
+    assert compare(L.MaxPooling2D(window), images, exact=True) == 1
+
+
+@pytest.mark.parametrize("shape", [(6, 12), (7, 13)])
+def test_a_pooling_over_a_padded_image_has_tensorflows_gradient(shape):
+    compare(L.MaxPooling2D(2, padding="same"), tf.round(draw([2, *shape, 3])), exact=True)
+
+
+def test_an_image_of_open_size_is_pooled_by_tensorflow():
+    layer = L.MaxPooling2D(2)
+    images = draw([2, 6, 6, 3])
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float64)])
+    def graph(images):
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            with overridden(adjoints([layer])):
+                result = layer(images)
+        return tape.gradient(result, images)
+
+    wanted = pulled(layer, images, tf.ones([2, 3, 3, 3], tf.float64))[1]
+    np.testing.assert_array_equal(graph(images), wanted)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        L.Conv2D(4, 3, strides=2), L.Conv2D(4, 3, dilation_rate=2), L.Conv2D(8, 3, groups=2),
+        L.DepthwiseConv2D(3), L.Conv2DTranspose(4, 3), L.SeparableConv2D(4, 3), L.Dense(4),
+        L.MaxPooling2D(3, strides=2), L.AveragePooling2D(2), L.Conv2D(4, 3, dtype="mixed_bfloat16"),
+    ],
+    ids=lambda layer: layer.name,
+)  # fmt: skip
+def test_other_layers_are_left_alone(layer):
+    layer(draw([1, 8, 8, CHANNELS]))
+    assert adjoints([layer]) == []
+
+
+def test_few_channels_and_layers_without_weights_are_left_alone():
+    thin = L.Conv2D(4, 3)
+    thin(draw([1, 8, 8, CHANNELS - 1]))
+    assert adjoints([thin, L.Conv2D(4, 3)]) == []
+
+
+def test_a_subclass_may_do_something_else():
+    class Doubled(L.Conv2D):
+        def convolution_op(self, inputs, kernel):
+            return 2.0 * super().convolution_op(inputs, kernel)
+
+    layer = Doubled(4, 3)
+    layer(draw([1, 8, 8, CHANNELS]))
+    assert adjoints([layer]) == []
+
+
+def test_the_gradient_has_a_gradient():
+    layer = L.Conv2D(5, 3)
+    images = draw([1, 6, 6, CHANNELS])
+    layer(images)
+
+    def second():
+        with tf.GradientTape() as outer:
+            outer.watch(images)
+            with tf.GradientTape() as inner:
+                inner.watch(images)
+                value = tf.reduce_sum(tf.square(layer(images)))
+            first = inner.gradient(value, images)
+            size = tf.reduce_sum(tf.square(first))
+        return outer.gradient(size, images).numpy()
+
+    wanted = second()
+    with overridden(adjoints([layer])):
+        found = second()
+    np.testing.assert_allclose(found, wanted, rtol=1e-10)
+
+
+def network():
+    keras.utils.set_random_seed(0)
+    images = keras.Input((16, 15, 3))
+    x = L.Conv2D(8, 3, activation="relu")(images)
+    x = L.BatchNormalization()(L.Conv2D(12, 3, padding="same")(x))
+    x = L.MaxPooling2D(2)(L.ReLU()(x))
+    inner = keras.Sequential([keras.Input(x.shape[1:]), L.Conv2D(16, 1), L.Conv2D(16, 2)])
+    x = L.Flatten()(inner(x))
+    x = L.Dense(256, activation="relu")(x)
+    return keras.Model(images, L.Dense(5, activation="softmax")(x))
+
+
+@pytest.fixture
+def model():
+    return network()
+
+
+def scores_and_gradient(model, **way):
+    taps = models.Taps(model, [LOGITS])
+    seen = models.Variant(taps, **way) if way else taps
+    images = draw([3, *model.input_shape[1:]])
+
+    @tf.function
+    def graph(images):
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            score = seen({"images": images})[LOGITS][:, 1]
+        return score, tape.gradient(score, images)
+
+    return [value.numpy() for value in graph(images)]
+
+
+@pytest.mark.parametrize("way", [{}, {"fold": True}], ids=["plain", "folded"])
+def test_a_network_scores_the_same_and_has_the_same_gradient(model, way):
+    wanted = scores_and_gradient(model, **way)
+    found = scores_and_gradient(model, **way, adjoint=True)
+    np.testing.assert_array_equal(found[0], wanted[0])
+    np.testing.assert_allclose(found[1], wanted[1], rtol=0, atol=1e-10 * np.abs(wanted[1]).max())
+
+
+def test_layers_are_found_inside_models_and_nothing_remains_of_them(model):
+    layers = {id(layer): layer for layer in models.layers(model).values()}.values()
+    replaced = [type(o.layer).__name__ for o in adjoints(layers)]
+    assert sorted(replaced) == ["Conv2D"] * 3 + ["Dense", "MaxPooling2D"]
+    scores_and_gradient(model, adjoint=True)
+    assert not any(set(vars(layer)) & {"call", "convolution_op"} for layer in layers)
+
+
+def test_it_is_for_cpus_without_onednn(monkeypatch):
+    def chosen(name="plain", precision=None, gpu=False):
+        return speed.way_of(name, precision, gpu=gpu).adjoint
+
+    for known in (True, None):
+        monkeypatch.setattr(speed, "onednn", lambda known=known: known)
+        assert not chosen()
+    monkeypatch.setattr(speed, "onednn", lambda: False)
+    assert chosen() and chosen("fold") and chosen("auto")
+    assert not any(chosen(name) for name in (False, "xla", "recompute"))
+    assert not chosen(gpu=True) and not chosen(precision="bfloat16")
+
+
+def test_the_loop_follows_the_weights(monkeypatch, model):
+    monkeypatch.setattr(speed, "onednn", lambda: False)
+    settings = {"input_range": (0, 1), "regularizers": [], "copies": 1}
+    turned = actmax.Maximizer(model, **settings)
+    images = np.random.default_rng(0).uniform(size=(2, 16, 15, 3))
+    first = turned.value_and_gradient(images, [0, 1])[1]
+    for layer in (model.layers[1], model.layers[-2]):
+        layer.kernel.assign(2.0 * layer.kernel + 0.05)
+    again = turned.value_and_gradient(images, [0, 1])[1]
+    eager = actmax.Maximizer(model, **settings, compile=False)
+    wanted = eager.value_and_gradient(images, [0, 1])[1]
+    assert np.abs(first - again).max() > 1e-3
+    np.testing.assert_allclose(again, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+
+
+PROGRAM = """
+import numpy as np, actmax
+from actmax import models, zoo
+assert models.onednn() is False
+model = zoo.load("mnist")
+ways = [
+    actmax.Maximizer(model, input_range=(0, 1), regularizers=[], copies=1, compile=way)
+    for way in ("plain", False)
+]
+images = np.random.default_rng(0).uniform(size=(10, 28, 28, 1)).astype("float32")
+images[:5, 10:] = 0.0  # one value everywhere: every window is a tie
+(ours, found), (theirs, wanted) = (way.value_and_gradient(images, range(10)) for way in ways)
+np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+"""
+
+
+def test_without_onednn_the_default_has_tensorflows_gradient():
+    environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_VISIBLE_DEVICES": "-1"}
+    run = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
