@@ -390,14 +390,14 @@ def test_gradients_that_differ_are_told_from_those_that_are_equal():
 
 
 def test_float64_decides_where_float32_cannot_tell_and_scores_always_count():
-    near = agree.Row("tie", 0.99, 0.1, exact_cosine=1.0, exact_relative=1e-9, scores=0.001)
+    near = agree.Row("tie", "fold", 0.99, 0.1, exact_cosine=1.0, exact_relative=1e-9, scores=0.001)
     assert near.holds and agree.line(near).endswith("agrees")
     for change in ({"exact_relative": 1e-4}, {"exact_cosine": 0.9}, {"scores": 0.02}):
         assert not dataclasses.replace(near, **change).holds
     assert not dataclasses.replace(near, exact_cosine=None, exact_relative=None).holds
 
 
-def test_the_folded_way_of_a_network_is_compared():
+def test_the_fast_ways_of_a_network_are_compared():
     layers = [
         keras.layers.Conv2D(4, 3, use_bias=False),
         keras.layers.BatchNormalization(),
@@ -408,8 +408,9 @@ def test_the_folded_way_of_a_network_is_compared():
     agree.unsettle(model)
     subject = models.Subject(model, lambda images: images, model, -1.0, 1.0, 3)
     case = cases.Case("small", size=8, batch=2, steps=2, jitter=1)
-    row = agree.compare(case, subject, lambda: pytest.fail("float32 can tell"), 2)
-    assert row.holds and row.model == "small"
+    rows = agree.compare(case, subject, lambda: pytest.fail("float32 can tell"), 2)
+    assert [(row.model, row.way) for row in rows] == [("small", "plain"), ("small", "fold")]
+    assert all(row.holds for row in rows)
     assert not np.allclose(layers[1].get_weights()[0], 1.0), "no fold is the identity"
 
 

@@ -67,13 +67,11 @@ def product(layer: Any, kernel: tf.Tensor) -> Map | None:
         return _dense(kernel) if _SMALLEST <= kernel.shape.num_elements() <= _LARGEST else None
     if type(layer) is not keras.layers.Conv2D:
         return None
-    plain = (
-        layer.data_format == "channels_last"
-        and tuple(layer.strides) == (1, 1)
-        and tuple(layer.dilation_rate) == (1, 1)
-        and layer.groups == 1
-    )
-    return _convolution(kernel, layer.padding) if plain and kernel.shape[2] >= _CHANNELS else None
+    whole = tuple(layer.strides) == (1, 1) or tuple(layer.kernel_size) == (1, 1)
+    plain = layer.data_format == "channels_last" and tuple(layer.dilation_rate) == (1, 1)
+    if not (whole and plain) or layer.groups > 1 or kernel.shape[2] < _CHANNELS:
+        return None
+    return _convolution(kernel, layer.padding, tuple(layer.strides))
 
 
 def adjoints(layers: Iterable[Any]) -> list[Override]:
@@ -134,7 +132,7 @@ def _dense_call(layer: Any, multiply: Map) -> Callable[..., tf.Tensor]:
     return call
 
 
-def _convolution(kernel: tf.Tensor, padding: str) -> Map:
+def _convolution(kernel: tf.Tensor, padding: str, strides: tuple[int, int]) -> Map:
     turned = _turned(kernel)
     margins = []
     for size in kernel.shape[:2]:
@@ -142,18 +140,38 @@ def _convolution(kernel: tf.Tensor, padding: str) -> Map:
         after = size - 1 - before if padding == "same" else 0
         margins.append([size - 1 - before, size - 1 - after])
     back = [[0, 0], *margins, [0, 0]] if np.any(margins) else "VALID"
-    return with_gradient(
-        lambda x: tf.nn.conv2d(x, kernel, 1, padding.upper()),
-        lambda _: lambda upstream: tf.nn.conv2d(upstream, turned, 1, back),
-    )
+
+    def multiply(given: tf.Tensor) -> tf.Tensor:
+        def backward(upstream: tf.Tensor) -> tf.Tensor:
+            gradient = tf.nn.conv2d(upstream, turned, 1, back)
+            # Only kernels of one pixel have strides here, and they see every so manieth pixel.
+            return gradient if strides == (1, 1) else _apart(gradient, strides, tf.shape(given))
+
+        return with_gradient(
+            lambda x: tf.nn.conv2d(x, kernel, strides, padding.upper()), lambda _: backward
+        )(given)
+
+    return multiply
 
 
 def _turned(kernel: tf.Tensor) -> tf.Tensor:
     """The kernel turned by half a circle, channels out first. `[h, w, I, O] -> [h, w, O, I]`."""
     height, width, given, made = kernel.shape
-    if height == width == 1:  # a plain transposition is much faster
-        return tf.reshape(tf.transpose(tf.reshape(kernel, [given, made])), [1, 1, made, given])
-    return tf.transpose(tf.reverse(kernel, [0, 1]), [0, 1, 3, 2])
+    # In three dimensions twice as fast as in four.
+    places = tf.reshape(kernel, [height * width, given, made])
+    if height * width > 1:
+        places = tf.reverse(places, [0])
+    return tf.reshape(tf.transpose(places, [0, 2, 1]), [height, width, made, given])
+
+
+def _apart(images: tf.Tensor, strides: tuple[int, int], shape: tf.Tensor) -> tf.Tensor:
+    """Pixels with zeros between them, `strides` apart. `[N, h, w, C] -> [N, H, W, C]`."""
+    size, channels = tf.shape(images), images.shape[3]
+    none, (down, along) = [0, 0], strides
+    gaps = [none, none, [0, down - 1], none, [0, along - 1], none]
+    spread = tf.pad(images[:, :, None, :, None], gaps)
+    whole = [size[0], size[1] * down, size[2] * along, channels]
+    return tf.reshape(spread, whole)[:, : shape[1], : shape[2]]
 
 
 def _pooling(layer: Any) -> Callable[..., Any]:

@@ -66,6 +66,14 @@ def test_a_convolution_goes_back_as_a_convolution(size, padding, shape):
     assert compare(layer, draw([2, *shape, CHANNELS])) == 1
 
 
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("strides", [2, 3, (1, 2)])
+@pytest.mark.parametrize("shape", [(9, 9), (6, 11)])
+def test_a_convolution_of_single_pixels_may_skip_some(strides, padding, shape):
+    layer = L.Conv2D(5, 1, strides=strides, padding=padding, activation="tanh")
+    assert compare(layer, draw([2, *shape, CHANNELS])) == 1
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     high=st.integers(1, 5), wide=st.integers(1, 5), rows=st.integers(5, 9), made=st.integers(1, 6),
