@@ -287,3 +287,93 @@ def test_without_onednn_the_default_has_tensorflows_gradient():
         check=False,
     )
     assert run.returncode == 0, run.stderr[-2000:]
+
+
+class Inside(L.Layer):
+    """A convolution called where Keras does not look: in a function, a loop or a map."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+        self.inner = L.Conv2D(CHANNELS, 3, padding="same")
+
+    def build(self, shape):
+        self.inner.build(shape)
+        self.built = True
+
+    def call(self, x):
+        if self.how == "function":
+            return tf.function(self.inner.__call__)(x)
+        if self.how == "map":
+            return tf.map_fn(lambda image: self.inner(image[None])[0], x)
+
+        def body(i, x):
+            return i + 1, tf.tanh(self.inner(x))
+
+        return tf.while_loop(lambda i, _: i < 3, body, (0, x), maximum_iterations=3)[1]
+
+
+def ending(middle):
+    images = keras.Input((12, 12, CHANNELS))
+    x = L.Dense(256)(L.Dense(300)(L.Flatten()(middle(images))))
+    return keras.Model(images, L.Dense(4)(x))
+
+
+def adapted():
+    model = ending(L.Conv2D(9, 3))
+    for layer in model.layers:
+        if hasattr(layer, "enable_lora"):
+            layer.enable_lora(2)
+    draws = np.random.default_rng(0)
+    for weight in model.weights:
+        if "lora" in weight.path:
+            weight.assign(draws.normal(size=weight.shape))
+    return model
+
+
+def over_time():
+    apart = L.Reshape((2, 6, 12, CHANNELS))
+    distributed = [L.TimeDistributed(layer) for layer in (L.Conv2D(9, 3), L.MaxPooling2D(2))]
+    return ending(keras.Sequential([keras.Input((12, 12, CHANNELS)), apart, *distributed]))
+
+
+class Own(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.steps = [L.Conv2D(9, 3), L.Flatten(), L.Dense(300), L.Dense(4)]
+
+    def call(self, x):
+        for step in self.steps:
+            x = step(x)
+        return x
+
+
+def own():
+    model = Own()
+    model(tf.zeros([1, 12, 12, CHANNELS]))
+    return model
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        adapted, over_time, own, lambda: ending(Inside("function")),
+        lambda: ending(Inside("loop")), lambda: ending(Inside("map")),
+        lambda: ending(L.Conv2D(9, 3, dtype="mixed_bfloat16")),
+    ],
+    ids=["lora", "time", "subclass", "function", "loop", "map", "mixed"],
+)  # fmt: skip
+def test_wherever_a_layer_is_called_the_gradient_is_the_same(monkeypatch, make):
+    keras.config.set_dtype_policy("float32")
+    keras.utils.set_random_seed(0)
+    model = make()
+    monkeypatch.setattr(speed, "onednn", lambda: False)
+    images = np.random.default_rng(0).uniform(size=(3, 12, 12, CHANNELS))
+    settings = {"input_range": (0, 1), "regularizers": [], "copies": 1}
+    settings["input_shape"] = images.shape[1:]
+    found, wanted = (
+        actmax.Maximizer(model, **settings, compile=way).value_and_gradient(images, [0, 1, 2])
+        for way in ("plain", False)
+    )
+    np.testing.assert_allclose(found[0], wanted[0], rtol=1e-5)
+    np.testing.assert_allclose(found[1], wanted[1], rtol=0, atol=1e-5 * np.abs(wanted[1]).max())
