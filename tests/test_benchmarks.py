@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from benchmarks import (
     agree,
+    alone,
     cases,
     compare,
     flops,
@@ -22,6 +23,7 @@ from benchmarks import (
     measure,
     models,
     pipes,
+    precisions,
     suite,
     table,
 )
@@ -424,3 +426,57 @@ def test_the_model_that_decides_computes_in_float64():
         np.testing.assert_array_equal(ours, given)
     with pytest.raises(ValueError, match="not loaded"):
         agree.in_float64(agree.cases()["mnist"], [])
+
+
+def test_parts_alone_are_a_share_of_the_step_and_none_is_left_out():
+    case = cases.Case("mnist", size=28, batch=2, steps=2, jitter=1)
+    seconds = alone.measure(case, rounds=2, steps=3)
+    assert {"total_variation", "l2", "jitter", "a metric", "history"} < set(seconds)
+    assert all(len(values) == 2 and min(values) > 0 for values in seconds.values())
+    told = alone.lines({"empty loop": [1.0, 1.0], "the whole step": [9.0, 11.0], "l2": [2.0, 3.0]})
+    assert told[0].split()[-2:] == ["10000.000", "ms"] and "11.11% to 18.18%" in told[1]
+
+
+def test_a_part_alone_computes_its_gradient_in_every_step(monkeypatch):
+    monkeypatch.setattr(alone, "LITTLE", 1.0)
+    case = cases.Case("mnist", size=28, batch=2, steps=2, jitter=1)
+    images = tf.random.stateless_uniform([2, 28, 28, 1], [0, 1])
+    bodies = alone.bodies(models.MODELS["mnist"](28), case)
+    step = tf.constant(0)
+    added = {name: (body(images, step) - images).numpy() for name, body in bodies.items()}
+    assert not added["empty loop"].any()
+    pixels = images.numpy()
+    mean_square = np.mean(np.square(pixels), axis=(1, 2, 3), keepdims=True)
+    np.testing.assert_allclose(added["l2"], mean_square + 2.0 * pixels / 784, rtol=1e-4)
+    # Back through the shift come the images, shifted, and one of their pixels is added to all.
+    found, given = (np.sort(x.reshape(2, -1), axis=1) for x in (added["jitter"], pixels))
+    np.testing.assert_allclose(found - found[:, :1], given - given[:, :1], atol=1e-6)
+    assert np.all(np.isclose((found - given)[:, :1], given, atol=1e-6).any(axis=1))
+    twice = alone.loop_of(bodies["a metric"])(images, tf.constant(2)) - images
+    np.testing.assert_allclose(twice, 2.0 * added["a metric"], atol=1e-6)
+
+
+def test_history_and_updates_alone_do_what_a_step_does():
+    images = tf.random.stateless_uniform([2, 28, 28, 1], [0, 1])
+    rows = alone.history(images, tf.constant(3)).numpy()
+    np.testing.assert_array_equal(rows, np.tile(rows[:1], (3, 1, 1)))
+    assert rows.shape == (3, alone.SERIES, 2) and np.ptp(rows) > 0
+    moved = alone.update(images, tf.constant(3), 0.2, 0.8).numpy()
+    assert moved.min() >= 0.2 and moved.max() <= 0.8 and np.abs(moved - images).max() > 0.1
+
+
+def test_half_precision_is_scored_by_the_model_as_it_is(tmp_path, capsys):
+    out = tmp_path / "precisions.json"
+    given = ["mnist", "--steps", "2", "--rounds", "1", "--timed-steps", "1", "--out", str(out)]
+    assert precisions.main(given) == 0
+    rows = json.loads(out.read_text())["rows"]
+    assert [row["precision"] for row in rows] == list(precisions.PRECISIONS)
+    assert all(row["finite"] == len(row["scores"]) == 10 for row in rows)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[1].split()[2:4] == ["1.000", "1.000"] and len(printed) == 5
+
+
+def test_an_image_that_is_not_finite_is_counted_and_fails(monkeypatch):
+    row = precisions.Row("model", "float16", [1.0, 2.0], 1, [1.0])
+    monkeypatch.setattr(precisions, "measure", lambda *_, **__: [row])
+    assert precisions.main(["mnist"]) == 1
