@@ -13,7 +13,7 @@ import tensorflow as tf
 import actmax
 from actmax import zoo
 from actmax.evaluation import Natural
-from benchmarks.quality import budget, ladder, picture, scores, train, tune
+from benchmarks.quality import budget, ladder, methods, picture, scores, train, tune
 from benchmarks.quality import data as sets
 from benchmarks.quality.__main__ import main
 from benchmarks.quality.methods import DRAWS, PEERS, Made, Task, drawn, photographs
@@ -205,6 +205,23 @@ def test_drawings_are_chosen_by_the_subject_and_every_pass_counts():
     assert np.any(made.images[:3] != made.images[3:])
     found = np.argmax(subject(made.images / np.float32(255)), axis=1)
     assert np.mean(found == made.classes) > 0.5
+
+
+def test_natural_pictures_are_made_some_at_a_time_each_from_its_own_seed(monkeypatch):
+    layers = keras.layers
+    keras.utils.set_random_seed(0)
+    steps = [layers.Conv2D(4, 3), layers.BatchNormalization(), layers.GlobalAveragePooling2D()]
+    subject = keras.Sequential([keras.Input((8, 8, 3)), *steps, layers.Dense(3)])
+    task = Task(subject, zoo.path("mnist"), (0, 1, 2), seeds=2)
+    monkeypatch.setattr(methods, "TOGETHER", 4)
+    made = methods.natural(task, 1.0, 5)
+    assert made.images.shape == (6, 8, 8, 3) and made.passes == 5 and made.kind == "ours"
+    np.testing.assert_array_equal(made.classes, [0, 1, 2, 0, 1, 2])
+    preset = actmax.presets.natural(subject, (0, 1), prior=1.0, evidence=0.0, steps=5)
+    preset.pop("steps")
+    last = actmax.Maximizer(subject, **preset)([1, 2], steps=5, seed=[4, 5]).to_uint8()
+    # Another number of rows rounds in another order.
+    np.testing.assert_allclose(made.images[4:].astype(int), last.astype(int), atol=1)
 
 
 def test_photographs_are_those_of_the_subject_in_the_order_of_the_rest():

@@ -23,6 +23,7 @@ FORMAT = 1
 # A mean over images of natural images needs no more, and judges are slow on small machines.
 NATURAL = 1000
 DRAWN = "actmax, drawn"
+NATURAL_PRESET = "actmax, natural preset"
 REPORTING = {"mnist": "tests/judge/mnist_judge.keras", "cifar10": "report_1"}
 
 
@@ -95,6 +96,10 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--drawn", type=int, default=0, metavar="N",
                 help="a row of drawings with a pen, N starts for each",
+            )  # fmt: skip
+            command.add_argument(
+                "--natural", type=float, default=0.0, metavar="PRIOR",
+                help="a row of presets.natural with this prior, of subjects with batch norm",
             )  # fmt: skip
             command.add_argument("--equal-seconds", action="store_true", help="rows of that, too")
     return parser
@@ -182,6 +187,8 @@ def _run(arguments: argparse.Namespace, data: sets.Data, cache: Path) -> int:
     made["actmax"] = methods.ours(task, arguments.passes)
     if arguments.drawn:
         made[DRAWN] = methods.drawn(task, arguments.drawn)
+    if arguments.natural:
+        made[NATURAL_PRESET] = methods.natural(task, arguments.natural, arguments.passes)
     made |= _peers(arguments, task, made["actmax"])
     records: dict[str, Any] = {}
     for name, one in made.items():
@@ -192,9 +199,12 @@ def _run(arguments: argparse.Namespace, data: sets.Data, cache: Path) -> int:
                 print(f"Expected {fault}.", flush=True)
     if arguments.train_on:
         many = methods.Task(task.subject, task.file, task.classes, arguments.train_on)
-        sources = {"actmax": methods.ours(many, arguments.train_passes or arguments.passes)}
+        passes = arguments.train_passes or arguments.passes
+        sources = {"actmax": methods.ours(many, passes)}
         if arguments.drawn:
             sources[DRAWN] = methods.drawn(many, arguments.drawn)
+        if arguments.natural:
+            sources[NATURAL_PRESET] = methods.natural(many, arguments.natural, passes)
         # What there is to reach: as many of the photographs that the subject was trained on.
         sources[scores.ORDER[-1]] = methods.photographs(many, data)
         for name, pictures in sources.items():
