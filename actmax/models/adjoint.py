@@ -4,7 +4,7 @@ A convolution's is a convolution with the kernel turned around and its channels 
 layer's is a product with the transposed matrix; of a max pooling, each window's goes to the first of
 its largest values. TensorFlow computes the same sums. Its CPU kernels for them, where oneDNN is off, take
 up to three times as long as those of its forward passes. Kernels are turned around in front of the loop,
-once per run, from the variables: nothing can go stale when weights change.
+from the variables, whenever compiled steps begin: nothing can go stale when weights change.
 """
 
 from __future__ import annotations
