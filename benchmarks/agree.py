@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -203,10 +202,8 @@ def main(argv: Sequence[str]) -> int:
         print("\n".join(line(row) for row in found), flush=True)
         rows += found
     if arguments.out is not None:
-        record = {
-            "environment": environment.describe(),
-            "steps": arguments.steps,
-            "rows": [dataclasses.asdict(row) for row in rows],
-        }
-        arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        environment.save(
+            arguments.out,
+            {"steps": arguments.steps, "rows": [dataclasses.asdict(row) for row in rows]},
+        )
     return 0 if all(row.holds for row in rows) else 1

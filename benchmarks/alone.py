@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -159,13 +158,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     seconds = measure(MOBILENET, arguments.rounds, arguments.steps)
     print(f"{MOBILENET.name}\n" + "\n".join(lines(seconds)), flush=True)
     if arguments.out is not None:
-        record = {
-            "environment": environment.describe(),
-            "case": dataclasses.asdict(MOBILENET),
-            "seconds_per_step": seconds,
-        }
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        environment.save(
+            arguments.out, {"case": dataclasses.asdict(MOBILENET), "seconds_per_step": seconds}
+        )
     return 0
 
 

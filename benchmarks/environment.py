@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -38,6 +39,13 @@ def describe() -> dict[str, Any]:
         "gpus": gpu_names(),
         "load": load(),
     }
+
+
+def save(file: Path, record: dict[str, Any]) -> None:
+    """Writes a record as JSON, with where it was measured."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    whole = {"environment": describe(), **record}
+    file.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
 
 
 def load() -> float | None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -141,13 +140,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\n".join(lines(found)), flush=True)
         rows += found
     if arguments.out is not None:
-        record = {
-            "environment": environment.describe(),
-            "steps": arguments.steps,
-            "rows": [dataclasses.asdict(row) for row in rows],
-        }
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        environment.save(
+            arguments.out,
+            {"steps": arguments.steps, "rows": [dataclasses.asdict(row) for row in rows]},
+        )
     return int(any(row.finite < len(row.scores) for row in rows))
 
 

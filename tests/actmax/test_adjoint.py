@@ -153,6 +153,14 @@ def test_few_channels_and_layers_without_weights_are_left_alone():
     assert adjoints([thin, L.Conv2D(4, 3)]) == []
 
 
+def test_a_quantized_layer_is_left_alone():
+    layer = L.Dense(256, dtype="float32")
+    layer.build([None, 256])
+    assert len(adjoints([layer])) == 1
+    layer.quantize("int8")
+    assert adjoints([layer]) == []
+
+
 def test_a_subclass_may_do_something_else():
     class Doubled(L.Conv2D):
         def convolution_op(self, inputs, kernel):
