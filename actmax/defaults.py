@@ -23,7 +23,7 @@ from regularizers.base import Regularizer
 
 # Rate of Adam in units of the range's width, for params that are images.
 _PIXEL_RATE = 0.05
-# Side in pixels up to which eight copies per step are cheap.
+# Side in pixels up to which an image is a thumbnail.
 _SMALL = 64
 _IMAGE_RANK = 3
 
@@ -108,11 +108,13 @@ def plain(shapes: dict[str, tuple[int, ...]], ranges: dict[str, Constraint]) -> 
 
 
 def gray_images(shape: tuple[int, ...], constraint: Constraint, explicit: bool) -> Recipe:
-    """Gray images in which other networks see the class too: moved copies, smooth, few bright strokes.
+    """Gray images in which other networks see the class too: moved, smooth, few bright strokes.
 
-    Every copy is turned by up to 14 degrees, scaled by up to 1.16, shifted by a tenth of the size on a
-    border of the darkest value, and made noisy. `LogSum` grows from 0, so that strokes form first and
-    gray is cleared away later; on a scale that does not start at 0 it is left out.
+    Every step turns the image by up to 14 degrees, scales it by up to 1.16, shifts it by a tenth of its
+    size on a border of the darkest value, and makes it noisy. One copy a step: the means that Adam
+    keeps average over draws, and as many passes spent on more steps with one copy each get further.
+    `LogSum` grows from 0, so that strokes form first and gray is cleared away later; on a scale that
+    does not start at 0 it is left out.
 
     Args:
         shape: `(H, W, C)`.
@@ -136,18 +138,17 @@ def gray_images(shape: tuple[int, ...], constraint: Constraint, explicit: bool) 
             Noise(0.3 * span),
             *penalties,
         ],
-        Blurred(sigma=0.8, mean=-2.0 if dark else 0.0),
+        Blurred(sigma=0.8, mean=-1.5 if dark else 0.0),
         Linear(0.2, 0.05),
-        copies=8,
         pixels=_PIXEL_RATE * span if explicit else None,
     )
 
 
 def color_images(shape: tuple[int, ...], constraint: Constraint, explicit: bool) -> Recipe:
-    """Color images in which other networks see the class too: moved copies, 1/f spectrum, true colors.
+    """Color images in which other networks see the class too: moved, 1/f spectrum, true colors.
 
-    Up to 64 pixels the score is the mean over eight copies per step, shifted by up to 3/16 of the size;
-    above, where a pass costs more and not so much was tried, every step draws one, shifted by a tenth.
+    Every step turns, scales and shifts the image anew, up to 64 pixels by up to 3/16 of its size, above
+    by a tenth, where more noise is added.
 
     Args:
         shape: `(H, W, C)`.
@@ -165,10 +166,9 @@ def color_images(shape: tuple[int, ...], constraint: Constraint, explicit: bool)
     ]
     raw: Parameterization = Fourier(decay=1.5)
     return _expected(
-        [*moves, TotalVariation(0.5 if small else 0.2)],
+        [*moves, TotalVariation(0.25 if small else 0.2)],
         Decorrelated(raw) if shape[-1] == len(IMAGENET_COLORS) else raw,
         Linear(0.1, 0.02),
-        copies=8 if small else 1,
         pixels=_PIXEL_RATE * span if explicit else None,
     )
 
@@ -178,7 +178,6 @@ def _expected(
     parameterization: Parameterization,
     rate: Linear,
     *,
-    copies: int,
     pixels: float | None,
 ) -> Recipe:
     """A recipe with weights in units of the score's pull; on pixels, at their rate, where it must be."""
@@ -186,7 +185,7 @@ def _expected(
         regularizers=regularizers,
         parameterization=parameterization if pixels is None else Pixels(),
         optimizer=Adam(rate if pixels is None else pixels),
-        copies=copies,
+        copies=1,
         balance=True,
     )
 

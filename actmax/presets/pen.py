@@ -20,14 +20,14 @@ def drawn(
     strokes: int = 2,
     points: int = 5,
     ink: Literal["bright", "dark", "color"] = "bright",
-    steps: int = 96,
+    steps: int = 192,
 ) -> dict[str, Any]:
     """A class as a drawing: strokes of a pen, which win over the other classes wherever they are put.
 
     For networks that see digits, letters or sketches: what is drawn looks like them by construction,
     other networks see it too, and no two starts end alike; for photographs it is a caricature at
-    best. The margin over the strongest other class is maximized, as the mean over four copies,
-    turned, scaled and shifted on a ground of the paper's value. Lengths are in shorter sides of the
+    best. The margin over the strongest other class is maximized, while every step turns, scales and
+    shifts the drawing anew on a ground of the paper's value. Lengths are in shorter sides of the
     image, so that a larger one gets a larger pen. Not every start ends well: make several per class
     and keep the best, as `actmax.recipes.drawings` does.
 
@@ -77,6 +77,5 @@ def drawn(
             Shift(border * zoom),
             Noise(0.02 * (high - low)),
         ],
-        "copies": 4,
         "steps": checks.integer(steps, "steps", low=0),
     }

@@ -26,7 +26,7 @@ from actmax.recipes._ended import exit_code, interrupted, whole
 
 def best_seeds(
     maximizer: actmax.Maximizer, targets: Sequence[Any], *, starts: int = 24, keep: int = 8,
-    steps: int = 96, draws: int = 8, batch_size: int = 120, seed: int = 0,
+    steps: int = 192, draws: int = 8, batch_size: int = 120, seed: int = 0,
 ) -> np.ndarray:  # fmt: skip
     """Seeds of the best of many runs for every target, the best first. `-> [T, keep]` uint64.
 
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("out/drawings"), metavar="DIR")
     parser.add_argument("--starts", type=int, default=24, metavar="N", help="per digit")
     parser.add_argument("--keep", type=int, default=8, metavar="N", help="per digit")
-    parser.add_argument("--steps", type=int, default=96, metavar="N")
+    parser.add_argument("--steps", type=int, default=192, metavar="N")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     arguments = parser.parse_args(argv)
 

@@ -26,7 +26,6 @@ PEERS = {
     "tf-keras-vis": HERE / "run_tf_keras_vis.py",
     "xplique": HERE / "run_xplique.py",
 }
-COPIES = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +160,7 @@ def recipe(settings: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any
         ],
         "parameterization": actmax.Blurred(sigma=settings["sigma"], mean=settings["mean"]),
         "optimizer": actmax.Adam(actmax.Linear(settings["rate"], 0.25 * settings["rate"])),
-        "copies": COPIES,
+        "copies": 1,
         "balance": True,
     }
 
