@@ -112,7 +112,7 @@ def gray_images(shape: tuple[int, ...], constraint: Constraint, explicit: bool) 
 
     Every step turns the image by up to 14 degrees, scales it by up to 1.16, shifts it by a tenth of its
     size on a border of the darkest value, and makes it noisy. One copy a step: the means that Adam
-    keeps average over draws, and as many passes spent on more steps with one copy each get further.
+    keeps average over draws, and few passes get further as more steps of one copy.
     `LogSum` grows from 0, so that strokes form first and gray is cleared away later; on a scale that
     does not start at 0 it is left out.
 

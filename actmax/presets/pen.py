@@ -33,7 +33,7 @@ def drawn(
 
     Source: Frans, Soros and Witkowski, CLIPDraw, 2021, https://arxiv.org/abs/2106.14843, for what is
     optimized. The constants are ours: of twenty settings drawn at random for the demo's MNIST network,
-    one whose drawings alone taught a small network most of real digits and which six judges, trained
+    one whose drawings alone taught a small network the most about real digits and which six judges, trained
     apart, recognised best.
 
     Args:
