@@ -200,7 +200,7 @@ def test_drawings_are_chosen_by_the_subject_and_every_pass_counts():
     subject = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(3)])
     made = drawn(Task(subject, zoo.path("mnist"), (0, 1, 2), seeds=2), starts=3)
     np.testing.assert_array_equal(made.classes, [0, 1, 2, 0, 1, 2])
-    # 96 steps of 4 copies, for three starts and once more; scores of the three over draws.
+    # 192 steps of one copy, for three starts and once more; scores of the three over draws.
     assert made.passes == 4 * 192 + 3 * DRAWS
     assert np.any(made.images[:3] != made.images[3:])
     found = np.argmax(subject(made.images / np.float32(255)), axis=1)

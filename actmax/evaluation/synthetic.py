@@ -11,10 +11,12 @@ from actmax import checks
 
 __all__ = ["train_on_synthetic"]
 
-_UPDATES = 600  # as many for few images as for many: a thousand are seen 38 times
+_UPDATES = 1000  # as many for few images as for many: a thousand are seen 64 times
 _BATCH = 64
-_RATE = 1e-3
-_POOLED = 16  # pixels: from here on two poolings leave something
+_RATE = 2e-3
+_FILTERS = (16, 32, 64)
+_POOLED = 4  # pixels: from here on a pooling leaves something
+_DEGREES, _ZOOM, _SHIFT = 10.0, 1.15, 1 / 10  # the last in sides of the image
 
 
 def train_on_synthetic(
@@ -27,9 +29,12 @@ def train_on_synthetic(
 ) -> npt.NDArray[np.float64]:
     """Accuracy on natural images of a network that saw generated ones alone. `-> [seeds]` in 0..1.
 
-    A fixed network (convolutions 3x3 of 16 and 32 channels, each with max pooling; a dense layer of
-    64), 600 updates of Adam at 1e-3 in batches of 64, one for each seed. High only if the images show what
-    makes up the class, and in more than one way.
+    A fixed network: three convolutions 3x3 of 16, 32 and 64 channels, each with max pooling, and a
+    dense layer; 1,000 updates of Adam in batches of 64 at a rate of 2e-3 that falls along a cosine.
+    Images are turned by up to 10 degrees, scaled by up to 1.15 and shifted by up to a tenth of their
+    size anew every time. High only if the images show what makes up the class, and in more than one
+    way. The network and its moves were chosen for what a hundred *natural* images per class teach it; it
+    has no batch norm, which would keep statistics of the generated images for the natural ones.
 
     Args:
         images: `[N, H, W, C]`, floats in (0, 1).
@@ -61,7 +66,7 @@ def _accuracy(x: Any, y: Any, test: Any, truth: Any, outputs: int, seed: int) ->
     draws = np.random.default_rng(seed)
     model = _network(x.shape[1:], outputs, draws)
     model.compile(
-        keras.optimizers.Adam(_RATE),
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(_RATE, _UPDATES)),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         jit_compile=False,
     )
@@ -78,11 +83,37 @@ def _accuracy(x: Any, y: Any, test: Any, truth: Any, outputs: int, seed: int) ->
             return len(batches)
 
         def __getitem__(self, index: int) -> tuple[Any, Any]:
-            return x[batches[index]], y[batches[index]]
+            rows = batches[index]
+            # Draws by number, in whatever order batches are asked for.
+            return moved(x[rows], np.random.default_rng([seed, index])), y[rows]
 
     model.fit(Batches(), shuffle=False, verbose=0)
     found = np.argmax(model.predict(test, batch_size=500, verbose=0), axis=1)
     return float(np.mean(found == truth))
+
+
+def moved(images: Any, draws: np.random.Generator) -> Any:
+    """Each image turned, scaled and shifted by draws of its own. Bilinear, border replicated."""
+    import tensorflow as tf
+
+    count, height, width, _ = images.shape
+    angle = np.deg2rad(draws.uniform(-_DEGREES, _DEGREES, count))
+    zoom = np.exp(draws.uniform(-np.log(_ZOOM), np.log(_ZOOM), count))
+    shift = draws.uniform(-_SHIFT, _SHIFT, (2, count)) * min(height, width)
+    cos, sin = np.cos(angle) / zoom, np.sin(angle) / zoom
+    x, y = (width - 1) / 2, (height - 1) / 2
+    right, down = x - cos * x + sin * y + shift[0], y - sin * x - cos * y + shift[1]
+    nothing = np.zeros(count)
+    # Where every pixel is taken from: (cos x - sin y + right, sin x + cos y + down).
+    rows = np.stack([cos, -sin, right, sin, cos, down, nothing, nothing], axis=1)
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=tf.constant(rows, tf.float32),
+        output_shape=[height, width],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="NEAREST",
+    )
 
 
 def _network(shape: tuple[int, ...], outputs: int, draws: np.random.Generator) -> Any:
@@ -92,11 +123,11 @@ def _network(shape: tuple[int, ...], outputs: int, draws: np.random.Generator) -
         return initializers.GlorotUniform(seed=int(draws.integers(2**31)))
 
     inputs = x = Input(shape)
-    for filters in (16, 32):
+    for filters in _FILTERS:
         x = layers.Conv2D(
             filters, 3, padding="same", activation="relu", kernel_initializer=start()
         )(x)
-        if min(x.shape[1:3]) >= _POOLED // 2:
+        if min(x.shape[1:3]) >= _POOLED:
             x = layers.MaxPooling2D(2)(x)
-    x = layers.Dense(64, activation="relu", kernel_initializer=start())(layers.Flatten()(x))
+    x = layers.Flatten()(x)
     return Model(inputs, layers.Dense(outputs, kernel_initializer=start())(x))

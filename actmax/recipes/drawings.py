@@ -86,8 +86,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         np.repeat(digits, arguments.keep), steps=steps, seed=[int(one) for one in seeds.ravel()]
     )
     folder = result.save(arguments.out)
-    if not interrupted(result) and result.probabilities is not None:
-        for digit, sure in zip(digits, result.probabilities.reshape(10, -1), strict=True):
+    if not interrupted(result):
+        # The preset's score is a sum of two things, of which neither is the probability.
+        outputs = model.predict(result.images, verbose=0).reshape(10, arguments.keep, 10)
+        for digit in digits:
+            sure = outputs[digit, :, digit]
             print(f"{digit}  probability {np.mean(sure):.3f}, least {np.min(sure):.3f}")
     sheet = folder / "sheet.png"
     actmax.save_png(sheet, actmax.grid(result.to_uint8(), columns=arguments.keep))

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 import actmax
 from actmax import zoo
 from actmax.evaluation import Natural
+from actmax.evaluation.synthetic import train_on_synthetic
 from benchmarks import environment
 from benchmarks.quality import data as sets
 from benchmarks.quality import ladder, methods, picture, scores, train, tune
@@ -202,16 +204,19 @@ def _run(arguments: argparse.Namespace, data: sets.Data, cache: Path) -> int:
         passes = arguments.train_passes or arguments.passes
         sources = {"actmax": methods.ours(many, passes)}
         if arguments.drawn:
-            sources[DRAWN] = methods.drawn(many, arguments.drawn)
+            # As they come: a choice among starts costs the variety that there is to learn from.
+            sources[DRAWN] = methods.drawn(many, starts=1)
         if arguments.natural:
             sources[NATURAL_PRESET] = methods.natural(many, arguments.natural, passes)
         # What there is to reach: as many of the photographs that the subject was trained on.
         sources[scores.ORDER[-1]] = methods.photographs(many, data)
         for name, pictures in sources.items():
-            found = actmax.evaluate(
-                pictures.images, classes=pictures.classes, natural=natural, training_seeds=3
-            )
-            value = {"value": found["train_on_synthetic"], "low": None, "high": None}
+            # On every test image there is: a thousand tell no difference of a hundredth.
+            found = train_on_synthetic(
+                pictures.images.astype(np.float32) / 255, pictures.classes,
+                data.test.floats(), data.test.classes,
+            )  # fmt: skip
+            value = {"value": float(found.mean()), "low": None, "high": None}
             records[name]["metrics"]["train_on_synthetic"] = value
     print(scores.table(records))
     print(_judges(records))

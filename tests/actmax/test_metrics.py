@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import linalg, ndimage, stats
 
-from actmax.evaluation import activations, distances, opinions, pixels
+from actmax.evaluation import activations, distances, opinions, pixels, synthetic
 from actmax.evaluation.synthetic import train_on_synthetic
 from actmax.evaluation.variations import NAMES, variations
 
@@ -361,11 +361,33 @@ def bars(count, seed):
     return images.astype(np.float32), classes
 
 
+def test_what_the_network_sees_is_turned_scaled_and_shifted_each_image_by_itself():
+    images = rng(0).random((3, 9, 12, 2)).astype(np.float32)
+    found = synthetic.moved(images, rng(1)).numpy()
+    draws = rng(1)
+    angles = np.deg2rad(draws.uniform(-10, 10, 3))
+    zooms = np.exp(draws.uniform(-np.log(1.15), np.log(1.15), 3))
+    right, down = 9 * draws.uniform(-0.1, 0.1, (2, 3))
+    centre = np.array([4, 5.5])
+    for k, (angle, zoom) in enumerate(zip(angles, zooms, strict=True)):
+        cos, sin = np.cos(angle), np.sin(angle)
+        matrix = np.array([[cos, sin], [-sin, cos]]) / zoom
+        offset = centre - matrix @ centre + [down[k], right[k]]
+        for c in range(2):
+            expected = ndimage.affine_transform(
+                images[k, ..., c], matrix, offset, order=1, mode="nearest"
+            )
+            np.testing.assert_allclose(found[k, ..., c], expected, atol=2e-6)
+            assert np.abs(found[k, ..., c] - images[k, ..., c]).max() > 0.1
+
+
 def test_a_network_learns_from_images_that_show_the_class_and_not_from_noise():
     test, truth = bars(200, seed=1)
     good, classes = bars(64, seed=0)
     found = train_on_synthetic(good, classes, test, truth, seeds=1)
     assert found.shape == (1,) and found[0] > 0.95
+    # Of its seed alone.
+    np.testing.assert_array_equal(train_on_synthetic(good, classes, test, truth, seeds=1), found)
     swapped = train_on_synthetic(good, 1 - classes, test, truth, seeds=1)
     assert swapped[0] < 0.05
     with pytest.raises(ValueError, match="at least two classes"):
