@@ -6,8 +6,11 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from actmax.constraints import Constraint, width
+from actmax.models import Taps, input_specs, is_keras, layers
+from actmax.objectives import BATCH_NORM
 from actmax.optimizers import Adam
 from actmax.parameterizations import (
     IMAGENET_COLORS,
@@ -17,7 +20,9 @@ from actmax.parameterizations import (
     Parameterization,
     Pixels,
 )
+from actmax.priors import BatchNormPenalty
 from actmax.schedules import Linear
+from actmax.types import IMAGES
 from regularizers import LogSum, Noise, Pad, Rotate, Scale, Shift, TotalVariation
 from regularizers.base import Regularizer
 
@@ -25,6 +30,8 @@ from regularizers.base import Regularizer
 _PIXEL_RATE = 0.05
 # Side in pixels up to which an image is a thumbnail.
 _SMALL = 64
+# Weight of the statistics that a network's batch-norm layers were trained to, in units of the score's pull.
+_PRIOR = 0.01
 _IMAGE_RANK = 3
 
 
@@ -43,6 +50,7 @@ def choose(
     shapes: dict[str, tuple[int, ...]],
     ranges: dict[str, Constraint],
     explicit: bool,
+    network: Any,
     given: Any,
     chosen: dict[str, str],
 ) -> Recipe:
@@ -55,6 +63,7 @@ def choose(
         shapes: canvas of every optimized input.
         ranges: constraint of every optimized input.
         explicit: True if a constraint was given that only images can be projected on.
+        network: the one model, if it has a single input; None otherwise.
         given: the arguments, with None for what was left out.
         chosen: filled with what was chosen here and why, for `result.config`.
     """
@@ -68,6 +77,9 @@ def choose(
         chosen["recipe"] = (
             f"{kind.__name__}, for images {shape}, because no regularizers were given"
         )
+        if kind is color_images and max(shape[:2]) <= _SMALL:
+            prior = _prior(network, shape, given.preprocess, chosen)
+            recipe = dataclasses.replace(recipe, regularizers=[*recipe.regularizers, *prior])
     else:
         recipe = plain(shapes, ranges)
         if parts and not any(part.are_images for part in parts):
@@ -86,6 +98,36 @@ def choose(
         if getattr(given, field.name) is not None
     }
     return dataclasses.replace(recipe, **filled)
+
+
+def _prior(
+    network: Any, shape: tuple[int, ...], preprocess: Any, chosen: dict[str, str]
+) -> list[BatchNormPenalty]:
+    """What activations of natural images are like, where batch-norm layers tell: one penalty, or none."""
+    if network is None or not is_keras(network):
+        return []
+    import keras
+
+    if isinstance(preprocess, dict):
+        preprocess = next(iter(preprocess.values()), None)
+    kind = keras.layers.BatchNormalization
+    try:
+        if not any(isinstance(layer, kind) for layer in layers(network).values()):
+            return []
+        # Whether the model's pass calls them shows in such a pass alone.
+        specs = input_specs(network)
+        known = (specs[0].shape or ()) if specs else ()
+        size = known if known and None not in known else shape
+        Taps(network, (BATCH_NORM,)).trace({IMAGES: tf.TensorSpec([1, *size], tf.float32)})
+    except ValueError as error:
+        chosen["prior"] = f"none, because the model's layers cannot be read: {error}"
+        return []
+    penalty = BatchNormPenalty(_PRIOR, model=network, preprocess=preprocess)
+    chosen["prior"] = (
+        f"batch_norm_penalty of {_PRIOR:g}, a second pass through the model in every step, because it "
+        "has batch-norm layers"
+    )
+    return [penalty]
 
 
 def _given_parts(given: Any) -> list[Parameterization]:
@@ -148,7 +190,8 @@ def color_images(shape: tuple[int, ...], constraint: Constraint, explicit: bool)
     """Color images in which other networks see the class too: moved, 1/f spectrum, true colors.
 
     Every step turns, scales and shifts the image anew, up to 64 pixels by up to 3/16 of its size, above
-    by a tenth, where more noise is added.
+    by a tenth, where more noise is added. Up to 64 pixels `choose` adds the prior of a network that has
+    batch-norm layers.
 
     Args:
         shape: `(H, W, C)`.

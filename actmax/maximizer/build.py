@@ -77,7 +77,8 @@ def build(arguments: Arguments) -> Built:
         )
         for spec in free
     }
-    recipe = defaults.choose(shapes, ranges, any(explicit.values()), arguments, chosen)
+    network = members[0] if len(members) == 1 and len(specs) == 1 else None
+    recipe = defaults.choose(shapes, ranges, any(explicit.values()), network, arguments, chosen)
     regularizers = parts.regularizers(recipe.regularizers, [spec.name for spec in free])
     wanted = _by_input(recipe.parameterization, free, "parameterization")
     preprocess = _by_input(arguments.preprocess, free, "preprocess")

@@ -128,6 +128,14 @@ class Taps:
         inputs = dict(inputs)
         return (self._graph if tf.executing_eagerly() else self.collect)(inputs)
 
+    def trace(self, like: Mapping[str, tf.TensorSpec]) -> None:
+        """Traces a pass over inputs like these, and runs nothing.
+
+        Raises:
+            ValueError: if the pass does not call what is asked for.
+        """
+        self._graph.get_concrete_function(dict(like))
+
     def tapped(self) -> tuple[Any, ...]:
         """The layers whose activations are asked for."""
         return tuple((self._layers | self._normalizers).values())

@@ -77,15 +77,19 @@ def ours(task: Task, passes: int, settings: Mapping[str, Any] | None = None) -> 
     # Building and tracing count, as they do for peers.
     start = time.perf_counter()
     maximizer = actmax.Maximizer(task.subject, input_range=(0, 1), **arguments)
-    # Every copy is a pass.
-    copies = int(maximizer(task.targets, steps=0).config["copies"])
-    result = maximizer(task.targets, steps=max(passes // copies, 1))
+    # Every copy is a pass, and so is a penalty that looks through the network.
+    each = maximizer.problem.copies + sum(
+        isinstance(penalty, actmax.BatchNormPenalty)
+        for _, _, penalty in maximizer.problem.penalties
+    )
+    steps = max(passes // each, 1)
+    result = maximizer(task.targets, steps=steps)
     seconds = time.perf_counter() - start
     return Made(
         result.to_uint8(),
         np.array(task.targets),
         seconds,
-        max(passes // copies, 1) * copies,
+        steps * each,
         result.scores,
         "ours",
         result,
@@ -105,7 +109,7 @@ def drawn(task: Task, starts: int) -> Made:
         maximizer, task.classes, starts=starts * task.seeds, keep=task.seeds, steps=steps,
         draws=DRAWS,
     )  # fmt: skip
-    # The chosen ones once more, all in one result; it reports margins, and the table is of logits.
+    # The chosen ones once more, all in one result; it reports its own objective, and the table is of logits.
     result = maximizer(task.targets, steps=steps, seed=[int(one) for one in seeds.T.ravel()])
     return Made(
         result.to_uint8(),

@@ -1,9 +1,11 @@
-"""The learning rate that goes with the params, where a user names a parameterization and no optimizer."""
+"""What is chosen where a part is left out: learning rates, and the prior of a network's own statistics."""
 
 from __future__ import annotations
 
 import keras
+import numpy as np
 import pytest
+import tensorflow as tf
 
 import actmax
 from actmax import zoo
@@ -57,3 +59,79 @@ def test_of_several_inputs_the_smallest_rate_that_one_asks_for_holds():
         model, input_range={"a": (0, 1), "b": (0, 1)}, parameterization=parts
     )
     assert maximizer.problem.optimizer.learning_rate == 0.005
+
+
+def normalized(side=16, channels=3):
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    steps = [layers.Conv2D(4, 3), layers.BatchNormalization(), layers.ReLU()]
+    pooled = [layers.GlobalAveragePooling2D(), layers.Dense(3)]
+    return keras.Sequential([keras.Input((side, side, channels)), *steps, *pooled])
+
+
+def priors(model, **given):
+    maximizer = actmax.Maximizer(model, **{"input_range": (0, 1)} | given)
+    kinds = [penalty for _, _, penalty in maximizer.problem.penalties]
+    found = [penalty for penalty in kinds if isinstance(penalty, actmax.BatchNormPenalty)]
+    return found, maximizer([0], steps=2).config["chosen"].get("prior", "")
+
+
+def test_of_a_small_color_network_with_batch_norm_the_statistics_are_a_prior():
+    model = normalized()
+    (penalty,), why = priors(model, preprocess=lambda x: 2 * x - 1)
+    assert penalty.model is model and penalty.scope == "image" and penalty.weight == 0.01
+    assert "because it has batch-norm layers" in why and "second pass" in why
+    images = np.random.default_rng(0).random((2, 16, 16, 3), np.float32)
+    there = actmax.BatchNormPenalty(1.0, model=model)(tf.constant(2 * images - 1))
+    np.testing.assert_allclose(penalty(tf.constant(images)), there, rtol=1e-6)
+    # What is reported is the score alone.
+    result = actmax.maximize(model, targets=[1, 2], input_range=(0, 1), steps=3)
+    np.testing.assert_allclose(
+        result.scores, np.diag(model(result.images).numpy()[:, 1:]), rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "given"),
+    [
+        (lambda: zoo.load("cifar10"), {}),
+        (lambda: normalized(channels=1), {}),
+        (lambda: normalized(side=80), {}),
+        (normalized, {"regularizers": []}),
+        (lambda: [normalized(), normalized()], {}),
+        (lambda: normalized().call, {"input_shape": (16, 16, 3)}),
+    ],
+    ids=["no batch norm", "gray", "large", "regularizers", "ensemble", "callable"],
+)
+def test_elsewhere_there_is_no_prior_and_no_second_pass(model, given):
+    assert priors(model(), **given) == ([], "")
+
+
+def test_batch_norm_that_a_pass_does_not_call_is_said_and_left_alone():
+    class Idle(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.idle = keras.layers.BatchNormalization()
+            self.inner = keras.Sequential(
+                [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)]
+            )
+            self.build((None, 8, 8, 3))
+
+        def build(self, shape):
+            self.idle.build(shape)
+            self.built = True
+
+        def call(self, images):
+            return self.inner(images)
+
+    found, why = priors(Idle(), input_shape=(8, 8, 3))
+    assert found == []
+    assert why.startswith("none, because the model's layers cannot be read: Expected")
+
+
+@pytest.mark.parametrize("precision", ["float16", "float64"])
+def test_the_prior_goes_with_every_precision(precision):
+    result = actmax.maximize(
+        normalized(), targets=[0, 1], input_range=(0, 1), steps=3, precision=precision
+    )
+    assert np.all(np.isfinite(result.history["batch_norm_penalty"]))
