@@ -34,8 +34,8 @@ def drawn(
     what the class may look like.
 
     Source: Frans, Soros and Witkowski, CLIPDraw, 2021, https://arxiv.org/abs/2106.14843, for what is
-    optimized. The constants are ours: of some fifteen settings drawn at random for the demo's MNIST network,
-    one whose drawings alone taught a small network the most about real digits, and of these the one whose
+    optimized. The constants are ours: of about a dozen settings tried on the demo's MNIST network,
+    among those whose drawings alone taught a small network the most about real digits the one whose
     best drawings six judges, trained apart, recognised most.
 
     Args:
