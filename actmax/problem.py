@@ -129,6 +129,11 @@ class Problem:
         return ("score", "objective", *penalties, *(name for name, _ in self.metrics))
 
     @property
+    def lazy(self) -> tuple[int, ...]:
+        """Places of the penalties that are not looked at in every step."""
+        return tuple(k for k, (_, _, penalty) in enumerate(self.penalties) if penalty.every > 1)
+
+    @property
     def transformed(self) -> bool:
         """Whether there is a transform."""
         return any(entry.transforms for entry in self.inputs)
@@ -187,13 +192,14 @@ class Problem:
         """Params back in the set after an update."""
         return {entry.name: entry.project(params[entry.name]) for entry in self.inputs}
 
-    def penalize(self, images: Images) -> list[tf.Tensor]:
-        """Unweighted penalties of clean images, one `[N]` per penalty."""
+    def penalize(self, images: Images, which: Sequence[int] | None = None) -> list[tf.Tensor]:
+        """Unweighted penalties of clean images, one `[N]` per penalty; of all, or of some places."""
+        places = range(len(self.penalties)) if which is None else which
         return [
             _per_image(
                 penalty(images[at]), f"the penalty {name!r}", self.dtype, images[at].shape[0]
             )
-            for name, at, penalty in self.penalties
+            for name, at, penalty in (self.penalties[place] for place in places)
         ]
 
     def measure(self, images: Images) -> list[tf.Tensor]:

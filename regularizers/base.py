@@ -6,6 +6,7 @@ import abc
 import dataclasses
 import inspect
 import math
+import numbers
 import re
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeAlias
@@ -54,6 +55,21 @@ def check_weight(weight: Any, owner: str) -> Weight:
             "Give a finite number, one finite number per image, or a schedule of the step."
         )
     return result
+
+
+def _check_every(every: Any, owner: str) -> int:
+    """Returns `every` if it is a whole number of steps."""
+    if isinstance(every, bool) or not isinstance(every, numbers.Integral):
+        raise TypeError(
+            f"Expected every= of {owner} to be a whole number of steps. Received: {every!r} of type "
+            f"{type(every).__name__}. Give 1 for every step."
+        )
+    if every < 1:
+        raise ValueError(
+            f"Expected every= of {owner} to be at least 1. Received: {every!r}. "
+            "Give 1 for every step."
+        )
+    return int(every)
 
 
 def _weight_message(owner: str, weight: Any) -> str:
@@ -176,14 +192,24 @@ class Penalty(Regularizer, abc.ABC):
     The loop subtracts `weight * penalty(images)`. Calling a penalty gives the *unweighted* value, a
     mean over pixels, so that a weight means the same at every image size.
 
+    A penalty that costs as much as the model, a second network for example, need not be looked at in
+    every step: with `every=k` its gradient is taken at steps 0, k, 2k, ... and weighs k times as much
+    there, so that it pulls as hard on average. History holds its last value in between.
+
+    Source of `every`: lazy regularization of Karras et al., StyleGAN2, CVPR 2020,
+    https://arxiv.org/abs/1912.04958.
+
     Attributes:
         weight: a number; one number per image, as a tuple; or a schedule, a function of the step.
+        every: steps from one look to the next, at least 1.
     """
 
     weight: Weight = 1.0
+    every: int = dataclasses.field(default=1, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight", check_weight(self.weight, self.name))
+        object.__setattr__(self, "every", _check_every(self.every, self.name))
 
     @abc.abstractmethod
     def __call__(self, images: tf.Tensor) -> tf.Tensor:

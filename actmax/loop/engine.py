@@ -17,6 +17,7 @@ import tensorflow as tf
 from actmax.loop.blocks import run_steps
 from actmax.loop.connected import check_connected, check_penalty
 from actmax.loop.records import Arguments, Carry, Cause, Evaluation
+from actmax.loop.resistance import resist
 from actmax.loop.tensors import choose, first_cause, minus, same_shape, sizes, spec, sums
 from actmax.loop.ways import CAPACITY, PLAIN, Way, run_in_chunks, scaled_back
 from actmax.problem import Problem
@@ -63,6 +64,7 @@ class Loop:
             still=off,
             cause=tf.zeros(rows, tf.int32),
             done=tf.zeros(rows, tf.int32),
+            held=(tf.zeros(rows, self.problem.dtype),) * len(self.problem.lazy),
         )
 
     def _decoded(self, params: Params) -> Params:
@@ -235,18 +237,18 @@ class Loop:
     ) -> tuple[tf.Tensor, Params]:
         seeds = self.problem.part_seeds(arguments.seeds)
         with self._prepared(arguments):
-            found = self._evaluate(params, arguments, seeds, step)
+            found = self._evaluate(params, arguments, seeds, step, None)
         return found.objective, tf.nest.map_structure(tf.negative, found.descent)
 
     def _evaluate(
-        self, params: Params, arguments: Arguments, seeds: tf.Tensor, step: tf.Tensor
+        self, params: Params, arguments: Arguments, seeds: tf.Tensor, step: tf.Tensor, held: Any
     ) -> Evaluation:
-        """J, its parts and its gradient at one step."""
+        """J, its parts and its gradient at one step; `held` as in `resist`."""
         with tf.GradientTape(watch_accessed_variables=False) as decode_tape:
             decode_tape.watch(params)
             images = self.problem.decode(params, arguments.kept)
         score, ascent = self._ascend(images, arguments, seeds, step)
-        return self._assess(params, images, decode_tape, score, ascent, arguments, step)
+        return self._assess(params, images, decode_tape, score, ascent, arguments, step, held)
 
     def _tail(
         self,
@@ -260,7 +262,9 @@ class Loop:
         with tf.GradientTape(watch_accessed_variables=False) as decode_tape:
             decode_tape.watch(carry.params)
             images = self.problem.decode(carry.params, arguments.kept)
-        found = self._assess(carry.params, images, decode_tape, score, ascent, arguments, step)
+        found = self._assess(
+            carry.params, images, decode_tape, score, ascent, arguments, step, carry.held
+        )
         return self._update(found, arguments, carry, step)
 
     def _assess(
@@ -272,26 +276,17 @@ class Loop:
         ascent: Images,
         arguments: Arguments,
         step: tf.Tensor,
+        held: Any,
     ) -> Evaluation:
         """What is added to the score and its gradient: penalties, metrics, the way back to params."""
         problem = self.problem
-        at = tf.minimum(step, tf.shape(arguments.weights)[1] - 1)
-        with tf.GradientTape(watch_accessed_variables=False) as penalty_tape:
-            penalty_tape.watch(images)
-            penalties = problem.penalize(images)
-        if penalties:
-            # The weights enter behind the tape, which then has no broadcast to go back through.
-            shape = [len(penalties), tf.shape(score)[0]]
-            weights = tf.unstack(tf.broadcast_to(tf.gather(arguments.weights, at, axis=1), shape))
-            burden = tf.add_n([w * p for w, p in zip(weights, penalties, strict=True)])
-            resistance = penalty_tape.gradient(penalties, images, output_gradients=weights)
-        else:
-            burden, resistance = tf.zeros_like(score), dict.fromkeys(images)
+        penalties, burden, resistance = resist(problem, images, arguments, score, step, held)
         descent = {name: minus(ascent[name], resistance[name]) for name in images}
         if any(images[entry.name] is not params[entry.name] for entry in problem.inputs):
             descent = decode_tape.gradient(images, params, output_gradients=descent)
+        last = tuple(penalties[place] for place in problem.lazy)
         metrics = problem.measure(images)
-        return Evaluation(images, score, score - burden, penalties, metrics, descent)
+        return Evaluation(images, score, score - burden, penalties, last, metrics, descent)
 
     def _run(
         self, carry: Carry, arguments: Arguments, start: tf.Tensor, stop: tf.Tensor
@@ -312,7 +307,7 @@ class Loop:
                 carry, recorded = self._fast_tail(carry, score, ascent, arguments, step)
                 recorded.set_shape(shape)
             else:
-                found = self._evaluate(carry.params, arguments, seeds, step)
+                found = self._evaluate(carry.params, arguments, seeds, step, carry.held)
                 carry, recorded = self._update(found, arguments, carry, step)
             return step + 1, carry, history.write(step - start, recorded)
 
@@ -395,5 +390,6 @@ class Loop:
             still=same_shape(still, carry.still),
             cause=same_shape(cause, carry.cause),
             done=carry.done + tf.cast(live, tf.int32),
+            held=tf.nest.map_structure(same_shape, found.held, carry.held),
         )
         return after, recorded

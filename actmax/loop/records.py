@@ -33,6 +33,7 @@ class Carry(NamedTuple):
     still: tf.Tensor  # bool [N], True if the last gradient was zero
     cause: tf.Tensor  # int32 [N], a Cause
     done: tf.Tensor  # int32 [N], updates made
+    held: tuple[tf.Tensor, ...]  # [N] each, what lazy penalties were when last looked at
 
 
 class Arguments(NamedTuple):
@@ -53,5 +54,6 @@ class Evaluation(NamedTuple):
     score: tf.Tensor
     objective: tf.Tensor
     penalties: list[tf.Tensor]
+    held: tuple[tf.Tensor, ...]
     metrics: list[tf.Tensor]
     descent: Params

@@ -1,0 +1,94 @@
+"""What penalties take from the score and how they pull: in every step, or in every k-th."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from actmax.loop.records import Arguments
+from actmax.problem import Problem
+from actmax.types import Images
+
+
+def resist(
+    problem: Problem,
+    images: Images,
+    arguments: Arguments,
+    score: tf.Tensor,
+    step: tf.Tensor,
+    held: tuple[tf.Tensor, ...] | None,
+) -> tuple[list[tf.Tensor], tf.Tensor, dict[str, Any]]:
+    """Penalties of clean images, their weighted sum, and its gradient.
+
+    Args:
+        problem: whose penalties.
+        images: `[N, ...]` by name.
+        arguments: with their weights.
+        score: `[N]`.
+        step: int32 `[]`.
+        held: what lazy penalties were when last looked at, which they are taken for at steps between;
+            None to look at all of them now, with no weight but their own.
+
+    Returns:
+        `([N] each, [N], images or None by name)`; None where no penalty depends on an input.
+    """
+    if not problem.penalties:
+        return [], tf.zeros_like(score), dict.fromkeys(images)
+    at = tf.minimum(step, tf.shape(arguments.weights)[1] - 1)
+    shape = [len(problem.penalties), tf.shape(score)[0]]
+    weights = tf.unstack(tf.broadcast_to(tf.gather(arguments.weights, at, axis=1), shape))
+    lazy = () if held is None else problem.lazy
+    eager = [place for place in range(len(weights)) if place not in lazy]
+    values = dict.fromkeys(range(len(weights)), score)
+    pulls = []
+    if eager:
+        found, pull = _look(problem, images, eager, [weights[place] for place in eager])
+        values |= zip(eager, found, strict=True)
+        pulls.append(pull)
+    for place, last in zip(lazy, held or (), strict=True):
+        values[place], pull = _now_and_then(problem, images, place, weights[place], step, last)
+        pulls.append(pull)
+    penalties = [values[place] for place in range(len(weights))]
+    burden = tf.add_n([w * p for w, p in zip(weights, penalties, strict=True)])
+    return penalties, burden, {name: _sum([pull[name] for pull in pulls]) for name in images}
+
+
+def _look(
+    problem: Problem, images: Images, which: Sequence[int], weights: Sequence[tf.Tensor]
+) -> tuple[list[tf.Tensor], dict[str, Any]]:
+    """Some penalties, and the gradient of their weighted sum."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(images)
+        penalties = problem.penalize(images, which)
+    # The weights enter behind the tape, which then has no broadcast to go back through.
+    return penalties, tape.gradient(penalties, images, output_gradients=list(weights))
+
+
+def _now_and_then(
+    problem: Problem,
+    images: Images,
+    place: int,
+    weight: tf.Tensor,
+    step: tf.Tensor,
+    last: tf.Tensor,
+) -> tuple[tf.Tensor, dict[str, Any]]:
+    """A lazy penalty and its pull, which is zero between looks."""
+    _, on, penalty = problem.penalties[place]
+
+    def look() -> tuple[tf.Tensor, tf.Tensor]:
+        (value,), pull = _look(problem, images, [place], [penalty.every * weight])
+        return value, pull[on]
+
+    def rest() -> tuple[tf.Tensor, tf.Tensor]:
+        return last, tf.zeros_like(images[on])
+
+    value, pull = tf.cond(tf.equal(step % penalty.every, 0), look, rest)
+    return value, dict.fromkeys(images) | {on: pull}
+
+
+def _sum(pulls: Sequence[tf.Tensor | None]) -> tf.Tensor | None:
+    """The sum of the gradients that there are."""
+    given = [pull for pull in pulls if pull is not None]
+    return tf.add_n(given) if len(given) > 1 else (given or [None])[0]
