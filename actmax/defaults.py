@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,10 @@ from regularizers.base import Regularizer
 _PIXEL_RATE = 0.05
 # Side in pixels up to which an image is a thumbnail.
 _SMALL = 64
-# Weight of the statistics that a network's batch-norm layers were trained to, in units of the score's pull.
-_PRIOR = 0.01
+# Weight of the statistics that a network's batch-norm layers were trained to, in units of the score's pull:
+# first what images are like, in the end the score alone. And steps from one look at them to the next.
+_PRIOR = Linear(0.06, 0.0)
+_PRIOR_EVERY = 8
 _IMAGE_RANK = 3
 
 
@@ -72,14 +75,15 @@ def choose(
     # Params that are images have steps in units of the range, whoever chose the pixels.
     explicit = explicit or (bool(parts) and all(part.are_images for part in parts))
     if given.regularizers is None and len(shapes) == 1 and len(shape) == _IMAGE_RANK:
-        kind = gray_images if shape[-1] == 1 else color_images
-        recipe = kind(shape, next(iter(ranges.values())), explicit)
-        chosen["recipe"] = (
-            f"{kind.__name__}, for images {shape}, because no regularizers were given"
-        )
-        if kind is color_images and max(shape[:2]) <= _SMALL:
-            prior = _prior(network, shape, given.preprocess, chosen)
-            recipe = dataclasses.replace(recipe, regularizers=[*recipe.regularizers, *prior])
+        constraint = next(iter(ranges.values()))
+        kind = "gray_images" if shape[-1] == 1 else "color_images"
+        chosen["recipe"] = f"{kind}, for images {shape}, because no regularizers were given"
+        if shape[-1] == 1:
+            recipe = gray_images(shape, constraint, explicit)
+        else:
+            small = max(shape[:2]) <= _SMALL
+            prior = _prior(network, shape, given.preprocess, chosen) if small else []
+            recipe = color_images(shape, constraint, explicit, prior)
     else:
         recipe = plain(shapes, ranges)
         if parts and not any(part.are_images for part in parts):
@@ -122,10 +126,10 @@ def _prior(
     except ValueError as error:
         chosen["prior"] = f"none, because the model's layers cannot be read: {error}"
         return []
-    penalty = BatchNormPenalty(_PRIOR, model=network, preprocess=preprocess)
+    penalty = BatchNormPenalty(_PRIOR, model=network, preprocess=preprocess, every=_PRIOR_EVERY)
     chosen["prior"] = (
-        f"batch_norm_penalty of {_PRIOR:g}, a second pass through the model in every step, because it "
-        "has batch-norm layers"
+        f"batch_norm_penalty of {_PRIOR.start:g}, falling to {_PRIOR.end:g}, a second pass through the model "
+        f"in one of {_PRIOR_EVERY} steps, because it has batch-norm layers"
     )
     return [penalty]
 
@@ -186,32 +190,40 @@ def gray_images(shape: tuple[int, ...], constraint: Constraint, explicit: bool) 
     )
 
 
-def color_images(shape: tuple[int, ...], constraint: Constraint, explicit: bool) -> Recipe:
+def color_images(
+    shape: tuple[int, ...],
+    constraint: Constraint,
+    explicit: bool,
+    prior: Sequence[Regularizer] = (),
+) -> Recipe:
     """Color images in which other networks see the class too: moved, 1/f spectrum, true colors.
 
     Every step turns, scales and shifts the image anew, up to 64 pixels by up to 3/16 of its size, above
-    by a tenth, where more noise is added. Up to 64 pixels `choose` adds the prior of a network that has
-    batch-norm layers.
+    by a tenth, where more noise is added. With a prior, which `choose` adds up to 64 pixels where a network
+    has batch-norm layers, steps are four times as long, so that contrast and colors come early: the prior
+    keeps them from the ends of the range, and more noise and total variation keep fine grain away.
 
     Args:
         shape: `(H, W, C)`.
         constraint: the input range.
         explicit: True if images must be projected on it, so that params have to be images.
+        prior: penalties that say what images are like.
     """
     span = width(constraint) or 1.0
     size = min(shape[:2])
     small = max(shape[:2]) <= _SMALL
+    noise, variation = (0.1, 0.2) if not small else (0.05, 0.3) if prior else (0.02, 0.25)
     moves: list[Regularizer] = [
         Rotate(8.0),
         Scale(0.9, 1.15),
         Shift(size * 3 / 16 if small else size / 10),
-        Noise((0.02 if small else 0.1) * span),
+        Noise(noise * span),
     ]
     raw: Parameterization = Fourier(decay=1.5)
     return _expected(
-        [*moves, TotalVariation(0.25 if small else 0.2)],
+        [*moves, TotalVariation(variation), *prior],
         Decorrelated(raw) if shape[-1] == len(IMAGENET_COLORS) else raw,
-        Linear(0.1, 0.02),
+        Linear(0.4, 0.04) if prior else Linear(0.1, 0.02),
         pixels=_PIXEL_RATE * span if explicit else None,
     )
 

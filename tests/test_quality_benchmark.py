@@ -207,6 +207,21 @@ def test_drawings_are_chosen_by_the_subject_and_every_pass_counts():
     assert np.mean(found == made.classes) > 0.5
 
 
+@pytest.mark.parametrize("budget", [1, 2, 9, 10, 64, 256, 1000])
+def test_a_look_of_the_prior_is_a_pass_of_the_budget(budget):
+    layers = keras.layers
+    steps = [layers.Conv2D(4, 3), layers.BatchNormalization(), layers.GlobalAveragePooling2D()]
+    subject = keras.Sequential([keras.Input((8, 8, 3)), *steps, layers.Dense(3)])
+    every = 8
+    made = methods.ours(Task(subject, zoo.path("mnist"), (0, 1), seeds=1), budget)
+    count = int(made.result.steps[0])
+    assert made.passes == count + len(range(0, count, every))
+    # Another step would not fit; one step, with its look, always runs.
+    assert made.passes <= max(budget, 2) < made.passes + 3
+    plain = actmax.Maximizer(subject, input_range=(0, 1), regularizers=[], copies=3).problem
+    assert methods.passes_of(plain, budget) == 3 * budget
+
+
 def test_natural_pictures_are_made_some_at_a_time_each_from_its_own_seed(monkeypatch):
     layers = keras.layers
     keras.utils.set_random_seed(0)

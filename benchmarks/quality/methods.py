@@ -16,6 +16,7 @@ import numpy as np
 
 import actmax
 from actmax.images import to_uint8
+from actmax.problem import Problem
 from actmax.recipes.drawings import best_seeds
 from benchmarks.quality.data import Data
 from regularizers import LogSum, Noise, Pad, Rotate, Scale, Shift, TotalVariation
@@ -77,23 +78,26 @@ def ours(task: Task, passes: int, settings: Mapping[str, Any] | None = None) -> 
     # Building and tracing count, as they do for peers.
     start = time.perf_counter()
     maximizer = actmax.Maximizer(task.subject, input_range=(0, 1), **arguments)
-    # Every copy is a pass, and so is a penalty that looks through the network.
-    each = maximizer.problem.copies + sum(
-        isinstance(penalty, actmax.BatchNormPenalty)
-        for _, _, penalty in maximizer.problem.penalties
-    )
-    steps = max(passes // each, 1)
+    problem = maximizer.problem
+    fitting = (s for s in range(passes, 1, -1) if passes_of(problem, s) <= passes)
+    steps = next(fitting, 1)
     result = maximizer(task.targets, steps=steps)
     seconds = time.perf_counter() - start
     return Made(
         result.to_uint8(),
         np.array(task.targets),
         seconds,
-        steps * each,
+        passes_of(problem, steps),
         result.scores,
         "ours",
         result,
     )
+
+
+def passes_of(problem: Problem, steps: int) -> int:
+    """Passes through the network: every copy in every step, and every look of a penalty through it."""
+    looks = [p.every for _, _, p in problem.penalties if isinstance(p, actmax.BatchNormPenalty)]
+    return steps * problem.copies + sum(-(-steps // every) for every in looks)
 
 
 DRAWS = 8

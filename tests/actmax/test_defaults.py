@@ -79,7 +79,8 @@ def priors(model, **given):
 def test_of_a_small_color_network_with_batch_norm_the_statistics_are_a_prior():
     model = normalized()
     (penalty,), why = priors(model, preprocess=lambda x: 2 * x - 1)
-    assert penalty.model is model and penalty.scope == "image" and penalty.weight == 0.01
+    assert penalty.model is model and penalty.scope == "image"
+    assert (penalty.weight, penalty.every) == (actmax.Linear(0.06, 0.0), 8)
     assert "because it has batch-norm layers" in why and "second pass" in why
     images = np.random.default_rng(0).random((2, 16, 16, 3), np.float32)
     there = actmax.BatchNormPenalty(1.0, model=model)(tf.constant(2 * images - 1))
