@@ -189,6 +189,7 @@ PENALTIES = {
     ),
     "L1": Entry("regularizer", lambda: regularizers.L1(0.3)),
     "L2": Entry("regularizer", lambda: regularizers.L2(0.3)),
+    "L2 every third step": Entry("regularizer", lambda: regularizers.L2(0.3, every=3)),
     "LInf": Entry("regularizer", lambda: regularizers.LInf(0.3)),
     "LogSum": Entry("regularizer", lambda: regularizers.LogSum(0.3)),
     "AlphaNorm": Entry("regularizer", lambda: regularizers.AlphaNorm(0.3)),
