@@ -24,7 +24,7 @@ class BatchNormPenalty(Penalty):
 
     The distance of `BatchNormPrior`, which see, of another network: a prior for models that have no
     batch-norm layers themselves, such as vision transformers. It costs a forward and backward pass of
-    that network at every step that looks at it; `every=4` does as well at a quarter of that.
+    that network at every step that looks at it; with `every=k` that is one step of k.
 
     Source: Hatamizadeh et al., GradViT, CVPR 2022, https://arxiv.org/abs/2203.11894.
 

@@ -41,7 +41,7 @@ def resist(
     weights = tf.unstack(tf.broadcast_to(tf.gather(arguments.weights, at, axis=1), shape))
     lazy = () if held is None else problem.lazy
     eager = [place for place in range(len(weights)) if place not in lazy]
-    values = dict.fromkeys(range(len(weights)), score)
+    values: dict[int, tf.Tensor] = {}
     pulls = []
     if eager:
         found, pull = _look(problem, images, eager, [weights[place] for place in eager])
