@@ -254,6 +254,36 @@ def test_photographs_are_those_of_the_subject_in_the_order_of_the_rest():
 # Controls
 
 
+def test_the_strongest_natural_images_are_those_of_their_class_that_excite_the_subject_most():
+    layers = keras.layers
+    # Class 1 is as bright as the image is, class 0 as dark.
+    subject = keras.Sequential([keras.Input((2, 2, 1)), layers.Flatten(), layers.Dense(2)])
+    subject.layers[-1].set_weights([np.tile([-1.0, 1.0], (4, 1)), np.zeros(2)])
+    levels, classes = np.array([90, 200, 10, 255, 0, 30], np.uint8), np.array([1, 0, 1, 0, 1, 0])
+    test = sets.Images(np.broadcast_to(levels[:, None, None, None], (6, 2, 2, 1)), classes)
+    task = Task(subject, zoo.path("mnist"), (0, 1), seeds=2)
+    made = methods.controls(task, sets.Data(sets.TRACKS["mnist"], test, test, test), passes=1)
+    found = made["strongest natural images"]
+    np.testing.assert_array_equal(found.images[:, 0, 0, 0], [30, 90, 200, 10])
+    np.testing.assert_array_equal(found.classes, [0, 1, 0, 1])
+    np.testing.assert_array_equal(made["natural images"].images[:, 0, 0, 0], [200, 90, 255, 10])
+
+
+def test_the_interval_of_natural_images_has_no_distance_between_classes_in_it():
+    layers = keras.layers
+    # The features tell the classes apart, and nothing else does.
+    inputs = layers.Input((1, 1, 3))
+    features = layers.Flatten(name="features")(inputs)
+    judge = scores.Remembering(keras.Model(inputs, layers.Dense(3)(features)))
+    classes = np.arange(600) % 3
+    images = np.where(np.arange(3) == classes[:, None], 255, 0).astype(np.uint8)
+    natural = Natural(images.reshape(600, 1, 1, 3), classes)
+    pictures = Made(natural.images[:60], classes[:60], kind="data")
+    found = scores._kernel_interval(pictures, {"one": judge}, natural)
+    # Of all classes, each kernel is (1 + 1)^3 within and 1 among them.
+    assert -0.5 < found["low"] < found["high"] < 0.1
+
+
 def test_controls_in_the_right_order_pass():
     assert scores.check_controls(controls()) == []
 

@@ -56,8 +56,10 @@ def frechet_distance(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
 def kernel_distance(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
     """Kernel distance: unbiased squared MMD, `k(x, y) = (x.y / D + 1)^3`. `[N, D], [M, D] -> R`.
 
-    0 in the mean for two sets from one distribution, whatever their size, so single values may be
-    negative. Print it beside the value of natural images against natural images.
+    0 in the mean for two sets drawn from one distribution, whatever their size, so single values may be
+    negative. A set with the same number of images of every class is not drawn so: it has fewer pairs
+    within a class than it would have by chance, and natural images themselves come out below 0 if they
+    are few. Print it beside the value of as many natural images.
 
     Raises:
         ValueError: fewer than two samples, or numbers of features that differ.
@@ -70,7 +72,10 @@ def kernel_distance(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
 
 
 def resampled_kernel_distance(
-    first: npt.ArrayLike, second: npt.ArrayLike, rows: npt.ArrayLike
+    first: npt.ArrayLike,
+    second: npt.ArrayLike,
+    rows: npt.ArrayLike,
+    second_counts: npt.ArrayLike | None = None,
 ) -> Array:
     """`kernel_distance` of every resample of the first set. `[N, D], [M, D], [R, N] -> [R]`.
 
@@ -81,6 +86,9 @@ def resampled_kernel_distance(
         first: features of N images.
         second: features of the images that they are compared with.
         rows: numbers of the rows of `first` in each resample.
+        second_counts: how often each row of `second` counts in each resample, `[R, M]`, 0 or more; None
+            for once in all. Where classes are drawn, this is how the second set gets the same ones:
+            otherwise the distance is also that between the classes drawn and all classes.
 
     Raises:
         ValueError: fewer than two samples, numbers of features that differ, or a resample of a single
@@ -89,19 +97,32 @@ def resampled_kernel_distance(
     x, y = _pair(first, second)
     drawn = np.asarray(rows)
     counts = np.stack([np.bincount(row, minlength=len(x)) for row in drawn]).astype(np.float64)
+    if second_counts is None:
+        others = np.ones((1, len(y)))
+    else:
+        others = np.asarray(second_counts, np.float64)
+        if others.shape != (len(drawn), len(y)) or others.min() < 0:
+            expected = f"second_counts of shape {(len(drawn), len(y))}, 0 or more"
+            received = f"shape {others.shape}, least {others.min() if others.size else None}"
+            raise ValueError(checks.message(expected, received))
 
     def kernel(a: Array, b: Array) -> Array:
         return np.asarray((a @ b.T / x.shape[1] + 1) ** 3)
 
-    within, among = kernel(x, x), kernel(y, y)
-    np.fill_diagonal(within, 0.0)
-    pairs = counts.sum(axis=1) ** 2 - np.square(counts).sum(axis=1)
-    if not pairs.all():
-        raise ValueError(checks.message("resamples of two images or more", "one of a single image"))
-    own = np.einsum("ri,ij,rj->r", counts, within, counts, optimize=True) / pairs
-    cross = counts @ kernel(x, y).mean(axis=1) / counts.sum(axis=1)
-    theirs = (among.sum() - np.trace(among)) / (len(y) * (len(y) - 1))
-    return np.asarray(own + theirs - 2 * cross)
+    def pairs_mean(among: Array, weights: Array) -> Array:
+        """The mean over pairs of different rows, each as often as both count. `[K, K], [R, K] -> [R]`."""
+        np.fill_diagonal(among, 0.0)
+        pairs = weights.sum(axis=1) ** 2 - np.square(weights).sum(axis=1)
+        if not pairs.all():
+            raise ValueError(
+                checks.message("resamples of two images or more", "one of a single image")
+            )
+        return np.asarray(np.sum(weights @ among * weights, axis=1) / pairs)
+
+    own, theirs = pairs_mean(kernel(x, x), counts), pairs_mean(kernel(y, y), others)
+    shares = others / others.sum(axis=1, keepdims=True)
+    across = counts @ kernel(x, y) / counts.sum(axis=1, keepdims=True)
+    return np.asarray(own + theirs - 2 * np.sum(across * shares, axis=1))
 
 
 def neighbour_distance(features: npt.ArrayLike, bank: npt.ArrayLike, k: int = 5) -> Array:

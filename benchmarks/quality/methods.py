@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 import actmax
+from actmax.evaluation.networks import LOGITS
 from actmax.images import to_uint8
 from actmax.problem import Problem
 from actmax.recipes.drawings import best_seeds
@@ -174,17 +175,24 @@ def recipe(settings: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any
 
 
 def controls(task: Task, data: Data, passes: int) -> dict[str, Made]:
-    """Pictures whose order is known: noise, unregularized pixels, class means, natural images."""
+    """Pictures whose order is known: noise, unregularized pixels, class means, natural images.
+
+    And the natural images that excite the subject most, one for each seed: how far from natural ones as
+    they come even a photograph is that does what we ask for.
+    """
     shape = data.test.images.shape[1:]
     classes = np.array(task.targets)
     noise = np.random.default_rng(0).integers(0, 256, (len(classes), *shape), np.uint8)
     plain = actmax.maximize(
         task.subject, targets=task.targets, input_range=(0, 1), regularizers=[], steps=passes
     )
-    means, natural = [], []
+    logits = actmax.Judge(task.subject).look(data.test.floats())[LOGITS]
+    means, natural, strongest = [], [], []
     for c, seed in zip(task.targets, task.rows, strict=True):
         members = data.test.images[data.test.classes == c]
         natural.append(members[seed % len(members)])
+        order = np.argsort(-logits[data.test.classes == c, c], kind="stable")
+        strongest.append(members[order[seed % len(members)]])
         seen = data.subject.floats()[data.subject.classes == c]
         means.append(to_uint8(seen.mean(axis=0), 0, 1))
     return {
@@ -195,6 +203,7 @@ def controls(task: Task, data: Data, passes: int) -> dict[str, Made]:
         ),
         "class mean": Made(np.stack(means), classes, kind="data"),
         "natural images": Made(np.stack(natural), classes, kind="data"),
+        "strongest natural images": Made(np.stack(strongest), classes, kind="data"),
     }  # fmt: skip
 
 

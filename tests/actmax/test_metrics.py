@@ -161,6 +161,33 @@ def test_a_resample_has_the_kernel_distance_of_its_images_less_pairs_of_one_imag
         distances.resampled_kernel_distance(x, y, [[2] * 6])
 
 
+def test_the_second_set_of_a_resample_counts_as_often_as_it_is_told():
+    x, y = rng().normal(size=(4, 3)), rng(1).normal(size=(5, 3))
+    rows, counts = [[0, 1, 2, 3], [3, 3, 0, 1]], [[1, 1, 1, 1, 1], [2, 0, 0, 3, 1]]
+    whole, drawn = distances.resampled_kernel_distance(x, y, rows, counts)
+    assert whole == pytest.approx(distances.kernel_distance(x, y))
+    k = lambda a, b: (a @ b / 3 + 1) ** 3  # noqa: E731
+    others = np.repeat(np.arange(5), counts[1])
+    xx = np.mean([k(x[i], x[j]) for i in rows[1] for j in rows[1] if i != j])
+    xy = np.mean([k(x[i], y[j]) for i in rows[1] for j in others])
+    yy = np.mean([k(y[i], y[j]) for i in others for j in others if i != j])
+    assert drawn == pytest.approx(xx + yy - 2 * xy)
+    for wrong in (counts[:1], [[1] * 4] * 2, [[1, 1, 1, 1, -1]] * 2):
+        with pytest.raises(ValueError, match="second_counts"):
+            distances.resampled_kernel_distance(x, y, rows, wrong)
+
+
+def test_classes_drawn_twice_are_no_distance_if_the_second_set_has_them_twice_too():
+    centres = 3 * rng().normal(size=(6, 8))
+    classes = np.repeat(np.arange(6), 100)
+    x, y = (centres[classes] + 0.1 * rng(seed).normal(size=(600, 8)) for seed in (1, 2))
+    often = np.array([3, 0, 0, 2, 0, 1])
+    rows = np.concatenate([np.tile(np.flatnonzero(classes == c), often[c]) for c in range(6)])
+    (matched,) = distances.resampled_kernel_distance(x, y, [rows], [often[classes]])
+    (unmatched,) = distances.resampled_kernel_distance(x, y, [rows])
+    assert abs(matched) < 0.05 * unmatched
+
+
 def test_held_out_images_are_as_plausible_as_natural_ones_and_noise_is_not():
     centres = rng().normal(size=(10, 16))
     natural = centres[rng(1).integers(0, 10, 2000)] + 0.1 * rng(2).normal(size=(2000, 16))
