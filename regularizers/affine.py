@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from regularizers import random
+from regularizers import lanes, random
 from regularizers.base import Strength, check_strength, value_at
 from regularizers.warp import Affine
 
@@ -49,7 +49,7 @@ class Rotate(Affine):
     def matrix(self, seeds: tf.Tensor, step: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         limit = value_at(self.degrees, step, dtype) * (math.pi / 180)
         angle = random.uniform(seeds, [], -limit, limit, dtype)
-        cos, sin = random.by_row(tf.cos, angle), random.by_row(tf.sin, angle)
+        cos, sin = lanes.by_row(tf.cos, angle), lanes.by_row(tf.sin, angle)
         return _linear([[cos, -sin], [sin, cos]])
 
 
@@ -93,7 +93,7 @@ class Scale(Affine):
     def matrix(self, seeds: tf.Tensor, step: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         low, high = value_at(self.low, step, dtype), value_at(self.high, step, dtype)
         logarithm = random.uniform(seeds, [], -tf.math.log(low), -tf.math.log(high), dtype)
-        inverse = random.by_row(tf.exp, logarithm)
+        inverse = lanes.by_row(tf.exp, logarithm)
         zero = tf.zeros_like(inverse)
         return _linear([[inverse, zero], [zero, inverse]])
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import tensorflow as tf
 
-from regularizers import random
+from regularizers import lanes, random
 from regularizers.base import Strength, Transform, check_strength, image_sizes, value_at
 from regularizers.warp import coordinate_dtype
 
@@ -50,7 +50,7 @@ class ColorShift(Transform):
         dtype = coordinate_dtype(images)
         scale, shift = value_at(self.scale, step, dtype), value_at(self.shift, step, dtype)
         logarithm = random.uniform(random.fold_in(seeds, 0), [channels], -scale, scale, dtype)
-        factor = random.by_row(tf.exp, tf.reshape(logarithm, [-1]))
+        factor = lanes.by_row(tf.exp, logarithm)
         summand = random.uniform(random.fold_in(seeds, 1), [channels], -shift, shift, dtype)
         shape = [-1, *([1] * len(spatial)), channels]
         changed = tf.cast(images, dtype) * tf.reshape(factor, shape) + tf.reshape(summand, shape)

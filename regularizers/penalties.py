@@ -16,6 +16,7 @@ from typing import Any
 import tensorflow as tf
 
 from regularizers.base import Penalty, check_number, image_axes, image_sizes
+from regularizers.lanes import by_row
 
 # Squared differences below this are rounded off by `TotalVariation(beta)`. Its root, 1e-6 in units
 # of the images, is 4000 times less than one step of 8 bits on (0, 1), and the bias of a value is at
@@ -118,7 +119,11 @@ def _powers(images: tf.Tensor, rows: list[_Rows], beta: float) -> tf.Tensor:
             value, slope = tf.reduce_sum(square, axes), 2.0
         else:
             square += EPSILON
-            powers = tf.sqrt(square) if beta == 1 else tf.pow(square, beta / 2)
+            powers = (
+                tf.sqrt(square)
+                if beta == 1
+                else by_row(lambda values: tf.pow(values, beta / 2), square)
+            )
             value = tf.reduce_sum(powers - EPSILON ** (beta / 2), axes)
             slope = beta * powers / square
 
@@ -269,7 +274,7 @@ class AlphaNorm(Penalty):
             for _ in range(int(self.alpha) // 2 - 1):
                 powers *= square
         else:
-            powers = tf.pow(tf.abs(wide), self.alpha)
+            powers = by_row(lambda values: tf.pow(values, self.alpha), tf.abs(wide))
         return tf.cast(tf.reduce_mean(powers, image_axes(images)), images.dtype)
 
 
@@ -305,7 +310,7 @@ class LogSum(Penalty):
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
         images = tf.convert_to_tensor(images)
-        logs = tf.math.log1p(tf.abs(_widened(images)) / self.epsilon)
+        logs = by_row(tf.math.log1p, tf.abs(_widened(images)) / self.epsilon)
         return tf.cast(tf.reduce_mean(logs, image_axes(images)), images.dtype)
 
 

@@ -13,16 +13,16 @@ int64, where products and bit operations have kernels on every device.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import tensorflow as tf
 
+from regularizers.lanes import LANES
+
 Shape: TypeAlias = Sequence[int] | tf.Tensor
 
 _MASK = 0xFFFFFFFF
-# Values that the widest vector unit (512 bits) takes at once, in float32.
-LANES = 16
 # 2^32 over the golden ratio: spreads consecutive counters over the whole range (Knuth, TAOCP 3).
 _GOLDEN = 0x9E3779B9
 
@@ -201,13 +201,3 @@ def normal(
     if static is not None:
         values.set_shape([seeds.shape[0], *(int(size) for size in static)])
     return tf.cast(_number(mean, wide) + _mirrored(seeds, values, -values), dtype)
-
-
-def by_row(function: Callable[[tf.Tensor], tf.Tensor], values: tf.Tensor) -> tf.Tensor:
-    """An elementwise function with one rounding for every row, whatever its place. `[N] -> [N]`.
-
-    Vectorized kernels round exponentials, sines and the like differently in the tail of an array than
-    in its body, so a row would depend on where in the batch it stands, by one unit in the last place.
-    Here every row fills a whole vector.
-    """
-    return function(tf.repeat(values[:, None], LANES, axis=1))[:, 0]

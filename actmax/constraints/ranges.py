@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from actmax import checks
 from actmax.constraints.base import Bound, Constraint, as_bound, check_bound, check_order
+from regularizers.lanes import by_row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,12 +93,12 @@ class Sigmoid(Constraint):
 
     def apply(self, images: tf.Tensor) -> tf.Tensor:
         low, high = as_bound(self.lower, images.dtype), as_bound(self.upper, images.dtype)
-        return low + (high - low) * tf.sigmoid(images)
+        return low + (high - low) * by_row(tf.sigmoid, images)
 
     def invert(self, images: tf.Tensor) -> tf.Tensor:
         low, high = as_bound(self.lower, images.dtype), as_bound(self.upper, images.dtype)
         fraction = tf.clip_by_value((images - low) / (high - low), 1e-6, 1.0 - 1e-6)
-        return tf.math.log(fraction) - tf.math.log1p(-fraction)
+        return by_row(tf.math.log, fraction) - by_row(tf.math.log1p, -fraction)
 
     def start(self, noise: tf.Tensor) -> tf.Tensor:
         # The slope of the sigmoid at its middle is 1/4.

@@ -14,6 +14,7 @@ import tensorflow as tf
 from actmax import checks
 from actmax.objectives.base import Activations, Kind, Objective, check_layer
 from actmax.types import FixedArray
+from regularizers.lanes import by_row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,8 +151,9 @@ class Caricature(_Features):
         dot = tf.reduce_sum(values * reference, axes)
         own, other = (tf.reduce_sum(tf.square(side), axes) for side in (values, reference))
         # Kept off 0, where the root has no gradient: the smallest product that a silent image has.
-        size = tf.sqrt(tf.maximum(own * other, values.dtype.as_numpy_dtype(1e-20)))
-        return dot / other * tf.maximum(dot / size, self._FLOOR) ** self.power
+        size = by_row(tf.sqrt, tf.maximum(own * other, values.dtype.as_numpy_dtype(1e-20)))
+        cosine = tf.maximum(dot / size, self._FLOOR)
+        return dot / other * by_row(lambda values: values**self.power, cosine)
 
 
 @dataclasses.dataclass(frozen=True)

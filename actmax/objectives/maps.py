@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from actmax import checks
 from actmax.objectives.base import Activations, Kind, Objective, check_layer
+from regularizers.lanes import by_row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,15 +94,17 @@ class Direction(Objective):
     def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
         values = activations[self.layer]
         vectors = targets if self.vector is None else tf.constant([self.vector], values.dtype)
-        vectors = tf.math.l2_normalize(tf.cast(vectors, values.dtype), axis=-1, epsilon=0.0)
+        vectors = tf.cast(vectors, values.dtype)
+        vectors /= by_row(tf.sqrt, tf.reduce_sum(tf.square(vectors), axis=-1, keepdims=True))
         for _ in range(values.shape.rank - 2):
             vectors = vectors[:, None]
         dot = tf.reduce_sum(values * vectors, axis=-1)
         if self.power:
             squares = tf.reduce_sum(tf.square(values), axis=-1)
             # The smallest normal number keeps the root's gradient finite where a position is silent.
-            size = tf.sqrt(tf.maximum(squares, values.dtype.as_numpy_dtype(1e-12)))
-            dot *= tf.maximum(dot / size, self._FLOOR) ** self.power
+            size = by_row(tf.sqrt, tf.maximum(squares, values.dtype.as_numpy_dtype(1e-12)))
+            cosine = tf.maximum(dot / size, self._FLOOR)
+            dot *= by_row(lambda values: values**self.power, cosine)
         return (
             tf.reduce_mean(dot, axis=list(range(1, dot.shape.rank))) if dot.shape.rank > 1 else dot
         )

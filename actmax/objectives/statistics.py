@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from actmax import checks
 from actmax.objectives.base import BATCH_NORM, Activations, Normalized, Objective
+from regularizers.lanes import by_row
 
 Scope = Literal["image", "batch"]
 
@@ -120,5 +121,10 @@ def _distance(entry: Normalized, scope: Scope, relative: bool) -> tf.Tensor:
     else:
         parts = [tf.reduce_sum(part, -1) for part in (shift, stretch)]
     epsilon = tf.constant(_EPSILON, wide)
-    distance = tf.add_n([tf.sqrt(part + epsilon) - tf.sqrt(epsilon) for part in parts])
+    # One number for all images has no place in the batch.
+    roots = [
+        tf.sqrt(part + epsilon) if scope == "batch" else by_row(tf.sqrt, part + epsilon)
+        for part in parts
+    ]
+    distance = tf.add_n([root - tf.sqrt(epsilon) for root in roots])
     return tf.cast(distance, entry.inputs.dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,12 +13,13 @@ import tensorflow as tf
 
 from actmax import checks
 from actmax.objectives.base import LOGITS, Activations, Kind, Objective, check_layer
+from regularizers.lanes import by_row, log_softmax, softmax
 
 # What makes probabilities of logits, by the operation at the end of the model.
 _HEADS: Mapping[str, Callable[[tf.Tensor], tf.Tensor]] = {
-    "softmax": tf.nn.softmax,
-    "logsoftmax": tf.nn.softmax,
-    "sigmoid": tf.nn.sigmoid,
+    "softmax": softmax,
+    "logsoftmax": softmax,
+    "sigmoid": functools.partial(by_row, tf.sigmoid),
 }
 
 
@@ -164,7 +166,7 @@ class LogProbability(_AmongClasses):
     """
 
     def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
-        return self._pick(tf.nn.log_softmax(over_space(activations[self._layer])), targets)
+        return self._pick(log_softmax(over_space(activations[self._layer])), targets)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from actmax import checks
 from actmax.parameterizations.base import Parameterization, Shape, image_shape
 from actmax.types import Params
-from regularizers import random
+from regularizers import lanes, random
 
 # Root mean squares of atan(x) and atan(x)^2 for a standard normal x, so that both halves of a layer's
 # output are of size 1 (Mordvintsev et al., 2018).
@@ -92,5 +92,5 @@ def _positions(height: int, width: int) -> np.ndarray:
     places = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1).reshape(-1, 2)
     # The tail of an array is rounded by other code than its body: without it a row would depend, in
     # its last bit, on where in the batch it stands.
-    missing = -len(places) % random.LANES
+    missing = -len(places) % lanes.LANES
     return np.concatenate([places, np.zeros((missing, 2))])

@@ -13,6 +13,7 @@ from actmax.constraints.base import Bound, as_bound, check_bound, check_order
 from actmax.parameterizations.base import Parameterization, Shape
 from actmax.types import Params
 from regularizers import random
+from regularizers.lanes import by_row
 
 # How far an output may leave the range that was given for it, in units of the range's width.
 _SLACK = 1e-3
@@ -128,7 +129,7 @@ class Generator(Parameterization):
             return params
         low, high = (as_bound(bound, params.dtype) for bound in self.latent_range)
         middle, half = (low + high) / 2, (high - low) / 2
-        return middle + half * tf.tanh(params / half)
+        return middle + half * by_row(tf.tanh, params / half)
 
     def decode(self, params: Params, shape: Shape) -> tf.Tensor:
         del shape  # checked at the start

@@ -13,6 +13,7 @@ from actmax import checks
 from actmax.parameterizations.base import Parameterization, Shape, image_shape
 from actmax.types import FixedArray, Params
 from regularizers import random
+from regularizers.lanes import by_row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +133,9 @@ class Maco(Parameterization):
             amplitudes[1 : (height + 1) // 2, edge] *= 2.0
             amplitudes[height // 2 + 1 :, edge] = 0.0
         scale = tf.constant(amplitudes, params.dtype)
-        parts = [tf.transpose(scale * wave(params), [0, 3, 1, 2]) for wave in (tf.cos, tf.sin)]
+        parts = [
+            tf.transpose(scale * by_row(wave, params), [0, 3, 1, 2]) for wave in (tf.cos, tf.sin)
+        ]
         images = tf.signal.irfft2d(tf.complex(*parts), fft_length=[height, width])
         return tf.transpose(images, [0, 2, 3, 1])
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from actmax import checks
 from actmax.parameterizations.base import Parameterization, Shape, image_shape
 from actmax.types import Params
-from regularizers import random
+from regularizers import lanes, random
 
 INKS = ("bright", "dark", "color")
 
@@ -128,8 +128,8 @@ class Strokes(Parameterization):
         height, width, channels = image_shape(shape, self)
         covered = self._coverage(params, height, width)
         if self.ink == "color":
-            inks = _in_lanes(tf.sigmoid, params["colors"])
-            image = _in_lanes(tf.sigmoid, params["ground"])[:, None, :]
+            inks = lanes.by_row(tf.sigmoid, params["colors"])
+            image = lanes.by_row(tf.sigmoid, params["ground"])[:, None, :]
             for k in range(self.strokes):
                 share = covered[:, k, :, None]
                 image = (1.0 - share) * image + share * inks[:, k, None, :]
@@ -144,7 +144,7 @@ class Strokes(Parameterization):
         shorter = float(min(height, width))
         dtype = params["points"].dtype
         reach = tf.constant([side / shorter / 2 - self.margin for side in (height, width)], dtype)
-        points = reach * _in_lanes(tf.tanh, params["points"] / reach)
+        points = reach * lanes.by_row(tf.tanh, params["points"] / reach)
         curve = shorter * tf.matmul(tf.constant(self._basis(), dtype), points)
         pieces = tf.concat([curve[:, :, :-1], curve[:, :, 1:] - curve[:, :, :-1]], axis=3)
         places = tf.constant(_pixels(height, width), dtype)
@@ -153,7 +153,7 @@ class Strokes(Parameterization):
         length = tf.reduce_sum(tf.square(along), axis=3) + _EPSILON
         at = tf.clip_by_value(tf.reduce_sum(here * along, axis=3) / length, 0.0, 1.0)
         square = tf.reduce_sum(tf.square(here - at[..., None] * along), axis=3)
-        radius = self.radius * _in_lanes(tf.exp, params["log_radius"])[:, :, None]
+        radius = self.radius * lanes.by_row(tf.exp, params["log_radius"])[:, :, None]
         return tf.sigmoid((radius - tf.sqrt(square + _EPSILON)) / self.softness)
 
     def _basis(self) -> np.ndarray:
@@ -173,7 +173,7 @@ def _pixels(height: int, width: int) -> np.ndarray:
         np.arange(height) - (height - 1) / 2, np.arange(width) - (width - 1) / 2, indexing="ij"
     )
     # See CPPN: without the zeros a row would depend, in its last bit, on its place in the batch.
-    missing = -height * width % random.LANES
+    missing = -height * width % lanes.LANES
     return np.pad(np.stack([y.ravel(), x.ravel()], axis=1), [(0, missing), (0, 0)])
 
 
@@ -214,9 +214,3 @@ def _picked(pieces: tf.Tensor, which: tf.Tensor) -> tf.Tensor:
         return tf.gather(pieces, which, batch_dims=2), gradient
 
     return picked(pieces)
-
-
-def _in_lanes(function: Callable[[tf.Tensor], tf.Tensor], values: tf.Tensor) -> tf.Tensor:
-    """An elementwise function with one rounding wherever a row stands. `[N, ...] -> [N, ...]`."""
-    flat = tf.reshape(values, [-1])
-    return tf.reshape(random.by_row(function, flat), tf.shape(values))

@@ -16,7 +16,7 @@ import numpy as np
 
 import actmax
 import regularizers
-from tests.conformance.models import decoder, feature_map, normalized, photos, tiny
+from tests.conformance.models import UNEVEN, decoder, feature_map, normalized, photos, uneven
 
 # One image is optimized by each part in this problem.
 TARGETS = [0, 1, 2]
@@ -40,7 +40,7 @@ class Entry:
     check: dict[str, Any] = dataclasses.field(default_factory=dict)
     targets: Any = dataclasses.field(default_factory=lambda: list(TARGETS))
     fixed_rows: bool = False
-    model: Callable[[], Any] = tiny
+    model: Callable[[], Any] = uneven
 
 
 FEATURES = [(scale * feature_map()).ravel().tolist() for scale in (1.0, -0.5, 2.0)]
@@ -68,12 +68,14 @@ OBJECTIVES = {
         "objective", lambda: actmax.SortMatching("conv", feature_map()), targets=None
     ),
     "Diversity": Entry("objective", lambda: actmax.Diversity("conv"), targets=None),
-    "BatchNormPrior": Entry("objective", actmax.BatchNormPrior, targets=None, model=normalized),
+    "BatchNormPrior": Entry(
+        "objective", actmax.BatchNormPrior, targets=None, model=lambda: normalized(shape=UNEVEN)
+    ),
     "Combination": Entry("objective", lambda: 0.5 * actmax.Logit() - 2 * actmax.Channel("conv", 1)),
     "function": Entry("objective", lambda: lambda output: output[:, 0], targets=None),
 }
 
-COLORS = {"shapes": [(8, 8, 3)]}
+COLORS = {"shapes": [UNEVEN]}
 PARAMETERIZATIONS = {
     "Pixels": Entry("parameterization", actmax.Pixels),
     "Fourier": Entry("parameterization", actmax.Fourier),
@@ -81,7 +83,7 @@ PARAMETERIZATIONS = {
     "Blurred": Entry("parameterization", actmax.Blurred),
     "Decorrelated": Entry("parameterization", actmax.Decorrelated, COLORS),
     "Decorrelated by images": Entry(
-        "parameterization", lambda: actmax.Decorrelated.from_images(photos()), COLORS
+        "parameterization", lambda: actmax.Decorrelated.from_images(photos(UNEVEN)), COLORS
     ),
     "LaplacianPyramid": Entry("parameterization", lambda: actmax.LaplacianPyramid(3)),
     "LowResolutionSum": Entry("parameterization", lambda: actmax.LowResolutionSum(factors=(2, 4))),
@@ -90,11 +92,13 @@ PARAMETERIZATIONS = {
     "Strokes, colored": Entry("parameterization", lambda: actmax.Strokes(3, 2, ink="color")),
     "Maco": Entry("parameterization", actmax.Maco),
     "Maco of images in colors": Entry(
-        "parameterization", lambda: actmax.Decorrelated(actmax.Maco.from_images(photos())), COLORS
+        "parameterization",
+        lambda: actmax.Decorrelated(actmax.Maco.from_images(photos(UNEVEN))),
+        COLORS,
     ),
     "Generator": Entry(
         "parameterization",
-        lambda: actmax.Generator(decoder(), output_range=(0, 1), latent_range=(-2, 2)),
+        lambda: actmax.Generator(decoder(UNEVEN), output_range=(0, 1), latent_range=(-2, 2)),
         COLORS,
     ),
 }

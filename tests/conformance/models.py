@@ -6,14 +6,19 @@ import keras
 import numpy as np
 
 SHAPE = (8, 8, 3)
+# Not square, and no whole number of vectors: kernels round the tail of an array in another way.
+UNEVEN = (9, 7, 3)
 
 
-def tiny():
-    """Convolution, pooling, softmax of five classes; weights from a seed of their own."""
+def tiny(shape=SHAPE):
+    """Convolution, pooling, softmax of five classes; weights from a seed of their own.
+
+    Softsign, because a network's own tanh or exponentials round by the place of a row, and laws are about us.
+    """
     model = keras.Sequential(
         [
-            keras.Input(SHAPE),
-            keras.layers.Conv2D(4, 3, activation="tanh", name="conv"),
+            keras.Input(shape),
+            keras.layers.Conv2D(4, 3, activation="softsign", name="conv"),
             keras.layers.GlobalAveragePooling2D(name="pool"),
             keras.layers.Dense(5, activation="softmax", name="out"),
         ],
@@ -25,13 +30,18 @@ def tiny():
     return model
 
 
-def decoder():
+def uneven():
+    """`tiny`, of images that fill no whole vectors."""
+    return tiny(UNEVEN)
+
+
+def decoder(shape=SHAPE):
     """A generator of images in (0, 1) from four latents; in float64, so that slopes can be checked."""
     model = keras.Sequential(
         [
             keras.Input([4], dtype="float64"),
-            keras.layers.Dense(int(np.prod(SHAPE)), "sigmoid", dtype="float64"),
-            keras.layers.Reshape(SHAPE, dtype="float64"),
+            keras.layers.Dense(int(np.prod(shape)), "sigmoid", dtype="float64"),
+            keras.layers.Reshape(shape, dtype="float64"),
         ],
         name="decoder",
     )
@@ -40,15 +50,15 @@ def decoder():
     return model
 
 
-def photos():
+def photos(shape=SHAPE):
     """Images whose channels vary together. `[N, H, W, C]`."""
     generator = np.random.default_rng(2)
-    return generator.uniform(size=(20, *SHAPE)) @ generator.uniform(size=(SHAPE[-1], SHAPE[-1]))
+    return generator.uniform(size=(20, *shape)) @ generator.uniform(size=(shape[-1], shape[-1]))
 
 
 def feature_map():
-    """What a reference image could leave in the convolution of `tiny`, sorted along its positions."""
-    return np.sort(np.random.default_rng(3).normal(size=(36, 4)), axis=0).reshape(6, 6, 4)
+    """What a reference image could leave in the convolution of `uneven`, sorted along its positions."""
+    return np.sort(np.random.default_rng(3).normal(size=(35, 4)), axis=0).reshape(7, 5, 4)
 
 
 def normalized(seed=0, dtype="float32", shape=SHAPE):
@@ -64,7 +74,7 @@ def normalized(seed=0, dtype="float32", shape=SHAPE):
     model = keras.Sequential(
         [
             keras.Input(shape, dtype=dtype),
-            keras.layers.Conv2D(4, 3, activation="tanh", name="stem", dtype=dtype),
+            keras.layers.Conv2D(4, 3, activation="softsign", name="stem", dtype=dtype),
             inner,
             keras.layers.BatchNormalization(name="norm", dtype=dtype),
             keras.layers.GlobalAveragePooling2D(dtype=dtype),
