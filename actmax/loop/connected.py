@@ -10,9 +10,9 @@ from actmax import checks
 from actmax.types import Images
 
 
-def check_penalty(name: str, gradients: dict[str, Any]) -> None:
+def check_penalty(name: str, gradient: tf.Tensor | None) -> None:
     """Raises ValueError if a penalty has no gradient, so that it would do nothing, silently."""
-    if all(gradient is None for gradient in gradients.values()):
+    if gradient is None:
         raise ValueError(
             checks.message(
                 f"a penalty {name!r} that depends differentiably on the images",

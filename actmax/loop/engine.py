@@ -15,9 +15,9 @@ from typing import Any
 import tensorflow as tf
 
 from actmax.loop.blocks import run_steps
-from actmax.loop.connected import check_connected, check_penalty
+from actmax.loop.connected import check_connected
 from actmax.loop.records import Arguments, Carry, Cause, Evaluation
-from actmax.loop.resistance import resist
+from actmax.loop.resistance import Look, check_pulls, look, resist
 from actmax.loop.tensors import choose, first_cause, minus, same_shape, sizes, spec, sums
 from actmax.loop.ways import CAPACITY, PLAIN, Way, run_in_chunks, scaled_back
 from actmax.problem import Problem
@@ -38,6 +38,7 @@ class Loop:
         self.models = way.models(problem)
         self.traces = 0
         self._functions: dict[tuple[str, Any], Callable[..., Any]] = {}
+        self._looks = {place: self._looking(place) for place in problem.lazy}
         self._fast_tail = tf.function(self._tail, jit_compile=True, autograph=False)
 
     @property
@@ -155,12 +156,13 @@ class Loop:
     def _judge(self, images: Images, arguments: Arguments) -> tuple[tf.Tensor, tf.Tensor | None]:
         return self.problem.judge(images, arguments.fixed, arguments.targets)
 
+    def _looking(self, place: int) -> Look:
+        """A function of its own, because what is lazy is large: one trace serves the check and the loop."""
+        once = functools.partial(look, self.problem, place)
+        return tf.function(once, autograph=False) if self.compiled else once
+
     def _check_penalties(self, images: Images) -> None:
-        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
-            tape.watch(images)
-            penalties = self.problem.penalize(images)
-        for (name, _, _), penalty in zip(self.problem.penalties, penalties, strict=True):
-            check_penalty(name, tape.gradient(penalty, images))
+        check_pulls(self.problem, images, self._looks)
 
     def _robust_score(self, images: Images, arguments: Arguments, seeds: tf.Tensor) -> tf.Tensor:
         copies = self.problem.transform(images, self.problem.part_seeds(seeds), tf.constant(0))
@@ -280,7 +282,9 @@ class Loop:
     ) -> Evaluation:
         """What is added to the score and its gradient: penalties, metrics, the way back to params."""
         problem = self.problem
-        penalties, burden, resistance = resist(problem, images, arguments, score, step, held)
+        penalties, burden, resistance = resist(
+            problem, images, arguments, score, step, held, self._looks
+        )
         descent = {name: minus(ascent[name], resistance[name]) for name in images}
         if any(images[entry.name] is not params[entry.name] for entry in problem.inputs):
             descent = decode_tape.gradient(images, params, output_gradients=descent)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 
+from actmax.loop.connected import check_penalty
 from actmax.loop.records import Arguments
 from actmax.problem import Problem
 from actmax.types import Images
+
+# `(images, weight [N]) -> (penalty [N], gradient of their product)`.
+Look: TypeAlias = Callable[[Images, tf.Tensor], tuple[tf.Tensor, tf.Tensor | None]]
 
 
 def resist(
@@ -19,6 +24,7 @@ def resist(
     score: tf.Tensor,
     step: tf.Tensor,
     held: tuple[tf.Tensor, ...] | None,
+    looks: Mapping[int, Look],
 ) -> tuple[list[tf.Tensor], tf.Tensor, dict[str, Any]]:
     """Penalties of clean images, their weighted sum, and its gradient.
 
@@ -30,6 +36,7 @@ def resist(
         step: int32 `[]`.
         held: what lazy penalties were when last looked at, which they are taken for at steps between;
             None to look at all of them now, with no weight but their own.
+        looks: `look` at each lazy penalty, by place.
 
     Returns:
         `([N] each, [N], images or None by name)`; None where no penalty depends on an input.
@@ -48,11 +55,28 @@ def resist(
         values |= zip(eager, found, strict=True)
         pulls.append(pull)
     for place, last in zip(lazy, held or (), strict=True):
-        values[place], pull = _now_and_then(problem, images, place, weights[place], step, last)
+        values[place], pull = _now_and_then(
+            problem, images, place, weights[place], step, last, looks[place]
+        )
         pulls.append(pull)
     penalties = [values[place] for place in range(len(weights))]
     burden = tf.add_n([w * p for w, p in zip(weights, penalties, strict=True)])
     return penalties, burden, {name: _sum([pull[name] for pull in pulls]) for name in images}
+
+
+def look(
+    problem: Problem, place: int, images: Images, weight: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor | None]:
+    """One penalty `[N]`, and the gradient of its weighted sum, None if it has none."""
+    (value,), pull = _look(problem, images, [place], [weight])
+    return value, pull[problem.penalties[place][1]]
+
+
+def check_pulls(problem: Problem, images: Images, looks: Mapping[int, Look]) -> None:
+    """Raises ValueError if a penalty has no gradient."""
+    for place, (name, on, _) in enumerate(problem.penalties):
+        at = looks.get(place) or functools.partial(look, problem, place)
+        check_penalty(name, at(images, tf.ones(tf.shape(images[on])[:1], problem.dtype))[1])
 
 
 def _look(
@@ -73,18 +97,17 @@ def _now_and_then(
     weight: tf.Tensor,
     step: tf.Tensor,
     last: tf.Tensor,
+    look: Look,
 ) -> tuple[tf.Tensor, dict[str, Any]]:
     """A lazy penalty and its pull, which is zero between looks."""
     _, on, penalty = problem.penalties[place]
 
-    def look() -> tuple[tf.Tensor, tf.Tensor]:
-        (value,), pull = _look(problem, images, [place], [penalty.every * weight])
-        return value, pull[on]
-
     def rest() -> tuple[tf.Tensor, tf.Tensor]:
         return last, tf.zeros_like(images[on])
 
-    value, pull = tf.cond(tf.equal(step % penalty.every, 0), look, rest)
+    value, pull = tf.cond(
+        tf.equal(step % penalty.every, 0), lambda: look(images, penalty.every * weight), rest
+    )
     return value, dict.fromkeys(images) | {on: pull}
 
 

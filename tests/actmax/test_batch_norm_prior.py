@@ -242,3 +242,38 @@ def test_classes_beside_it_may_have_names():
             model, actmax.Logit() - actmax.BatchNormPrior("image"), targets=[0],
             labels=names[1:], input_range=(0, 1), regularizers=[], steps=1,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("scope", ["image", "batch"])
+@pytest.mark.parametrize("relative", [True, False])
+@pytest.mark.parametrize("shape", [(3, 5, 4, 2), (3, 2), (2, 3, 2, 4, 3)])
+def test_the_gradient_written_out_is_that_of_the_formula(scope, relative, shape):
+    draws = np.random.default_rng(0)
+    rows, channels = shape[0], shape[-1]
+    values = tf.constant(draws.normal(1.0, 2.0, shape))
+    # Every row has the network's statistics, and each may be asked for its own slope.
+    expected, spread = (tf.constant(draws.uniform(0.5, 2.0, (rows, channels))) for _ in range(2))
+    upstream = tf.constant(draws.normal(size=rows))
+
+    def formula(values, expected, spread):
+        axes = list(range(0 if scope == "batch" else 1, len(shape) - 1))
+        mean, variance = tf.nn.moments(values, axes) if axes else (values, 0.0 * values)
+        shift, stretch = tf.norm(mean - expected, axis=-1), tf.norm(variance - spread, axis=-1)
+        if relative:
+            shift /= tf.norm(tf.sqrt(spread), axis=-1)
+            stretch /= tf.norm(spread, axis=-1)
+        return shift + stretch
+
+    def ours(values, expected, spread):
+        entry = Normalized(values, expected, spread)
+        return statistics_distance([entry], scope, first=1.0, relative=relative)
+
+    found = []
+    for function in (ours, formula):
+        with tf.GradientTape() as tape:
+            tape.watch([values, expected, spread])
+            value = function(values, expected, spread)
+        slopes = tape.gradient(value, [values, expected, spread], output_gradients=upstream)
+        found.append([value, *slopes])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-9)

@@ -220,3 +220,32 @@ def test_it_is_kept_by_scaling_and_told_by_the_record():
     assert (part.weight, part.every, type(part.every)) == (1.0, 4, int)
     assert describe(part)["every"] == 4
     assert dataclasses.replace(part, every=2).every == 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Traced(regularizers.Penalty):
+    """The mean of squares, with a note of every time that Python runs it."""
+
+    calls: list = dataclasses.field(default_factory=list, compare=False)
+
+    def __call__(self, images):
+        self.calls.append(images.shape)
+        return tf.reduce_mean(tf.square(images), axis=[1, 2, 3])
+
+
+def test_the_check_of_its_gradient_and_the_loop_share_one_trace():
+    # A lazy penalty is one that costs as much as a model, and so does its trace.
+    penalty = Traced(WEIGHT, every=4)
+    run = maximizer(penalty)
+    run(images=2, steps=9)
+    run(images=5, steps=3)
+    assert len(penalty.calls) == 1
+
+
+def test_a_lazy_penalty_without_a_gradient_is_refused():
+    @regularizers.penalty
+    def steps(images):
+        return tf.reduce_mean(tf.round(images), axis=[1, 2, 3])
+
+    with pytest.raises(ValueError, match="no gradient"):
+        maximizer(dataclasses.replace(steps, every=3))(images=2, steps=4)
