@@ -3,8 +3,7 @@
 
 PYTHON ?= python3
 # Two processes: TensorFlow's own threads leave one core idle in most tests.
-# In the order of the files: by number of tests the few long ones came last, and one process waited for them.
-PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST_ARGS ?= -n 2 --dist loadfile
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 DOCS := .venv/.docs
