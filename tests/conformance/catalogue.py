@@ -72,7 +72,13 @@ OBJECTIVES = {
         "objective", actmax.BatchNormPrior, targets=None, model=lambda: normalized(shape=UNEVEN)
     ),
     "Combination": Entry("objective", lambda: 0.5 * actmax.Logit() - 2 * actmax.Channel("conv", 1)),
-    "function": Entry("objective", lambda: lambda output: output[:, 0], targets=None),
+    # Of outputs that are no softmax: that of a network, without oneDNN, is rounded by the place of a row.
+    "function": Entry(
+        "objective",
+        lambda: lambda output: output[:, 0],
+        targets=None,
+        model=lambda: uneven(head=None),
+    ),
 }
 
 COLORS = {"shapes": [UNEVEN]}

@@ -10,7 +10,7 @@ SHAPE = (8, 8, 3)
 UNEVEN = (9, 7, 3)
 
 
-def tiny(shape=SHAPE):
+def tiny(shape=SHAPE, head="softmax"):
     """Convolution, pooling, softmax of five classes; weights from a seed of their own.
 
     Softsign, because a network's own tanh or exponentials round by the place of a row, and laws are about us.
@@ -20,7 +20,7 @@ def tiny(shape=SHAPE):
             keras.Input(shape),
             keras.layers.Conv2D(4, 3, activation="softsign", name="conv"),
             keras.layers.GlobalAveragePooling2D(name="pool"),
-            keras.layers.Dense(5, activation="softmax", name="out"),
+            keras.layers.Dense(5, activation=head, name="out"),
         ],
         name="tiny",
     )
@@ -30,9 +30,9 @@ def tiny(shape=SHAPE):
     return model
 
 
-def uneven():
+def uneven(head="softmax"):
     """`tiny`, of images that fill no whole vectors."""
-    return tiny(UNEVEN)
+    return tiny(UNEVEN, head)
 
 
 def decoder(shape=SHAPE):
