@@ -98,8 +98,8 @@ def statistics_distance(
 def _distance(entry: Normalized, scope: Scope, relative: bool) -> tf.Tensor:
     """Of one layer. `-> [N]`.
 
-    With its gradient written out: that of tape and reductions takes five times as many operations,
-    which for a network of fifty layers is half a minute of tracing.
+    With its gradient written out: with that of tape and reductions the graph of ResNet50's distance has
+    twice as many operations, 15,700, and takes twice as long to trace.
     """
     # Squares of half precision overflow; statistics over many positions lose their digits.
     wide = tf.float32 if entry.inputs.dtype.size < tf.float32.size else entry.inputs.dtype
