@@ -91,8 +91,8 @@ def resampled_kernel_distance(
             otherwise the distance is also that between the classes drawn and all classes.
 
     Raises:
-        ValueError: fewer than two samples, numbers of features that differ, or a resample of a single
-            image.
+        ValueError: fewer than two samples, numbers of features that differ, a resample of a single
+            image, or counts of another shape or below 0.
     """
     x, y = _pair(first, second)
     drawn = np.asarray(rows)

@@ -99,7 +99,7 @@ def _distance(entry: Normalized, scope: Scope, relative: bool) -> tf.Tensor:
     """Of one layer. `-> [N]`.
 
     With its gradient written out: with that of tape and reductions the graph of ResNet50's distance has
-    twice as many operations, 15,700, and takes twice as long to trace.
+    16,700 operations for 9,750, and takes 5.4 s to trace for 2.9.
     """
     # Squares of half precision overflow; statistics over many positions lose their digits.
     wide = tf.float32 if entry.inputs.dtype.size < tf.float32.size else entry.inputs.dtype

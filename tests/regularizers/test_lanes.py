@@ -59,7 +59,7 @@ def test_a_row_has_the_same_bytes_in_every_place(name, shape, count, seed, dtype
 
 
 def test_without_it_the_place_of_a_row_shows():
-    # Why it is there. A processor whose kernels round the tail like the rest would make this fail.
+    # Why it is there, on processors whose kernels round the tail in another way.
     values = np.random.default_rng(0).uniform(0.01, 5.0, (1000, 35)).astype(np.float32)
     whole, alone = tf.exp(values), tf.concat([tf.exp(row[None]) for row in values], 0)
     if np.array_equal(whole, alone):
