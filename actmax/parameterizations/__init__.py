@@ -2,6 +2,7 @@
 
 from actmax.parameterizations.base import Parameterization
 from actmax.parameterizations.color import IMAGENET_COLORS, Decorrelated
+from actmax.parameterizations.contrast import LimitedContrast
 from actmax.parameterizations.cppn import CPPN
 from actmax.parameterizations.fourier import Fourier
 from actmax.parameterizations.generator import Generator
@@ -18,6 +19,7 @@ __all__ = [
     "Generator",
     "IMAGENET_COLORS",
     "LaplacianPyramid",
+    "LimitedContrast",
     "LowResolutionSum",
     "Maco",
     "Parameterization",

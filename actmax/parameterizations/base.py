@@ -27,10 +27,13 @@ class Parameterization(abc.ABC):
     Attributes:
         are_images: True if params are the images themselves, so that a constraint can project them.
         couples_images: True if one row's params change another row's image.
+        constants: names of params that `decode` gives no gradient, so that no step moves them: what
+            `encode` has to remember of the images to start from.
     """
 
     are_images: ClassVar[bool] = False
     couples_images: ClassVar[bool] = False
+    constants: ClassVar[tuple[str, ...]] = ()
 
     @property
     def invertible(self) -> bool:

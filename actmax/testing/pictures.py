@@ -34,8 +34,9 @@ def check_parameterization(
 
     Laws: fields; every leaf of params leads with N and has the dtype asked for; the same seed gives
     the same params, another seed others, and a row depends on its own seed alone; decoded images have
-    shape `[N, *shape]` and are finite; the gradient of `decode` equals central differences in float64;
-    a graph of unknown N agrees; rows are independent unless `couples_images`; `decode(encode(x))` is x.
+    shape `[N, *shape]` and are finite; the gradient of `decode` equals central differences in float64,
+    and is 0 for `constants`; a graph of unknown N agrees; rows are independent unless `couples_images`;
+    `decode(encode(x))` is x for x in (0, 1).
 
     Args:
         parameterization: the part.
@@ -71,7 +72,12 @@ def check_parameterization(
 
         check_repeat(part, decode, params, [])
         coupled = parameterization.couples_images
-        check_gradient(part, decode, params, [], coupled=coupled)
+        free = _check_constants(part, parameterization, decode, params)
+
+        def decode_free(values: Any, others: Any, constants: Any = params) -> tf.Tensor:
+            return decode({**constants, **values} if parameterization.constants else values, others)
+
+        check_gradient(part, decode_free, free, [], coupled=coupled)
         check_graph(part, decode, params, [])
         if not coupled:
             check_independent(part, decode, params, [])
@@ -103,6 +109,26 @@ def _check_init(
         alone = difference(init(seeds(COUNT)[1:2]), pick(params, [1])) <= FLOAT32_ROUNDING
         part.require("seed", alone, "a row to depend on its own seed", "another row", do)
     return params
+
+
+def _check_constants(
+    part: Part, parameterization: Parameterization, decode: Any, params: Any
+) -> Any:
+    """Params without the constants, which no gradient moves."""
+    names = parameterization.constants
+    if not names:
+        return params
+    known = isinstance(params, dict) and set(names) < set(params)
+    received = sorted(params) if isinstance(params, dict) else type(params).__name__
+    do = "Name leaves of a dict of params, not all of them."
+    part.require("constants", known, f"params with {names} and others", received, do)
+    gradient = gradient_of(decode, params, [])
+    for name in names:
+        leaves = tf.nest.flatten(gradient[name])
+        held = all(leaf is not None and bool(tf.reduce_all(leaf == 0)) for leaf in leaves)
+        do = "Give it a gradient of zeros, with tf.custom_gradient, or leave it out of constants."
+        part.require("constants", held, f"a gradient of 0 for {name!r}", "another, or None", do)
+    return {name: leaf for name, leaf in params.items() if name not in names}
 
 
 def _check_round_trip(

@@ -35,6 +35,7 @@ PARTS = {
     "Blurred": actmax.Blurred,
     "Decorrelated": actmax.Decorrelated,
     "LaplacianPyramid": lambda: actmax.LaplacianPyramid(3),
+    "LimitedContrast": lambda: actmax.LimitedContrast(std=0.05),
     "LowResolutionSum": lambda: actmax.LowResolutionSum(factors=(2, 4)),
     "LowResolutionSum shared": lambda: actmax.LowResolutionSum(factors=(2,), shared=True),
     "Maco": actmax.Maco,

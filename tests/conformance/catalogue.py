@@ -92,6 +92,11 @@ PARAMETERIZATIONS = {
         "parameterization", lambda: actmax.Decorrelated.from_images(photos(UNEVEN)), COLORS
     ),
     "LaplacianPyramid": Entry("parameterization", lambda: actmax.LaplacianPyramid(3)),
+    # Of raw images with more contrast than this, which most are.
+    "LimitedContrast": Entry(
+        "parameterization",
+        lambda: actmax.LimitedContrast(actmax.Fourier(std=1.0), 0.1),
+    ),
     "LowResolutionSum": Entry("parameterization", lambda: actmax.LowResolutionSum(factors=(2, 4))),
     "CPPN": Entry("parameterization", lambda: actmax.CPPN(layers=2, units=8)),
     "Strokes": Entry("parameterization", lambda: actmax.Strokes(2, 4)),

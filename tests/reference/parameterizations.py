@@ -105,3 +105,16 @@ def drawing(strokes, ground, height, width, softness):
                 covered = 1.0 / (1.0 + np.exp((nearest - radius) / softness))
                 image[i, j] = (1 - covered) * image[i, j] + covered * np.asarray(ink)
     return image
+
+
+def limited(raw, limit):
+    """One image through the sigmoid, with its contrast limited. `[..., C] -> [..., C]`."""
+    images = np.vectorize(lambda value: 1 / (1 + math.exp(-value)))(raw)
+    means = [float(np.mean(images[..., c])) for c in range(raw.shape[-1])]
+    total = sum((images[place] - means[place[-1]]) ** 2 for place in np.ndindex(raw.shape))
+    factor = min(1.0, limit / math.sqrt(total / raw.size)) if total > 0 else 1.0
+    result = np.zeros(raw.shape)
+    for place in np.ndindex(raw.shape):
+        mean = means[place[-1]]
+        result[place] = mean + factor * (images[place] - mean)
+    return result
