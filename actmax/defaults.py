@@ -18,6 +18,7 @@ from actmax.parameterizations import (
     Blurred,
     Decorrelated,
     Fourier,
+    LimitedContrast,
     Parameterization,
     Pixels,
 )
@@ -31,9 +32,11 @@ from regularizers.base import Regularizer
 _PIXEL_RATE = 0.05
 # Side in pixels up to which an image is a thumbnail.
 _SMALL = 64
+# Contrast that thumbnails have at most, in units of the range's width: photographs of 32 pixels have 0.2.
+_CONTRAST = 0.18
 # Weight of the statistics that a network's batch-norm layers were trained to, in units of the score's pull:
 # first what images are like, in the end the score alone. And steps from one look at them to the next.
-_PRIOR = Linear(0.06, 0.0)
+_PRIOR = Linear(0.04, 0.0)
 _PRIOR_EVERY = 8
 _IMAGE_RANK = 3
 
@@ -83,7 +86,11 @@ def choose(
         else:
             small = max(shape[:2]) <= _SMALL
             prior = _prior(network, shape, given.preprocess, chosen) if small else []
-            recipe = color_images(shape, constraint, explicit, prior)
+            # The limit is of a parameterization of ours, which has a range that a pair is mapped to.
+            limited = small and not parts and constraint.projects and not explicit
+            if limited:
+                chosen["contrast"] = f"at most {_CONTRAST:g} of the range, because images are small"
+            recipe = color_images(shape, constraint, explicit, prior, limited)
     else:
         recipe = plain(shapes, ranges)
         if parts and not any(part.are_images for part in parts):
@@ -195,19 +202,22 @@ def color_images(
     constraint: Constraint,
     explicit: bool,
     prior: Sequence[Regularizer] = (),
+    limited: bool = False,
 ) -> Recipe:
     """Color images in which other networks see the class too: moved, 1/f spectrum, true colors.
 
     Every step turns, scales and shifts the image anew, up to 64 pixels by up to 3/16 of its size, above
-    by a tenth, where more noise is added. With a prior, which `choose` adds up to 64 pixels where a network
-    has batch-norm layers, steps are four times as long, so that contrast and colors come early: the prior
-    keeps them from the ends of the range, and more noise and total variation keep fine grain away.
+    by a tenth, where more noise is added. Up to 64 pixels `choose` limits the contrast, which keeps
+    networks from garish colors, and adds a prior if the network has batch-norm layers. With a prior steps
+    are four times as long, and eight times if the limit keeps them from the ends of the range: areas
+    become even, and starts end in different pictures. More noise and total variation keep fine grain away.
 
     Args:
         shape: `(H, W, C)`.
         constraint: the input range.
         explicit: True if images must be projected on it, so that params have to be images.
-        prior: penalties that say what images are like.
+        prior: penalties that say what images are like; up to 64 pixels.
+        limited: whether contrast has a limit.
     """
     span = width(constraint) or 1.0
     size = min(shape[:2])
@@ -219,11 +229,18 @@ def color_images(
         Shift(size * 3 / 16 if small else size / 10),
         Noise(noise * span),
     ]
-    raw: Parameterization = Fourier(decay=1.5)
+    images: Parameterization = Fourier(decay=1.5)
+    if shape[-1] == len(IMAGENET_COLORS):
+        images = Decorrelated(images)
+    if limited:
+        images = LimitedContrast(images, _CONTRAST)
+    rate = Linear(0.1, 0.02)
+    if prior:
+        rate = Linear(0.8, 0.08) if limited else Linear(0.4, 0.04)
     return _expected(
         [*moves, TotalVariation(variation), *prior],
-        Decorrelated(raw) if shape[-1] == len(IMAGENET_COLORS) else raw,
-        Linear(0.4, 0.04) if prior else Linear(0.1, 0.02),
+        images,
+        rate,
         pixels=_PIXEL_RATE * span if explicit else None,
     )
 

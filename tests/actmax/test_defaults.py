@@ -80,7 +80,7 @@ def test_of_a_small_color_network_with_batch_norm_the_statistics_are_a_prior():
     model = normalized()
     (penalty,), why = priors(model, preprocess=lambda x: 2 * x - 1)
     assert penalty.model is model and penalty.scope == "image"
-    assert (penalty.weight, penalty.every) == (actmax.Linear(0.06, 0.0), 8)
+    assert (penalty.weight, penalty.every) == (actmax.Linear(0.04, 0.0), 8)
     assert "because it has batch-norm layers" in why and "second pass" in why
     images = np.random.default_rng(0).random((2, 16, 16, 3), np.float32)
     there = actmax.BatchNormPenalty(1.0, model=model)(tf.constant(2 * images - 1))
@@ -136,3 +136,64 @@ def test_the_prior_goes_with_every_precision(precision):
         normalized(), targets=[0, 1], input_range=(0, 1), steps=3, precision=precision
     )
     assert np.all(np.isfinite(result.history["batch_norm_penalty"]))
+
+
+def recipe(model, **given):
+    maximizer = actmax.Maximizer(model, **{"input_range": (0, 1)} | given)
+    return maximizer.problem.inputs[0].parameterization, maximizer.problem.optimizer.learning_rate
+
+
+def test_small_color_images_have_a_limit_on_their_contrast_and_a_prior_longer_steps():
+    limited = actmax.LimitedContrast(actmax.Decorrelated(actmax.Fourier(1.5)), 0.18)
+    assert recipe(zoo.load("cifar10")) == (limited, actmax.Linear(0.1, 0.02))
+    assert recipe(normalized(), input_range=RANGE) == (limited, actmax.Linear(0.8, 0.08))
+    maximizer = actmax.Maximizer(normalized(), input_range=RANGE)
+    result = maximizer([0, 1, 2], steps=64)
+    assert result.config["chosen"]["contrast"] == (
+        "at most 0.18 of the range, because images are small"
+    )
+    deviations = np.std(result.images / 255, axis=(1, 2))
+    assert np.all(np.sqrt(np.mean(np.square(deviations), axis=1)) <= 0.18 * (1 + 1e-5))
+
+
+def test_the_default_starts_from_a_picture_of_any_contrast():
+    stark = np.random.default_rng(0).uniform(1, 254, (2, 16, 16, 3)).astype(np.float32)
+    maximizer = actmax.Maximizer(normalized(), input_range=RANGE)
+    start = maximizer([0, 1], initial_images=stark, steps=0)
+    np.testing.assert_allclose(start.images, stark, atol=0.01)
+    end = maximizer([0, 1], initial_images=stark, steps=16)
+    assert np.all(end.scores > start.scores)
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "expected", "rate"),
+    [
+        (
+            normalized,
+            {"input_range": actmax.Sigmoid(0, 1)},
+            actmax.Decorrelated(actmax.Fourier(1.5)),
+            actmax.Linear(0.4, 0.04),
+        ),
+        (
+            normalized,
+            {"parameterization": actmax.Fourier(1.0)},
+            actmax.Fourier(1.0),
+            actmax.Linear(0.4, 0.04),
+        ),
+        (
+            lambda: normalized(side=80),
+            {},
+            actmax.Decorrelated(actmax.Fourier(1.5)),
+            actmax.Linear(0.1, 0.02),
+        ),
+        (
+            normalized,
+            {"input_range": actmax.Box(0, 1) & actmax.Contrast(0.2)},
+            actmax.Pixels(),
+            0.05,
+        ),
+    ],
+    ids=["sigmoid", "parameterization", "large", "projected"],
+)
+def test_elsewhere_contrast_has_no_limit(model, given, expected, rate):
+    assert recipe(model(), **given) == (expected, rate)
