@@ -207,7 +207,7 @@ def test_drawings_are_chosen_by_the_subject_and_every_pass_counts():
     assert np.mean(found == made.classes) > 0.5
 
 
-@pytest.mark.parametrize("budget", [1, 9, 10, 256])
+@pytest.mark.parametrize("budget", [1, 2, 9, 10, 64, 256, 1000])
 def test_a_look_of_the_prior_is_a_pass_of_the_budget(budget):
     layers = keras.layers
     steps = [layers.Conv2D(4, 3), layers.BatchNormalization(), layers.GlobalAveragePooling2D()]

@@ -90,3 +90,27 @@ def image_shape(shape: Shape, owner: Parameterization) -> tuple[int, int, int]:
             )
         )
     return shape
+
+
+def check_base(base: Parameterization, owner: Parameterization) -> None:
+    """Raises unless `base` is a parameterization of raw images, which `owner` can go on with.
+
+    Raises:
+        TypeError: if it is no parameterization.
+        ValueError: if its images have a range already.
+    """
+    name = type(owner).__name__
+    if not isinstance(base, Parameterization):
+        raise TypeError(
+            checks.message(
+                f"a parameterization as the base of {name}", repr(base), "Use actmax.Fourier()."
+            )
+        )
+    if base.image_range is not None:
+        raise ValueError(
+            checks.message(
+                f"a base of raw images for {name}",
+                f"{type(base).__name__}, whose images are in {base.image_range}",
+                "Use it alone, or around the others.",
+            )
+        )

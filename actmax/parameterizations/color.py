@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from actmax import checks
-from actmax.parameterizations.base import Parameterization, Shape
+from actmax.parameterizations.base import Parameterization, Shape, check_base
 from actmax.parameterizations.fourier import Fourier
 from actmax.types import Params
 
@@ -40,7 +40,9 @@ class Decorrelated(Parameterization):
             ImageNet's colors. `Decorrelated.from_images` takes it from images of your own.
 
     Raises:
-        ValueError: if the matrix is not square and invertible, or the images have other channels.
+        TypeError: if the base is no parameterization.
+        ValueError: if the matrix is not square and invertible, the images have other channels, or the
+            base makes images of a range of its own.
 
     Example:
         >>> import actmax
@@ -52,6 +54,7 @@ class Decorrelated(Parameterization):
     matrix: tuple[tuple[float, ...], ...] = IMAGENET_COLORS
 
     def __post_init__(self) -> None:
+        check_base(self.base, self)
         given = _matrix(self.matrix)
         object.__setattr__(self, "matrix", tuple(tuple(map(float, row)) for row in given))
 

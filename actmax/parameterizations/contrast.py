@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from actmax import checks
 from actmax.constraints.ranges import Sigmoid
-from actmax.parameterizations.base import Parameterization, Shape
+from actmax.parameterizations.base import Parameterization, Shape, check_base
 from actmax.parameterizations.fourier import Fourier
 from actmax.types import Params
 from regularizers.lanes import by_row
@@ -30,7 +30,7 @@ class LimitedContrast(Parameterization):
 
     A network asks for ever more contrast, and gets it from a sigmoid until the picture is black and
     white. Here the base may go there, which leaves areas even and edges sharp, while the picture keeps
-    a contrast as natural ones have it: around 0.2. Steps may be long, because nothing grows.
+    a contrast as natural ones have it: around 0.2. Steps may be long, because it cannot grow.
 
     Params are those of the base, `base`, and `limit` `[N]`, a constant. The limit of a row that starts
     from an image of more contrast is that image's own: the run starts there, to rounding, as with any
@@ -46,6 +46,7 @@ class LimitedContrast(Parameterization):
         std: the limit, in units of the range's width, 0.001 to 0.5; 0.5 limits nothing.
 
     Raises:
+        TypeError: if the base is no parameterization.
         ValueError: if the base makes images of a range of its own, or inputs have no spatial axis.
 
     Example:
@@ -65,13 +66,7 @@ class LimitedContrast(Parameterization):
 
     def __post_init__(self) -> None:
         checks.number(self.std, "std", low=_LEAST, high=_MOST)
-        if self.base.image_range is not None:
-            raise ValueError(
-                checks.message(
-                    "a base of raw images for LimitedContrast",
-                    f"{type(self.base).__name__}, whose images are in {self.base.image_range}",
-                )
-            )
+        check_base(self.base, self)
 
     @property
     def invertible(self) -> bool:

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from actmax import checks
 from actmax.gradients import along_axis
-from actmax.parameterizations.base import Parameterization, Shape
+from actmax.parameterizations.base import Parameterization, Shape, check_base
 from actmax.parameterizations.fourier import Fourier
 from actmax.resizing import resize_matrix
 from actmax.types import Params
@@ -175,7 +175,9 @@ class LowResolutionSum(Parameterization):
         shared: True for layers in common.
 
     Raises:
-        ValueError: if a factor is larger than the largest side.
+        TypeError: if the base is no parameterization.
+        ValueError: if a factor is larger than the largest side, or the base makes images of a range of its
+            own.
 
     Example:
         >>> import actmax
@@ -188,6 +190,7 @@ class LowResolutionSum(Parameterization):
     shared: bool = False
 
     def __post_init__(self) -> None:
+        check_base(self.base, self)
         given: Any = self.factors
         if isinstance(given, (str, bytes)) or not hasattr(given, "__iter__"):
             raise TypeError(checks.message("factors to be a tuple of numbers", repr(given)))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import actmax
+from actmax import testing
 from regularizers import random
 from tests.reference import parameterizations as reference
 
@@ -136,7 +140,6 @@ def test_it_is_what_its_base_is(base):
             r"std to be a finite number in \[0.001, 0.5\]. Received: 0.0",
         ),
         (lambda: actmax.LimitedContrast(std=0.6), r"in \[0.001, 0.5\]. Received: 0.6"),
-        (lambda: actmax.LimitedContrast(actmax.Strokes()), r"Strokes, whose images are in \(0.0"),
         (lambda: actmax.LimitedContrast(actmax.Pixels()).init((8,), seeds(1)), "one spatial axis"),
         (
             lambda: actmax.LimitedContrast(actmax.Maco()).encode(tf.zeros([1, 4, 4, 1]) + 0.5),
@@ -147,3 +150,55 @@ def test_it_is_what_its_base_is(base):
 def test_what_it_cannot_limit_it_says(make, expected):
     with pytest.raises(ValueError, match=expected):
         make()
+
+
+WRAPPERS = [actmax.LimitedContrast, actmax.Decorrelated, actmax.LowResolutionSum]
+
+
+@pytest.mark.parametrize("make", WRAPPERS)
+@pytest.mark.parametrize("base", [None, "fourier", actmax.Fourier], ids=["none", "name", "class"])
+def test_a_base_that_is_no_parameterization_is_named(make, base):
+    with pytest.raises(TypeError, match=f"a parameterization as the base of {make.__name__}"):
+        make(base)
+
+
+@pytest.mark.parametrize("make", WRAPPERS)
+@pytest.mark.parametrize("base", [actmax.Strokes(), actmax.LimitedContrast()])
+def test_a_base_whose_images_have_a_range_is_named(make, base):
+    name = type(base).__name__
+    with pytest.raises(ValueError, match=rf"for {make.__name__}. Received: {name}, whose images"):
+        make(base)
+
+
+@dataclasses.dataclass(frozen=True)
+class Moved(actmax.LimitedContrast):
+    """Whose limit has a gradient."""
+
+    def decode(self, params, shape):
+        scale = tf.reshape(params["limit"], [-1] + [1] * len(shape))
+        return scale * super().decode(params, shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Unknown(actmax.LimitedContrast):
+    constants: ClassVar[tuple[str, ...]] = ("bound",)
+
+
+@dataclasses.dataclass(frozen=True)
+class Unnamed(actmax.LimitedContrast):
+    constants: ClassVar[tuple[str, ...]] = ()
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (Moved, "Moved breaks the law of constants.*a gradient of 0 for 'limit'"),
+        (Unknown, r"law of constants.*params with \('bound',\) and others"),
+        (Unnamed, "Unnamed breaks the law of gradient"),
+    ],
+)
+def test_the_checker_holds_constants_to_it(make, expected):
+    # A base without an inverse, so that the law of the round trip is not asked first.
+    part = make(actmax.Maco(), 0.1)
+    with pytest.raises(testing.ContractError, match=expected):
+        testing.check_parameterization(part, shapes=[(8, 8, 3)])
