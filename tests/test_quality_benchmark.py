@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 
 import keras
@@ -13,6 +14,7 @@ import tensorflow as tf
 import actmax
 from actmax import zoo
 from actmax.evaluation import Natural
+from benchmarks.quality import __main__ as benchmark
 from benchmarks.quality import budget, ladder, methods, picture, scores, train, tune
 from benchmarks.quality import data as sets
 from benchmarks.quality.__main__ import main
@@ -222,6 +224,29 @@ def test_a_look_of_the_prior_is_a_pass_of_the_budget(budget):
     assert methods.passes_of(plain, budget) == 3 * budget
 
 
+def test_another_seed_is_another_sample_for_everyone():
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    subject = keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(2)])
+    task = functools.partial(Task, subject, zoo.path("mnist"), (0, 1), seeds=2)
+    assert task().rows == [0, 0, 1, 1]
+    assert not set(task().rows) & set(task(seed=1).rows)
+    for seed in (0, 5):
+        own = actmax.maximize(subject, targets=[0, 1, 0, 1], input_range=(0, 1), steps=4, seed=seed)
+        made = methods.ours(task(seed=seed), 4)
+        np.testing.assert_array_equal(made.images, own.to_uint8())
+    assert np.all(np.any(made.images != methods.ours(task(), 4).images, axis=(1, 2, 3)))
+
+
+@pytest.mark.parametrize("other", ["--drawn", "--natural", "--train-on"])
+def test_a_seed_is_refused_where_it_would_be_ignored(other, tmp_path):
+    command = ["run", "mnist", "--data", ".", "--out", str(tmp_path), "--seed", "8", other, "2"]
+    arguments = benchmark._parser().parse_args(command)
+    nothing = sets.Data(sets.TRACKS["mnist"], None, None, None)
+    with pytest.raises(SystemExit, match="without --drawn, --natural and --train-on"):
+        arguments.command(arguments, nothing, tmp_path)
+
+
 def test_natural_pictures_are_made_some_at_a_time_each_from_its_own_seed(monkeypatch):
     layers = keras.layers
     keras.utils.set_random_seed(0)
@@ -254,14 +279,15 @@ def test_photographs_are_those_of_the_subject_in_the_order_of_the_rest():
 # Controls
 
 
-def test_the_strongest_natural_images_are_those_of_their_class_that_excite_the_subject_most():
+@pytest.mark.parametrize("seed", [0, 3])
+def test_the_strongest_natural_images_are_those_of_their_class_that_excite_the_subject_most(seed):
     layers = keras.layers
     # Class 1 is as bright as the image is, class 0 as dark.
     subject = keras.Sequential([keras.Input((2, 2, 1)), layers.Flatten(), layers.Dense(2)])
     subject.layers[-1].set_weights([np.tile([-1.0, 1.0], (4, 1)), np.zeros(2)])
     levels, classes = np.array([90, 200, 10, 255, 0, 30], np.uint8), np.array([1, 0, 1, 0, 1, 0])
     test = sets.Images(np.broadcast_to(levels[:, None, None, None], (6, 2, 2, 1)), classes)
-    task = Task(subject, zoo.path("mnist"), (0, 1), seeds=2)
+    task = Task(subject, zoo.path("mnist"), (0, 1), seeds=2, seed=seed)
     made = methods.controls(task, sets.Data(sets.TRACKS["mnist"], test, test, test), passes=1)
     found = made["strongest natural images"]
     np.testing.assert_array_equal(found.images[:, 0, 0, 0], [30, 90, 200, 10])

@@ -87,6 +87,10 @@ def _parser() -> argparse.ArgumentParser:
             )
         if name == "run":
             command.add_argument(
+                "--seed", type=int, default=0, metavar="S",
+                help="another sample of the same methods; of the default and the peers alone",
+            )  # fmt: skip
+            command.add_argument(
                 "--train-on", type=int, default=0, metavar="N", help="pictures per class for TSTR"
             )
             command.add_argument(
@@ -114,10 +118,10 @@ def _train(arguments: argparse.Namespace, data: sets.Data, cache: Path) -> int:
     return 0
 
 
-def _task(track: str, cache: Path, seeds: int) -> methods.Task:
+def _task(track: str, cache: Path, seeds: int, seed: int = 0) -> methods.Task:
     file = zoo.path("mnist") if track == "mnist" else cache / track / "subject.keras"
     subject = train.load("subject", track, cache)
-    return methods.Task(subject, file, tuple(range(sets.TRACKS[track].classes)), seeds)
+    return methods.Task(subject, file, tuple(range(sets.TRACKS[track].classes)), seeds, seed)
 
 
 def _tune(arguments: argparse.Namespace, data: sets.Data, cache: Path) -> int:
@@ -178,7 +182,12 @@ def _one(name: str, python: Path, task: methods.Task, settings: Any, passes: int
 
 def _run(arguments: argparse.Namespace, data: sets.Data, cache: Path) -> int:
     track = data.track.name
-    task = _task(track, cache, arguments.seeds)
+    if arguments.seed and (arguments.drawn or arguments.natural or arguments.train_on):
+        raise SystemExit(
+            "Expected --seed without --drawn, --natural and --train-on, which have seeds of "
+            f"their own. Received: --seed {arguments.seed}"
+        )
+    task = _task(track, cache, arguments.seeds, arguments.seed)
     judges = {
         name: scores.Remembering(train.load(name, track, cache))
         for name in arguments.judges or train.DEVELOPMENT
@@ -225,6 +234,7 @@ def _run(arguments: argparse.Namespace, data: sets.Data, cache: Path) -> int:
         "format": FORMAT,
         "track": track,
         "seeds": arguments.seeds,
+        "seed": arguments.seed,
         "passes": arguments.passes,
         "train_on": arguments.train_on,
         "train_passes": arguments.train_passes or arguments.passes,

@@ -29,6 +29,9 @@ PEERS = {
     "xplique": HERE / "run_xplique.py",
 }
 
+# More pictures of a class than a task has: seeds of another task begin there.
+_APART = 2**16
+
 
 @dataclasses.dataclass(frozen=True)
 class Made:
@@ -55,12 +58,21 @@ class Made:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """The same for everyone: which classes, how many seeds, of which subject."""
+    """The same for everyone: which classes, how many pictures of each, of which subject.
+
+    Attributes:
+        subject: the network.
+        file: where it is, for other processes.
+        classes: their numbers.
+        seeds: pictures of each class.
+        seed: of all of them; another one is another sample of the same methods.
+    """
 
     subject: keras.Model
     file: Path
     classes: tuple[int, ...]
     seeds: int
+    seed: int = 0
 
     @property
     def targets(self) -> list[int]:
@@ -69,8 +81,9 @@ class Task:
 
     @property
     def rows(self) -> list[int]:
-        """Seed of every image."""
-        return [seed for seed in range(self.seeds) for _ in self.classes]
+        """Seed of every image: of no two tasks the same."""
+        first = self.seed * _APART
+        return [first + number for number in range(self.seeds) for _ in self.classes]
 
 
 def ours(task: Task, passes: int, settings: Mapping[str, Any] | None = None) -> Made:
@@ -82,7 +95,7 @@ def ours(task: Task, passes: int, settings: Mapping[str, Any] | None = None) -> 
     problem = maximizer.problem
     fitting = (s for s in range(passes, 1, -1) if passes_of(problem, s) <= passes)
     steps = next(fitting, 1)
-    result = maximizer(task.targets, steps=steps)
+    result = maximizer(task.targets, steps=steps, seed=task.seed)
     seconds = time.perf_counter() - start
     return Made(
         result.to_uint8(),
@@ -188,11 +201,12 @@ def controls(task: Task, data: Data, passes: int) -> dict[str, Made]:
     )
     logits = actmax.Judge(task.subject).look(data.test.floats())[LOGITS]
     means, natural, strongest = [], [], []
-    for c, seed in zip(task.targets, task.rows, strict=True):
+    for row, c in enumerate(task.targets):
+        number = row // len(task.classes)  # the same images, whatever the task's seed
         members = data.test.images[data.test.classes == c]
-        natural.append(members[seed % len(members)])
+        natural.append(members[number % len(members)])
         order = np.argsort(-logits[data.test.classes == c, c], kind="stable")
-        strongest.append(members[order[seed % len(members)]])
+        strongest.append(members[order[number % len(members)]])
         seen = data.subject.floats()[data.subject.classes == c]
         means.append(to_uint8(seen.mean(axis=0), 0, 1))
     return {
