@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import tensorflow as tf
 
@@ -27,14 +27,29 @@ _MASK = 0xFFFFFFFF
 _GOLDEN = 0x9E3779B9
 
 
-def _mix(x: tf.Tensor) -> tf.Tensor:
+class _Constants(NamedTuple):
+    """The numbers of the hash: one of each in a graph, not one for every use."""
+
+    mask: tf.Tensor
+    long: tf.Tensor
+    short: tf.Tensor
+    first: tf.Tensor
+    second: tf.Tensor
+
+    @classmethod
+    def here(cls) -> _Constants:
+        """In the graph that is being traced, or on the device."""
+        return cls(*tf.unstack(tf.constant([_MASK, 16, 15, 0x7FEB352D, 0x846CA68B], tf.int64)))
+
+
+def _mix(x: tf.Tensor, number: _Constants) -> tf.Tensor:
     """A bijection of 32-bit integers, held in int64, in which every bit depends on every bit."""
     shift, xor, both = tf.bitwise.right_shift, tf.bitwise.bitwise_xor, tf.bitwise.bitwise_and
-    x = xor(x, shift(x, tf.constant(16, tf.int64)))
-    x = both(x * 0x7FEB352D, _MASK)
-    x = xor(x, shift(x, tf.constant(15, tf.int64)))
-    x = both(x * 0x846CA68B, _MASK)
-    return xor(x, shift(x, tf.constant(16, tf.int64)))
+    x = xor(x, shift(x, number.long))
+    x = both(x * number.first, number.mask)
+    x = xor(x, shift(x, number.short))
+    x = both(x * number.second, number.mask)
+    return xor(x, shift(x, number.long))
 
 
 def mirror(seeds: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
@@ -76,8 +91,10 @@ def _words(seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 def _hash(first: tf.Tensor, second: tf.Tensor, counter: tf.Tensor) -> tf.Tensor:
     """32 random bits of a two-word seed and a counter, broadcast against each other. int64."""
     both, xor = tf.bitwise.bitwise_and, tf.bitwise.bitwise_xor
+    number = _Constants.here()
     # The +1 keeps the all-zero seed away from zero, which the hash maps to itself.
-    return _mix(both(second + _mix(xor(first, both((counter + 1) * _GOLDEN, _MASK))), _MASK))
+    counted = both((counter + 1) * _GOLDEN, number.mask)
+    return _mix(both(second + _mix(xor(first, counted), number), number.mask), number)
 
 
 def fold_in(seeds: tf.Tensor, value: Any) -> tf.Tensor:
@@ -189,11 +206,15 @@ def normal(
     pairs = (count + 1) // 2
     # Whole vectors of lanes for every row: the tail of an array is rounded by other code.
     lanes = [(pairs + LANES - 1) // LANES * LANES]
-    plain = seeds[..., :2]
-    radius_seeds, angle_seeds = fold_in(plain, 0), fold_in(plain, 1)
+    # Of both at once, which is half of the operations.
+    both = fold_in(seeds[None, :, :2], tf.constant([[0], [1]]))
+    fractions = tf.reshape(
+        uniform(tf.reshape(both, [-1, 2]), lanes, dtype=wide),
+        tf.concat([tf.shape(both)[:2], lanes], axis=0),
+    )
     # 1 - u lies in (0, 1], so the logarithm is finite; the largest draw is 5.77 deviations.
-    radius = tf.sqrt(-2.0 * tf.math.log(1.0 - uniform(radius_seeds, lanes, dtype=wide)))
-    angle = uniform(angle_seeds, lanes, high=2.0 * math.pi, dtype=wide)
+    radius = tf.sqrt(-2.0 * tf.math.log(1.0 - fractions[0]))
+    angle = _number(2.0 * math.pi, wide) * fractions[1]
     radius *= _number(std, wide)
     even, odd = (radius * tf.cos(angle))[:, :pairs], (radius * tf.sin(angle))[:, :pairs]
     values = tf.concat([even, odd], axis=1)[:, :count]

@@ -19,6 +19,14 @@ from actmax.problem import Problem
 BLOCK = 16
 
 
+def drawn_at(problem: Problem, seeds: tf.Tensor, steps: tf.Tensor) -> Callable[[tf.Tensor], Any]:
+    """What transforms draw in the n-th of these steps, worked out for all of them here and now."""
+    if not problem.transformed:
+        return lambda number: seeds
+    draws = problem.ahead(seeds, steps)
+    return lambda number: tf.nest.map_structure(lambda many: tf.gather(many, number), draws)
+
+
 def run_steps(
     problem: Problem,
     once: Callable[..., tuple[Any, ...]],
@@ -47,11 +55,10 @@ def run_steps(
         return tf.while_loop(until(stop), body, first, parallel_iterations=1)
 
     def block(begin: tf.Tensor, carry: Carry, history: Any) -> Any:
-        draws = problem.ahead(seeds, begin + tf.range(BLOCK))
+        draw_at = drawn_at(problem, seeds, begin + tf.range(BLOCK))
 
         def body(step: tf.Tensor, carry: Carry, history: Any) -> tuple[Any, ...]:
-            own = tf.nest.map_structure(lambda many: tf.gather(many, step - begin), draws)
-            return once(own, step, carry, history)
+            return once(draw_at(step - begin), step, carry, history)
 
         last = tf.minimum(begin + BLOCK, stop)
         return tf.while_loop(until(last), body, (begin, carry, history), parallel_iterations=1)

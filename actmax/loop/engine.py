@@ -14,7 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from actmax.loop.blocks import run_steps
+from actmax.loop.blocks import drawn_at, run_steps
 from actmax.loop.connected import check_connected
 from actmax.loop.records import Arguments, Carry, Cause, Evaluation
 from actmax.loop.resistance import Look, check_pulls, look, resist
@@ -39,6 +39,7 @@ class Loop:
         self.traces = 0
         self._functions: dict[tuple[str, Any], Callable[..., Any]] = {}
         self._looks = {place: self._looking(place) for place in problem.lazy}
+        self._called = way.called(self._ascend_once, self.models)
         self._fast_tail = tf.function(self._tail, jit_compile=True, autograph=False)
 
     @property
@@ -187,14 +188,15 @@ class Loop:
     def _sensitivity(self, params: Params, arguments: Arguments, draws: tf.Tensor) -> tf.Tensor:
         seeds = self.problem.part_seeds(arguments.seeds)
         images = self.problem.decode(params, arguments.kept)
+        draw_at = drawn_at(self.problem, seeds, tf.range(draws))  # as the loop: one trace for both
 
         def add(draw: tf.Tensor, total: Images) -> tuple[tf.Tensor, Images]:
-            _, ascent = self._ascend(images, arguments, seeds, draw)
+            _, ascent = self._ascend(images, arguments, draw_at(draw), draw)
             return draw + 1, tf.nest.map_structure(tf.add, total, ascent)
 
-        start = (tf.constant(0), tf.nest.map_structure(tf.zeros_like, images))
+        none = tf.nest.map_structure(tf.zeros_like, images)
         with self._prepared(arguments):
-            _, total = tf.while_loop(lambda draw, total: draw < draws, add, start)
+            _, total = tf.while_loop(lambda draw, _: draw < draws, add, (tf.constant(0), none))
         return sizes(total) / tf.cast(draws, self.problem.dtype)
 
     def _ascend(
@@ -205,10 +207,9 @@ class Loop:
         The backward pass carries a unit score; weights and copies are applied after it, in the
         images' own precision, so that no weight overflows in a model of half precision.
         """
-        once = functools.partial(self.way.called, self._ascend_once, images, arguments, seeds, step)
-        if self.way.scaled:
-            return scaled_back(once, tf.shape(arguments.seeds)[0], images)
-        return once(None)
+        once = functools.partial(self._called, images, arguments, seeds, step)
+        rows = tf.shape(arguments.seeds)[0]
+        return scaled_back(once, rows, images) if self.way.scaled else once(None)
 
     def _ascend_once(
         self,

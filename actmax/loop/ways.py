@@ -71,19 +71,27 @@ class Way:
             for taps in problem.models
         )
 
-    def called(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """`function(*arguments)`, as a function that the graph calls where `apart`.
+    def called(
+        self, function: Callable[..., Any], models: tuple[Taps | Variant, ...]
+    ) -> Callable[..., Any]:
+        """`function`, as one that graphs call where `apart`; traced once for all that call it alike.
 
         oneDNN's rewriting of a graph takes the fast gradient of max-pooling only if it comes upon the
         pooling before its gradient. A loop's graph is a cycle, where that is a matter of memory
         addresses: 70 or 390 us of a step of 1.9 ms, by chance. A function's graph has an order.
         """
         if not (self.compiled and self.apart) or self.xla:
-            return function(*arguments)
-        attributes = {"_noinline": True}
-        return tf.function(function, autograph=False, experimental_attributes=attributes)(
-            *arguments
-        )
+            return function
+
+        def compiled() -> Callable[..., Any]:
+            attributes = {"_noinline": True}
+            return tf.function(function, autograph=False, experimental_attributes=attributes)
+
+        def afresh(*arguments: Any) -> Any:
+            return compiled()(*arguments)
+
+        # What a variant prepares is a tensor of one graph, which a function of no other may capture.
+        return afresh if any(isinstance(model, Variant) for model in models) else compiled()
 
     @contextlib.contextmanager
     def prepared(

@@ -9,9 +9,10 @@ import tensorflow as tf
 import actmax
 from actmax import zoo
 from actmax.loop import blocks
+from actmax.loop.engine import Loop
 from actmax.loop.ways import PLAIN
 from actmax.problem import Draws
-from regularizers import Jitter, Noise, RandomCrop, Rotate
+from regularizers import Jitter, Noise, RandomCrop, Rotate, TotalVariation
 
 SHAPES = {
     "one": [Jitter(3)],
@@ -67,12 +68,34 @@ def noinline(loop):
     return [one.signature.name for one in library if one.attr["_noinline"].b]
 
 
+@pytest.mark.parametrize(
+    ("settings", "count"),
+    [({}, 1), ({"copies": 2}, 1), ({"compile": "fold"}, 4), ({"precision": "float16"}, 2)],
+    ids=str,
+)
+def test_the_scale_of_the_weights_and_the_loop_share_a_trace(monkeypatch, settings, count):
+    """Of a variant, whose kernels belong to a graph, each has its own, as have two looks at folds."""
+    traced = []
+    once = Loop._ascend_once
+    monkeypatch.setattr(Loop, "_ascend_once", lambda *given: traced.append(0) or once(*given))
+    settings = {"copies": 1, **settings}
+    listed = [Rotate(8.0), Noise(0.05), TotalVariation(0.2)]
+    run = actmax.Maximizer(
+        zoo.load("mnist"), input_range=(0, 1), regularizers=listed, balance=True, **settings
+    )
+    first = run([0, 1], steps=2)
+    assert len(traced) == count
+    assert run([0, 1], steps=2).images.tobytes() == first.images.tobytes()
+    assert len(traced) == count
+
+
 def test_the_pass_is_a_function_of_its_own(model):
     apart = maximizer(model, [Jitter(1)])
     first = apart([0, 1], steps=5)
     assert len(noinline(apart._loop)) == 1
     inside = maximizer(model, [Jitter(1)])
-    inside._loop.way = dataclasses.replace(PLAIN, apart=False)
+    way = dataclasses.replace(PLAIN, apart=False)
+    inside._loop._called = way.called(inside._loop._ascend_once, inside._loop.models)
     second = inside([0, 1], steps=5)
     assert noinline(inside._loop) == []
     np.testing.assert_allclose(first.images, second.images, atol=1e-4)
