@@ -217,11 +217,17 @@ class Problem:
         T counts the transforms of all inputs in turn; copies follow one another. Of an antithetic
         pair the second has the first one's seeds, mirrored (and all have a third number, `[.., 3]`).
         """
-        copies = tf.repeat(tf.range(self.copies), tf.shape(seeds)[0])
-        pairs = copies // 2 if self.antithetic else copies
-        copied = random.fold_in(tf.tile(seeds, [self.copies, 1]), pairs)
-        if self.antithetic:
-            copied = random.mirror(copied, copies % 2 == 1)
+        if not self.transformed:  # and nobody draws
+            rows = self.copies * tf.shape(seeds)[0]
+            return tf.zeros([0, rows, 3 if self.antithetic else 2], tf.int32)
+        if self.copies == 1 and not self.antithetic:
+            copied = random.fold_in(seeds, 0)
+        else:
+            copies = tf.repeat(tf.range(self.copies), tf.shape(seeds)[0])
+            pairs = copies // 2 if self.antithetic else copies
+            copied = random.fold_in(tf.tile(seeds, [self.copies, 1]), pairs)
+            if self.antithetic:
+                copied = random.mirror(copied, copies % 2 == 1)
         positions = [position for entry in self.inputs for position, _ in entry.transforms]
         return random.fold_in(copied[None], tf.constant(positions, tf.int32)[:, None])
 

@@ -85,7 +85,8 @@ def _mirrored(seeds: tf.Tensor, values: tf.Tensor, opposite: tf.Tensor) -> tf.Te
 
 def _words(seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     words = tf.bitwise.bitwise_and(tf.cast(seeds, tf.int64), _MASK)
-    return words[..., 0], words[..., 1]
+    first, second, *_ = tf.unstack(words, axis=-1)  # fewer operations than slices
+    return first, second
 
 
 def _hash(first: tf.Tensor, second: tf.Tensor, counter: tf.Tensor) -> tf.Tensor:
@@ -114,8 +115,8 @@ def fold_in(seeds: tf.Tensor, value: Any) -> tf.Tensor:
     first, second = _words(seeds)
     value = tf.bitwise.bitwise_and(tf.cast(value, tf.int64), _MASK)
     # The upper half of the counters is for new seeds, the lower half for draws.
-    counter = 0x80000000 + 2 * value[..., None] + tf.constant([0, 1], tf.int64)
-    words = _hash(first[..., None], second[..., None], counter)
+    counter = 0x80000000 + 2 * tf.expand_dims(value, -1) + tf.constant([0, 1], tf.int64)
+    words = _hash(tf.expand_dims(first, -1), tf.expand_dims(second, -1), counter)
     # To the signed range, which is what int32 can hold.
     folded = tf.cast(words - 0x80000000, tf.int32)
     if seeds.shape[-1] == 2:
@@ -129,7 +130,7 @@ def bits(seeds: tf.Tensor, shape: Shape) -> tf.Tensor:
     shape = tf.convert_to_tensor(shape, tf.int32)
     first, second = _words(seeds)
     counter = tf.range(tf.cast(tf.reduce_prod(shape), tf.int64))
-    values = _hash(first[:, None], second[:, None], counter[None])
+    values = _hash(tf.expand_dims(first, 1), tf.expand_dims(second, 1), counter)
     values = tf.reshape(values, tf.concat([tf.shape(seeds)[:1], shape], axis=0))
     static = tf.get_static_value(shape)
     if static is not None:
@@ -207,14 +208,13 @@ def normal(
     # Whole vectors of lanes for every row: the tail of an array is rounded by other code.
     lanes = [(pairs + LANES - 1) // LANES * LANES]
     # Of both at once, which is half of the operations.
-    both = fold_in(seeds[None, :, :2], tf.constant([[0], [1]]))
-    fractions = tf.reshape(
-        uniform(tf.reshape(both, [-1, 2]), lanes, dtype=wide),
-        tf.concat([tf.shape(both)[:2], lanes], axis=0),
-    )
+    plain = seeds if seeds.shape[-1] == 2 else seeds[..., :2]
+    both = fold_in(tf.expand_dims(plain, 0), tf.constant([[0], [1]]))
+    fractions = uniform(tf.reshape(both, [-1, 2]), lanes, dtype=wide)
+    first, second = tf.split(fractions, 2)
     # 1 - u lies in (0, 1], so the logarithm is finite; the largest draw is 5.77 deviations.
-    radius = tf.sqrt(-2.0 * tf.math.log(1.0 - fractions[0]))
-    angle = _number(2.0 * math.pi, wide) * fractions[1]
+    radius = tf.sqrt(-2.0 * tf.math.log(1.0 - first))
+    angle = _number(2.0 * math.pi, wide) * second
     radius *= _number(std, wide)
     even, odd = (radius * tf.cos(angle))[:, :pairs], (radius * tf.sin(angle))[:, :pairs]
     values = tf.concat([even, odd], axis=1)[:, :count]
