@@ -33,7 +33,7 @@ _PIXEL_RATE = 0.05
 # Side in pixels up to which an image is a thumbnail.
 _SMALL = 64
 # Contrast that thumbnails have at most, in units of the range's width: photographs of 32 pixels have 0.2.
-_CONTRAST = 0.18
+_CONTRAST = 0.15
 # Weight of the statistics that a network's batch-norm layers were trained to, in units of the score's pull:
 # first what images are like, in the end the score alone. And steps from one look at them to the next.
 _PRIOR = Linear(0.04, 0.0)

@@ -144,16 +144,16 @@ def recipe(model, **given):
 
 
 def test_small_color_images_have_a_limit_on_their_contrast_and_a_prior_longer_steps():
-    limited = actmax.LimitedContrast(actmax.Decorrelated(actmax.Fourier(1.5)), 0.18)
+    limited = actmax.LimitedContrast(actmax.Decorrelated(actmax.Fourier(1.5)), 0.15)
     assert recipe(zoo.load("cifar10")) == (limited, actmax.Linear(0.1, 0.02))
     assert recipe(normalized(), input_range=RANGE) == (limited, actmax.Linear(0.8, 0.08))
     maximizer = actmax.Maximizer(normalized(), input_range=RANGE)
     result = maximizer([0, 1, 2], steps=64)
     assert result.config["chosen"]["contrast"] == (
-        "at most 0.18 of the range, because images are small"
+        "at most 0.15 of the range, because images are small"
     )
     deviations = np.std(result.images / 255, axis=(1, 2))
-    assert np.all(np.sqrt(np.mean(np.square(deviations), axis=1)) <= 0.18 * (1 + 1e-5))
+    assert np.all(np.sqrt(np.mean(np.square(deviations), axis=1)) <= 0.15 * (1 + 1e-5))
 
 
 def test_the_default_starts_from_a_picture_of_any_contrast():
