@@ -238,6 +238,14 @@ def test_another_seed_is_another_sample_for_everyone():
     assert np.all(np.any(made.images != methods.ours(task(), 4).images, axis=(1, 2, 3)))
 
 
+@pytest.mark.parametrize("seed", ["-1", "1.5", "65536", "x"])
+def test_a_seed_that_not_everyone_can_have_is_named(seed, capsys):
+    command = ["run", "mnist", "--data", ".", "--out", "out", f"--seed={seed}"]
+    with pytest.raises(SystemExit):
+        main(command)
+    assert f"Expected an integer in 0 .. 65535. Received: {seed}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("other", ["--drawn", "--natural", "--train-on"])
 def test_a_seed_is_refused_where_it_would_be_ignored(other, tmp_path):
     command = ["run", "mnist", "--data", ".", "--out", str(tmp_path), "--seed", "8", other, "2"]

@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
             )
         if name == "run":
             command.add_argument(
-                "--seed", type=int, default=0, metavar="S",
+                "--seed", type=_seed, default=0, metavar="S",
                 help="another sample of the same methods; of the default and the peers alone",
             )  # fmt: skip
             command.add_argument(
@@ -109,6 +109,15 @@ def _parser() -> argparse.ArgumentParser:
             )  # fmt: skip
             command.add_argument("--equal-seconds", action="store_true", help="rows of that, too")
     return parser
+
+
+def _seed(text: str) -> int:
+    """A seed that peers can have, too: NumPy's global generator takes 32 bits."""
+    if not (text.isdecimal() and int(text) < methods.APART):
+        raise argparse.ArgumentTypeError(
+            f"Expected an integer in 0 .. {methods.APART - 1}. Received: {text}"
+        )
+    return int(text)
 
 
 def _train(arguments: argparse.Namespace, data: sets.Data, cache: Path) -> int:

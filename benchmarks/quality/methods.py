@@ -30,7 +30,7 @@ PEERS = {
 }
 
 # More pictures of a class than a task has: seeds of another task begin there.
-_APART = 2**16
+APART = 2**16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Task:
     @property
     def rows(self) -> list[int]:
         """Seed of every image: of no two tasks the same."""
-        first = self.seed * _APART
+        first = self.seed * APART
         return [first + number for number in range(self.seeds) for _ in self.classes]
 
 
