@@ -163,9 +163,10 @@ def plain(shapes: dict[str, tuple[int, ...]], ranges: dict[str, Constraint]) -> 
 def gray_images(shape: tuple[int, ...], constraint: Constraint, explicit: bool) -> Recipe:
     """Gray images in which other networks see the class too: moved, smooth, few bright strokes.
 
-    Every step turns the image by up to 14 degrees, scales it by up to 1.16, shifts it by a tenth of its
-    size on a border of the darkest value, and makes it noisy. One copy a step: the means that Adam
-    keeps average over draws, and few passes get further as more steps of one copy.
+    Every step turns the image by up to 20 degrees, scales it by up to 1.16, shifts it by up to a tenth of
+    its size on a border of the darkest value, and makes it noisy. One copy a step: few passes get further
+    as more steps of one copy. Adam forgets sooner than by default and its steps stay long, so that fewer
+    pictures are cleared away but for fragments.
     `LogSum` grows from 0, so that strokes form first and gray is cleared away later; on a scale that
     does not start at 0 it is left out.
 
@@ -179,20 +180,20 @@ def gray_images(shape: tuple[int, ...], constraint: Constraint, explicit: bool) 
     # The padded image is resized to the model's size again: scaled up by as much, it stays at 1.
     zoom = 1.0 + 2.0 * border / min(shape[:2])
     dark = _from_zero(constraint)
-    penalties: list[Regularizer] = [TotalVariation(0.15)]
+    penalties: list[Regularizer] = [TotalVariation(0.2)]
     if dark:
-        penalties.append(LogSum(Linear(0.0, 0.25), epsilon=0.1 * span))
+        penalties.append(LogSum(Linear(0.0, 0.3), epsilon=0.1 * span))
     return _expected(
         [
             Pad(border, 0.0 if dark else "edge"),
-            Rotate(14.0),
+            Rotate(20.0),
             Scale(0.86 * zoom, 1.16 * zoom),
-            Shift(border * zoom),
-            Noise(0.3 * span),
+            Shift(border),
+            Noise(0.32 * span),
             *penalties,
         ],
-        Blurred(sigma=0.8, mean=-1.5 if dark else 0.0),
-        Linear(0.2, 0.05),
+        Blurred(sigma=0.8, mean=-1.2 if dark else 0.0),
+        Adam(Linear(0.2, 0.15), beta_1=0.6),
         pixels=_PIXEL_RATE * span if explicit else None,
     )
 
@@ -240,7 +241,7 @@ def color_images(
     return _expected(
         [*moves, TotalVariation(variation), *prior],
         images,
-        rate,
+        Adam(rate),
         pixels=_PIXEL_RATE * span if explicit else None,
     )
 
@@ -248,7 +249,7 @@ def color_images(
 def _expected(
     regularizers: list[Regularizer],
     parameterization: Parameterization,
-    rate: Linear,
+    optimizer: Adam,
     *,
     pixels: float | None,
 ) -> Recipe:
@@ -256,7 +257,7 @@ def _expected(
     return Recipe(
         regularizers=regularizers,
         parameterization=parameterization if pixels is None else Pixels(),
-        optimizer=Adam(rate if pixels is None else pixels),
+        optimizer=optimizer if pixels is None else Adam(pixels),
         copies=1,
         balance=True,
     )
