@@ -44,6 +44,15 @@ def test_another_network_trained_on_other_images_names_the_digits(digits):
     assert np.sum(named == np.arange(10)) >= 8
 
 
+def test_every_start_ends_in_a_digit_that_another_network_names():
+    # A recipe that left loops open, or strokes beside them, had 8 of these 16 named.
+    targets = [0] * 8 + [9] * 8
+    result = actmax.maximize(zoo.load("mnist"), targets=targets, input_range=(0, 1))
+    judge = keras.models.load_model(TESTS / "judge" / "mnist_judge.keras")
+    named = judge.predict(result.to_uint8() / 255.0, verbose=0).argmax(axis=1)
+    assert np.sum(named == targets) >= 14
+
+
 def test_the_judge_does_not_name_pixels_without_regularizers():
     # The control: the same network is as sure, and the judge is not fooled.
     model = zoo.load("mnist")
