@@ -85,7 +85,7 @@ def choose(
             recipe = gray_images(shape, constraint, explicit)
         else:
             small = max(shape[:2]) <= _SMALL
-            prior = _prior(network, shape, given.preprocess, chosen) if small else []
+            prior = _prior(network, shape, constraint, given.preprocess, chosen) if small else []
             # The limit is of a parameterization of ours, which has a range that a pair is mapped to.
             limited = small and not parts and constraint.projects and not explicit
             if limited:
@@ -112,7 +112,11 @@ def choose(
 
 
 def _prior(
-    network: Any, shape: tuple[int, ...], preprocess: Any, chosen: dict[str, str]
+    network: Any,
+    shape: tuple[int, ...],
+    constraint: Constraint,
+    preprocess: Any,
+    chosen: dict[str, str],
 ) -> list[BatchNormPenalty]:
     """What activations of natural images are like, where batch-norm layers tell: one penalty, or none."""
     if network is None or not is_keras(network):
@@ -133,12 +137,24 @@ def _prior(
     except ValueError as error:
         chosen["prior"] = f"none, because the model's layers cannot be read: {error}"
         return []
-    penalty = BatchNormPenalty(_PRIOR, model=network, preprocess=preprocess, every=_PRIOR_EVERY)
+    weight = _without_units(_PRIOR, constraint)
+    penalty = BatchNormPenalty(weight, model=network, preprocess=preprocess, every=_PRIOR_EVERY)
     chosen["prior"] = (
-        f"batch_norm_penalty of {_PRIOR.start:g}, falling to {_PRIOR.end:g}, a second pass through the model "
+        f"batch_norm_penalty of {weight.start:g}, falling to {weight.end:g}, a second pass through the model "
         f"in one of {_PRIOR_EVERY} steps, because it has batch-norm layers"
     )
     return [penalty]
+
+
+def _without_units(weight: Linear, constraint: Constraint) -> Linear:
+    """The weight, in units of the pull, of a penalty that has no units of the images.
+
+    A pull is a score over a value of the images, as a total variation is such a value, and their product
+    a score. A penalty without units needs the range's width in its place, or it would count for less the
+    wider the range of one and the same model is.
+    """
+    span = width(constraint) or 1.0
+    return Linear(weight.start * span, weight.end * span)
 
 
 def _given_parts(given: Any) -> list[Parameterization]:
@@ -167,8 +183,8 @@ def gray_images(shape: tuple[int, ...], constraint: Constraint, explicit: bool) 
     its size on a border of the darkest value, and makes it noisy. One copy a step: few passes get further
     as more steps of one copy. Adam forgets sooner than by default and its steps stay long, so that fewer
     pictures are cleared away but for fragments.
-    `LogSum` grows from 0, so that strokes form first and gray is cleared away later; on a scale that
-    does not start at 0 it is left out.
+    `LogSum` grows from 0, so that strokes form first and gray is cleared away later, down to the darkest
+    value; where the range has none it is left out.
 
     Args:
         shape: `(H, W, C)`.
@@ -179,20 +195,21 @@ def gray_images(shape: tuple[int, ...], constraint: Constraint, explicit: bool) 
     border = max(round(min(shape[:2]) / 10), 1)
     # The padded image is resized to the model's size again: scaled up by as much, it stays at 1.
     zoom = 1.0 + 2.0 * border / min(shape[:2])
-    dark = _from_zero(constraint)
+    dark = _darkest(constraint)
     penalties: list[Regularizer] = [TotalVariation(0.2)]
-    if dark:
-        penalties.append(LogSum(Linear(0.0, 0.3), epsilon=0.1 * span))
+    if dark is not None:
+        weight = _without_units(Linear(0.0, 0.3), constraint)
+        penalties.append(LogSum(weight, epsilon=0.1 * span, center=dark))
     return _expected(
         [
-            Pad(border, 0.0 if dark else "edge"),
+            Pad(border, "edge" if dark is None else dark),
             Rotate(20.0),
             Scale(0.86 * zoom, 1.16 * zoom),
             Shift(border),
             Noise(0.32 * span),
             *penalties,
         ],
-        Blurred(sigma=0.8, mean=-1.2 if dark else 0.0),
+        Blurred(sigma=0.8, mean=0.0 if dark is None else -1.2),
         Adam(Linear(0.2, 0.15), beta_1=0.6),
         pixels=_PIXEL_RATE * span if explicit else None,
     )
@@ -263,6 +280,7 @@ def _expected(
     )
 
 
-def _from_zero(constraint: Constraint) -> bool:
-    """Whether the least value is 0, in every channel."""
-    return constraint.low is not None and bool(np.all(np.equal(constraint.low, 0.0)))
+def _darkest(constraint: Constraint) -> float | None:
+    """The least value of the range of gray images; None where it has no end."""
+    low = None if constraint.low is None else float(np.min(constraint.low))
+    return low if low is not None and np.isfinite(low) else None

@@ -280,18 +280,19 @@ class AlphaNorm(Penalty):
 
 @dataclasses.dataclass(frozen=True)
 class LogSum(Penalty):
-    """Mean of logarithms, `mean(log(1 + |x| / epsilon))`: few, strong values. `[N, ...] -> [N]`.
+    """Mean of logarithms, `mean(log(1 + |x - center| / epsilon))`: few, strong values. `[N, ...] -> [N]`.
 
-    Its pull on a value is `1 / (|x| + epsilon)`: faint gray is pulled to 0 harder than a bright
-    stroke, where `L1` pulls both alike. It is not convex: what is faint early is lost, so let its
-    weight grow with the step.
+    Its pull on a value is `1 / (|x - center| + epsilon)`: faint gray is pulled to the center harder
+    than a bright stroke, where `L1` pulls both alike. It is not convex: what is faint early is lost,
+    so let its weight grow with the step.
 
     Args:
         weight: number, one number per image, or schedule.
-        epsilon: the value at which the pull has halved, above 0, in units of the images.
+        epsilon: the distance at which the pull has halved, above 0, in units of the images.
+        center: value that distances are measured from, in units of the images: that of the ground.
 
     Raises:
-        ValueError: if epsilon is not a finite number above 0.
+        ValueError: if epsilon is not a finite number above 0, or center is not finite.
 
     Example:
         >>> import tensorflow as tf
@@ -303,14 +304,18 @@ class LogSum(Penalty):
     """
 
     epsilon: float = 0.1
+    center: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number(self.epsilon, f"epsilon of {self.name}", above=0.0)
+        check_number(self.center, f"center of {self.name}")
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
         images = tf.convert_to_tensor(images)
-        logs = by_row(tf.math.log1p, tf.abs(_widened(images)) / self.epsilon)
+        wide = _widened(images)
+        apart = tf.abs(wide - self.center if self.center else wide)
+        logs = by_row(tf.math.log1p, apart / self.epsilon)
         return tf.cast(tf.reduce_mean(logs, image_axes(images)), images.dtype)
 
 

@@ -158,7 +158,7 @@ def test_small_color_images_have_a_limit_on_their_contrast_and_a_prior_longer_st
 
 def test_the_default_starts_from_a_picture_of_any_contrast():
     stark = np.random.default_rng(0).uniform(1, 254, (2, 16, 16, 3)).astype(np.float32)
-    maximizer = actmax.Maximizer(normalized(), input_range=RANGE)
+    maximizer = actmax.Maximizer(normalized(), input_range=RANGE, preprocess=lambda x: x / 255)
     start = maximizer([0, 1], initial_images=stark, steps=0)
     np.testing.assert_allclose(start.images, stark, atol=0.01)
     end = maximizer([0, 1], initial_images=stark, steps=16)
@@ -197,3 +197,21 @@ def test_the_default_starts_from_a_picture_of_any_contrast():
 )
 def test_elsewhere_contrast_has_no_limit(model, given, expected, rate):
     assert recipe(model(), **given) == (expected, rate)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [lambda: zoo.load("mnist"), normalized, lambda: zoo.load("cifar10")],
+    ids=["gray", "batch norm", "no batch norm"],
+)
+@pytest.mark.parametrize("low_high", [(0.0, 255.0), (-1.0, 1.0), (-0.5, 3.5)])
+def test_pictures_do_not_depend_on_the_units_of_the_range(model, low_high):
+    low, high = low_high
+    model = model()
+    common = {"targets": [1, 2], "steps": 12, "seed": 3}
+    expected = actmax.maximize(model, input_range=(0, 1), **common).images
+    found = actmax.maximize(
+        model, input_range=low_high, preprocess=lambda x: (x - low) / (high - low), **common
+    ).images
+    np.testing.assert_allclose((found - low) / (high - low), expected, atol=2e-3)
+    assert np.ptp(expected) > 0.1

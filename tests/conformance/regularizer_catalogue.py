@@ -66,6 +66,7 @@ PENALTIES = (
     Entry(LInf(), VECTORS),
     Entry(LogSum(), image_range=(-1.0, 1.0)),
     Entry(LogSum(epsilon=0.5), VECTORS),
+    Entry(LogSum(center=-1.0), image_range=(-1.0, 1.0)),
     Entry(Bound(), image_range=(-1.0, 2.0)),
     Entry(Bound(), VECTORS, image_range=(-1.0, 2.0)),
 )

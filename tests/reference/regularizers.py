@@ -50,8 +50,8 @@ def l_inf(image):
     return max(abs(value) for value in image.flat)
 
 
-def log_sum(image, epsilon):
-    return sum(math.log(1 + abs(value) / epsilon) for value in image.flat) / image.size
+def log_sum(image, epsilon, center=0.0):
+    return sum(math.log(1 + abs(value - center) / epsilon) for value in image.flat) / image.size
 
 
 def bound(image, low, high):

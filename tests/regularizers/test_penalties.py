@@ -35,6 +35,10 @@ CASES = [
         for shape in SHAPES + VECTOR
     ],
     *[
+        (LogSum(epsilon=0.3, center=-1.0), lambda x: reference.log_sum(x, 0.3, -1.0), shape)
+        for shape in SHAPES + VECTOR
+    ],
+    *[
         (Bound(low=-0.5, high=0.75), lambda x: reference.bound(x, -0.5, 0.75), shape)
         for shape in SHAPES + VECTOR
     ],

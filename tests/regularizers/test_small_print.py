@@ -100,7 +100,7 @@ def test_settings_that_are_not_given():
     assert TotalVariation().beta is None
     assert AlphaNorm().alpha == PixelNorm().alpha == 6.0
     assert PixelNorm().center == 0.0
-    assert LogSum().epsilon == 0.1
+    assert (LogSum().epsilon, LogSum().center) == (0.1, 0.0)
     assert (Bound().low, Bound().high) == (0.0, 1.0)
     assert Flip().axis == "horizontal"
     assert Pad(1).value == "edge"
@@ -144,6 +144,8 @@ def test_a_run_of_maps_that_is_traced_without_sizes_names_its_first():
         (lambda: TotalVariation(beta=-1.0), ValueError, "beta of total_variation"),
         (lambda: LogSum(epsilon=-1.0), ValueError, "epsilon of log_sum"),
         (lambda: LogSum(epsilon="1"), TypeError, "epsilon of log_sum"),
+        (lambda: LogSum(center=NAN), ValueError, "center of log_sum"),
+        (lambda: LogSum(center=None), TypeError, "center of log_sum"),
         (lambda: Bound(low=2.0), ValueError, "low < high in bound"),
         (lambda: Bound(high=math.inf), ValueError, "high of bound"),
         (lambda: Rotate("5"), TypeError, "degrees of rotate"),
