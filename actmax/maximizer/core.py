@@ -75,7 +75,8 @@ class Maximizer:
         fixed: dict of arrays `[1 or N, ...]` by the name of inputs that are not optimized.
         balance: True for weights of penalties in units of the score's own pull on an image: of the sum
             over its values of the score's gradient at the start. Such a weight means the same for a
-            weak unit and a strong one, and for every model. None for False, or the default recipe's.
+            weak unit and a strong one, and for every model; if the penalty has no units of the images,
+            as `LogSum`, for ranges of one width. None for False, or the default recipe's.
 
     For several inputs, `input_range`, `parameterization`, `preprocess`, `input_shape`, `mask` and
     `initial_images` are dicts by input name.
