@@ -177,6 +177,16 @@ def test_gradient_at_the_zero_image_is_zero(part):
     assert not gradient(part, np.zeros((2, 4, 5, 3))).any()
 
 
+@pytest.mark.parametrize("center", [-1.0, 0.3])
+def test_logarithms_are_of_distances_from_the_center(center):
+    part = LogSum(epsilon=0.3, center=center)
+    ground = np.full((2, 4, 5, 3), center)
+    assert not part(ground).numpy().any()
+    assert not gradient(part, ground).any()
+    x = images((4, 5, 3))
+    np.testing.assert_allclose(part(x + center), LogSum(epsilon=0.3)(x), rtol=1e-12)
+
+
 @pytest.mark.parametrize("beta", [None, 0.5, 1.0, 2.0])
 @pytest.mark.parametrize("fill", [0.0, 0.7, 255.0])
 def test_constant_images_have_no_variation(beta, fill):
