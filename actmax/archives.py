@@ -1,8 +1,7 @@
 """Arrays in a ZIP archive, NPZ: bounded before anything is unpacked.
 
-Deflate packs a thousand zeros into one byte, so a file of ten megabytes may fill the memory of a machine.
-What an archive declares is therefore looked at first: how large each member becomes, and the shape and type
-of each array. An archive may become `FLOOR` bytes, or `EXPANSION` times its own size where that is more;
+What an archive declares is looked at first: how large each member becomes, and the shape and type of each
+array. An archive may become `FLOOR` bytes, or `EXPANSION` times its own size where that is more;
 `pack` keeps to that by leaving arrays unpacked which would become more, so whatever it writes can be read.
 """
 
@@ -34,7 +33,7 @@ _HEADERS = {
 
 
 def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Arrays as the bytes of an NPZ file that `opened` reads. Packed, unless that were a bomb."""
+    """Arrays as the bytes of an NPZ file that `opened` reads. Packed, unless `opened` would refuse that."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     with zipfile.ZipFile(buffer) as archive:
@@ -81,7 +80,7 @@ def fault(archive: zipfile.ZipFile, length: int) -> str:
     """What keeps an archive of so many bytes from being unpacked; empty if nothing does.
 
     Asked of the directory alone. A member never becomes more than that says, where it is read by parts:
-    `read_member`. Members may share bytes of the file, so it is the file that they are compared with.
+    `read_member`. All members together are compared with the file.
     """
     members = archive.infolist()
     names = {member.filename for member in members}
@@ -90,7 +89,7 @@ def fault(archive: zipfile.ZipFile, length: int) -> str:
     for member in members:
         if member.flag_bits & _ENCRYPTED:
             return f"{member.filename!r}, which is encrypted"
-        # Of the other methods Python unpacks 4096 bytes at once, whatever they become.
+        # These two are unpacked by parts of a bounded size.
         if member.compress_type not in _METHODS:
             return f"{member.filename!r}, packed by method {member.compress_type}"
     total = sum(member.file_size for member in members)
@@ -106,7 +105,7 @@ def most(length: int) -> int:
 
 
 def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """A member's bytes; `ZipFile.read` unpacks up to 2 GB before it looks how many there should be."""
+    """A member's bytes: as many as the directory says, and no more is unpacked."""
     with archive.open(name) as stream:
         return stream.read(archive.getinfo(name).file_size)
 
@@ -125,7 +124,7 @@ def _misfit(archive: zipfile.ZipFile, member: zipfile.ZipInfo, total: int) -> st
         return f"of the type {dtype}"
     if begins + math.prod(shape) * dtype.itemsize != member.file_size:
         return f"{member.file_size} bytes for the shape {shape} of {dtype}"
-    # Beside a size of 0 another may be anything, and whoever counts up to it never ends.
+    # Also of an array without values.
     if max(shape, default=0) > total:
         return f"of the shape {shape}"
     return ""

@@ -111,7 +111,7 @@ def _serve(connection: Any, number: int, threads: int | None) -> None:
 
 
 class Local(Pool):
-    """Processes of this machine, spawned: a fork of TensorFlow hangs."""
+    """Processes of this machine, spawned, since TensorFlow supports no fork."""
 
     def __init__(self, job: Job, count: int, threads: int | None) -> None:
         self.count = count

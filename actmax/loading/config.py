@@ -8,9 +8,8 @@ from typing import Any
 
 from actmax.loading.errors import refuse
 
-# Objects of these modules are layers, operations and their settings. `keras.utils`, `keras.config` and
-# `keras.saving` are not among them: their functions read files, fetch addresses and turn safe mode off
-# (CVE-2025-8747 and CVE-2025-9906, 2025).
+# Objects of these modules are layers, operations and their settings, which is all that a model is made of.
+# No other module of Keras may be named.
 _MODULES = frozenset({
     "keras.activations", "keras.constraints", "keras.dtype_policies", "keras.initializers",
     "keras.layers", "keras.losses", "keras.metrics", "keras.models", "keras.optimizers",
@@ -32,7 +31,7 @@ _CODE = {
     "FlaxLayer": "a FlaxLayer, which is Python code",
     "TorchModuleWrapper": "a TorchModuleWrapper, which is a pickle",
 }
-# Preprocessing layers that read a file named in their configuration (CVE-2025-12058, 2025).
+# Settings of preprocessing layers that hold values; no path may stand there.
 _READERS = ("vocabulary", "idf_weights")
 _LOOKUPS = frozenset({"IndexLookup", "IntegerLookup", "StringLookup", "TextVectorization"})
 # Every one of so many units has at least one weight of its own.
@@ -62,7 +61,7 @@ def check(tree: Any, known: Known, where: str, weights: int) -> None:
         tree: the configuration.
         known: whether the user has registered a class or function of this name.
         where: the file, for messages.
-        weights: bytes of weights in the file; a layer of more units than that is a bomb.
+        weights: bytes of weights in the file; no layer may have more units than that.
 
     Raises:
         ModelFileError: naming what stands there.

@@ -9,13 +9,12 @@ from typing import Any
 
 from actmax.loading.errors import refuse
 
-# A dataset may declare any size and store nothing. Keras stores weights as they are, so that a declared
-# size far above the stored one, and above what any machine would shrug off, is a bomb.
+# Keras stores weights as they are: what is declared may be above the floor, which no machine minds, or far
+# above what is stored, but not both.
 _FLOOR = 1 << 26
 _MAX_EXPANSION = 1000
 _MAX_OBJECTS = 200_000
-# gzip, shuffle, fletcher32, szip, n-bit, scale-offset and h5py's lzf. Any other is a plug-in, that is, a
-# library that HDF5 looks for on the disk and runs.
+# gzip, shuffle, fletcher32, szip, n-bit, scale-offset and h5py's lzf: those that come with HDF5 and h5py.
 _FILTERS = frozenset({1, 2, 3, 4, 5, 6, 32000})
 # Of the file format, version 3.0, III.E: collections of texts, each object after its number and size.
 _HEAP = b"GCOL\x01"
@@ -30,13 +29,14 @@ def check(file: Any, where: str) -> int:
 
     Raises:
         ModelFileError: for links out of the tree, values stored in other files or computed from them,
-            cycles, filters that are plug-ins, values that are no numbers, and bombs.
+            groups of two names, filters that are plug-ins, values that are no numbers, and more values
+            than are stored.
     """
     import h5py
 
     total = 0
     seen = 0
-    # Hard links may form a cycle, and a diamond of them visits 2^depth groups.
+    # Every group is visited once: what Keras writes is a tree.
     visited = set()
     waiting = [file["/"]]
     while waiting:
@@ -97,9 +97,9 @@ def opened(source: str | io.BytesIO, where: str) -> Any:
             open(source, "rb") as stream,
             mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data,
         ):
-            _refuse_endless(data, where)
+            _check_heaps(data, where)
     else:
-        _refuse_endless(source.getvalue(), where)
+        _check_heaps(source.getvalue(), where)
     try:
         return h5py.File(source, "r")
     except Exception as error:  # HDF5 raises OSError, RuntimeError, ValueError, KeyError ...
@@ -108,12 +108,12 @@ def opened(source: str | io.BytesIO, where: str) -> Any:
         ) from error
 
 
-def _refuse_endless(data: bytes | mmap.mmap, where: str) -> None:
-    """Raises for a heap of texts that HDF5 would walk through for ever: it adds sizes up, and one is 0.
+def _check_heaps(data: bytes | mmap.mmap, where: str) -> None:
+    """Raises unless the texts of every heap lie inside of it, one behind the other.
 
-    HDF5 cannot be stopped from Python, so that nothing of such a file may reach it.
+    Looked at in the file's bytes, before HDF5 reads them.
     """
-    if len(data) < 64:  # Too short for a heap, and HDF5 says so.
+    if len(data) < 64:  # Too short for a heap.
         return
     at = _SIZES.get(data[8])
     if at is None or data[at : at + 2] != b"\x08\x08":
@@ -124,9 +124,9 @@ def _refuse_endless(data: bytes | mmap.mmap, where: str) -> None:
         place, end = begin + 16, min(begin + size, len(data))
         while place + _ENTRY.size <= end:
             number, length = _ENTRY.unpack(data[place : place + _ENTRY.size])
-            # As HDF5 counts, in 64 bits: the free space, number 0, has its own header in its size.
+            # In 64 bits. The free space, number 0, has its own header in its size.
             step = length if number == 0 else (_ENTRY.size + (length + 7) // 8 * 8) % _WORD
-            if not 0 < step <= end - place:
+            if not _ENTRY.size <= step <= end - place:
                 raise refuse(f"texts inside of their heap in {where}", f"{length} bytes at {place}")
             place += step
         begin = data.find(_HEAP, begin + 1)

@@ -29,9 +29,9 @@ def load_model(
 ) -> Any:
     """A Keras model from a .keras or .h5 file, looked through before anything in it is used.
 
-    Keras' safe mode has been got round more than once (CVE-2025-1550, -8747, -9905 and -9906, 2025), so the
-    file is first read without Keras: only layers and operations of Keras itself or registered by you may
-    stand in it, no links, no paths, no bombs. A weight that Keras could not load is an error, not a warning.
+    The file is first read without Keras: only layers and operations of Keras itself or registered by you may
+    stand in it, no links, no paths, and no sizes beyond what is stored. A weight that Keras could not load is
+    an error, not a warning.
 
     Args:
         path: of the file.

@@ -187,7 +187,7 @@ def _nearest(pieces: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
     begin, along = pieces[..., :2], pieces[..., 2:]
 
     def product(vectors: tf.Tensor) -> tf.Tensor:
-        # As a product of matrices it may crash in TensorFlow 2.21 with oneDNN where K is 1.
+        # A sum of products, which TensorFlow computes for every K.
         y, x = vectors[..., :1], vectors[..., 1:]
         return y * places[:, 0] + x * places[:, 1]
 

@@ -1,15 +1,19 @@
-"""Model files that nobody should load: each builder writes one into a folder and returns its path.
+"""Model files that `actmax.load_model` refuses, each harmless to every other program.
 
-Files that would run code leave a canary, `HOSTILE_CANARY` in the folder's parent, when they succeed.
+A builder writes one into a folder and returns its path. What a file names is nobody's: no such module, class
+or file is anywhere. Sizes are small, and where a rule is about large ones, `limits` lowers it.
+`test_hostile_elsewhere.py` gives each file to zipfile, h5py and Keras too, which end by themselves.
 """
 
 import copy
+import dataclasses
+import importlib
 import io
 import json
-import os
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -17,8 +21,14 @@ import keras
 import numpy as np
 
 import actmax
+from actmax import archives
+from actmax.loading import config as configs
+from actmax.loading import hdf5
 
-CANARY = "HOSTILE_CANARY"
+# Not `from actmax.loading import scan`, which is the function.
+scans = importlib.import_module("actmax.loading.scan")
+
+NOBODY = "nobody_has_this"  # a module, a file or a folder that is nowhere
 
 
 def small(**options):
@@ -56,6 +66,10 @@ class Template:
         self.keras = members(folder / "good.keras")
         self.config = json.loads(self.keras["config.json"])
         self.hdf5 = (folder / "good.h5").read_bytes()
+
+    def files(self):
+        """Bytes of both, by their suffix."""
+        return {"keras": pack(io.BytesIO(), self.keras).getvalue(), "h5": self.hdf5}
 
     def with_config(self, path, change):
         config = copy.deepcopy(self.config)
@@ -97,142 +111,155 @@ def object_of(module, name, config=None, registered=None):
     }
 
 
-def touch(folder):
-    """An argument list that would create the canary."""
-    return [f"touch {folder.parent / CANARY}"]
+def lambda_layer():
+    return keras.saving.serialize_keras_object(keras.layers.Lambda(lambda x: 2.0 * x))
 
 
-def lambda_layer(folder):
-    canary = str(folder.parent / CANARY)
-    layer = keras.layers.Lambda(lambda x: __import__("pathlib").Path(canary).touch() or x)
-    return keras.saving.serialize_keras_object(layer)
+@dataclasses.dataclass(frozen=True)
+class Hostile:
+    """A file that is refused.
 
+    Attributes:
+        build: writes it; `(template, folder) -> path`.
+        expected: what must stand in the message.
+        limits: `(module, name, value)` of each limit to lower while it is read.
+        by_keras: True if Keras is what refuses it; no other may reach Keras.
+    """
 
-# .keras: what would run code -----------------------------------------------------------------------
+    build: Callable
+    expected: str
+    limits: tuple = ()
+    by_keras: bool = False
+
+    def lower(self, patch):
+        for module, name, value in self.limits:
+            patch.setattr(module, name, value)
+
 
 BUILDERS = {}
 
 
-def hostile(expected):
-    """Adds a builder; `expected` must stand in the message."""
+def hostile(expected, *limits, by_keras=False):
+    """Adds a builder under its function's name."""
 
     def add(function):
-        BUILDERS[function.__name__.replace("_", " ").strip()] = (function, expected)
+        name = function.__name__.replace("_", " ").strip()
+        BUILDERS[name] = Hostile(function, expected, limits, by_keras)
         return function
 
     return add
 
 
+# .keras: what would need code of its own -------------------------------------------------------------
+
+
 @hostile("a Lambda layer, which is Python code")
 def a_lambda_in_keras(good, folder):
-    return good.with_layer(folder / "m.keras", lambda_layer(folder))
+    return good.with_layer(folder / "m.keras", lambda_layer())
 
 
 @hostile("a Lambda layer, which is Python code")
 def a_lambda_in_hdf5(good, folder):
-    return good.hdf5_with_layer(folder / "m.h5", lambda_layer(folder))
+    return good.hdf5_with_layer(folder / "m.h5", lambda_layer())
 
 
 @hostile("a Python function in bytecode")
 def bytecode_as_an_activation(good, folder):
     def change(config):
-        code = {"class_name": "__lambda__", "config": {"value": ["4wAAAA==", None, None]}}
+        code = {"class_name": "__lambda__", "config": {"value": ["", None, None]}}
         config["config"]["layers"][1]["config"]["activation"] = code
 
     return good.with_config(folder / "m.keras", change)
 
 
-@hostile("os.system")
-def a_function_of_os(good, folder):
+@hostile(f"{NOBODY}.no_function")
+def a_function_of_another_module(good, folder):
     def change(config):
-        call = object_of("os", "function", "system", "system")
+        call = object_of(NOBODY, "function", "no_function", "no_function")
         config["config"]["layers"][1]["config"]["activation"] = call
 
     return good.with_config(folder / "m.keras", change)
 
 
-@hostile("subprocess.Popen")
-def a_class_of_subprocess(good, folder):
-    layer = object_of("subprocess", "Popen", {"args": touch(folder), "shell": True})
+@hostile(f"{NOBODY}.Layer")
+def a_class_of_another_module(good, folder):
+    layer = object_of(NOBODY, "Layer", {"args": ["x"], "units": 3})
     return good.with_layer(folder / "m.keras", layer)
 
 
-@hostile("builtins.")
-def eval_of_builtins(good, folder):
-    return good.with_layer(folder / "m.keras", object_of("builtins", "eval", {"source": "1"}))
+@hostile("builtins.NoClass")
+def a_class_of_builtins(good, folder):
+    return good.with_layer(folder / "m.keras", object_of("builtins", "NoClass", {"source": "1"}))
 
 
-@hostile("keras.config.enable_unsafe_deserialization")
-def safe_mode_turned_off(good, folder):
-    layer = object_of("keras.config", "enable_unsafe_deserialization")
-    return good.with_layer(folder / "m.keras", layer)
+@hostile("builtins.no name")
+def a_function_of_builtins_that_is_no_name(good, folder):
+    def change(config):
+        call = object_of("builtins", "function", "no name")
+        config["config"]["layers"][1]["config"]["activation"] = call
+
+    return good.with_config(folder / "m.keras", change)
 
 
-@hostile("keras.utils.get_file")
-def a_download(good, folder):
-    config = {"fname": "x", "origin": "https://example.org/x", "cache_dir": str(folder)}
-    return good.with_layer(folder / "m.keras", object_of("keras.utils", "get_file", config))
+@hostile(f"keras.config.{NOBODY}")
+def a_setting_of_keras(good, folder):
+    return good.with_layer(folder / "m.keras", object_of("keras.config", NOBODY))
 
 
-@hostile("keras.saving.load_model")
-def a_model_that_loads_another(good, folder):
-    config = {"filepath": "other.keras", "safe_mode": False}
-    return good.with_layer(folder / "m.keras", object_of("keras.saving", "load_model", config))
+@hostile(f"keras.utils.{NOBODY}")
+def a_tool_of_keras(good, folder):
+    return good.with_layer(folder / "m.keras", object_of("keras.utils", NOBODY))
 
 
-@hostile("keras.src.utils.python_utils")
+@hostile(f"keras.saving.{NOBODY}")
+def a_reader_of_keras(good, folder):
+    return good.with_layer(folder / "m.keras", object_of("keras.saving", NOBODY))
+
+
+@hostile(f"keras.src.utils.{NOBODY}")
 def a_function_of_keras_own_tools(good, folder):
-    layer = object_of("keras.src.utils.python_utils", "func_load", {"code": "x"})
-    return good.with_layer(folder / "m.keras", layer)
+    return good.with_layer(folder / "m.keras", object_of(f"keras.src.utils.{NOBODY}", "x"))
 
 
-@hostile("evil_package.Layer")
-def a_module_that_is_not_there(good, folder):
-    return good.with_layer(folder / "m.keras", object_of("evil_package", "Layer"))
+@hostile("names 7.Layer")
+def a_module_that_is_a_number(good, folder):
+    return good.with_layer(folder / "m.keras", object_of(7, "Layer"))
 
 
-@hostile("this_is_imported.Layer")
-def a_module_on_the_path(good, folder):
-    (folder / "this_is_imported.py").write_text(
-        f"import pathlib\npathlib.Path({str(folder.parent / CANARY)!r}).touch()\nclass Layer: pass\n"
-    )
-    return good.with_layer(folder / "m.keras", object_of("this_is_imported", "Layer"))
-
-
-@hostile("keras.Custom>Evil")
+@hostile("keras.Custom>Nobody")
 def a_custom_class_by_name(good, folder):
-    layer = object_of("keras", "Custom>Evil", {}, "Custom>Evil")
+    layer = object_of("keras", "Custom>Nobody", {}, "Custom>Nobody")
     return good.with_layer(folder / "m.keras", layer)
 
 
 @hostile("a TFSMLayer")
 def a_saved_model_by_path(good, folder):
-    layer = object_of("keras.layers", "TFSMLayer", {"filepath": "/etc", "call_endpoint": "serve"})
+    layer = object_of("keras.layers", "TFSMLayer", {"filepath": NOBODY, "call_endpoint": "serve"})
     return good.with_layer(folder / "m.keras", layer)
 
 
 @hostile("a TorchModuleWrapper, which is a pickle")
 def a_pickle_in_a_layer(good, folder):
-    layer = object_of("keras.layers", "TorchModuleWrapper", {"module": "gASVAAAA"})
+    layer = object_of("keras.layers", "TorchModuleWrapper", {"module": "no pickle"})
     return good.with_layer(folder / "m.keras", layer)
 
 
 @hostile("a type of another module")
 def a_type_of_another_module(good, folder):
-    layer = {**object_of("os", "__typespec__", ["x"]), "spec_name": "system"}
+    layer = {**object_of(NOBODY, "__typespec__", ["x"]), "spec_name": "NoSpec"}
     return good.with_layer(folder / "m.keras", layer)
 
 
-@hostile("reads the file '/etc/passwd'")
+@hostile(f"reads the file '{NOBODY}.txt'")
 def a_vocabulary_from_the_disk(good, folder):
-    layer = object_of("keras.layers", "StringLookup", {"vocabulary": "/etc/passwd"})
+    layer = object_of("keras.layers", "StringLookup", {"vocabulary": f"{NOBODY}.txt"})
     return good.with_layer(folder / "m.keras", layer)
 
 
-@hostile("evil.Loss")
+@hostile(f"{NOBODY}.Loss")
 def code_in_a_nested_model(good, folder):
     inner = copy.deepcopy(good.config)
-    inner["compile_config"] = {"loss": object_of("evil", "Loss")}
+    inner["compile_config"] = {"loss": object_of(NOBODY, "Loss")}
     return good.with_layer(folder / "m.keras", inner)
 
 
@@ -240,23 +267,28 @@ def code_in_a_nested_model(good, folder):
 
 
 @hostile("members of a Keras model")
-def a_member_above_the_folder(good, folder):
-    return pack(folder / "m.keras", {**good.keras, f"../{CANARY}": b"x"})
+def a_member_by_way_of_the_folder_above(good, folder):
+    return pack(folder / "m.keras", {**good.keras, "assets/../assets/x": b"x"})
 
 
 @hostile("members of a Keras model")
-def an_absolute_member(good, folder):
-    return pack(folder / "m.keras", {**good.keras, str(folder.parent / CANARY): b"x"})
+def the_root_as_a_member(good, folder):
+    return pack(folder / "m.keras", {**good.keras, "/": b""})
 
 
 @hostile("members of a Keras model")
 def a_member_with_backslashes(good, folder):
-    return pack(folder / "m.keras", {**good.keras, f"assets\\..\\..\\{CANARY}": b"x"})
+    return pack(folder / "m.keras", {**good.keras, "assets\\x": b"x"})
+
+
+@hostile("members of a Keras model")
+def a_member_with_a_colon(good, folder):
+    return pack(folder / "m.keras", {**good.keras, "assets/a:b": b"x"})
 
 
 @hostile("members of a Keras model")
 def a_member_nobody_asked_for(good, folder):
-    return pack(folder / "m.keras", {**good.keras, "setup.py": b"x"})
+    return pack(folder / "m.keras", {**good.keras, "setup.py": b""})
 
 
 @hostile("a symbolic link")
@@ -265,51 +297,48 @@ def a_link_in_the_archive(good, folder):
     link = zipfile.ZipInfo("assets/link")
     link.external_attr = 0o120777 << 16
     with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(link, "/etc/passwd")
+        archive.writestr(link, "x")
     return path
 
 
 @hostile("distinct members")
-def two_configurations(good, folder):
-    path = pack(folder / "m.keras", good.keras)
+def a_member_twice(good, folder):
+    """The same bytes under the same name."""
+    path = pack(folder / "m.keras", {**good.keras, "assets/x": b"x"})
     with zipfile.ZipFile(path, "a") as archive:
-        info = zipfile.ZipInfo("config.json")
-        archive.filelist.append(info)  # or Python warns of the duplicate that is wanted here
-        archive.filelist.pop()
-        archive.NameToInfo.pop("config.json")
-        archive.writestr(info, "{}")
+        archive.NameToInfo.pop("assets/x")  # or Python warns of the second that is wanted here
+        archive.writestr("assets/x", b"x")
     return path
 
 
-@hostile("which unpacks")
-def a_bomb_of_zeros(good, folder):
-    content = {**good.keras, "model.weights.h5": bytes(1 << 27)}
+@hostile("which unpacks", (archives, "FLOOR", 1 << 14), (archives, "EXPANSION", 2))
+def weights_that_unpack_to_more_than_the_file(good, folder):
+    content = {**good.keras, "model.weights.h5": bytes(1 << 17)}
     return pack(folder / "m.keras", content, zipfile.ZIP_DEFLATED)
 
 
-@hostile("which unpacks")
-def members_that_share_their_bytes(good, folder):
-    """No member is large for what it takes; together they are more than a hundred times the file."""
-    path = pack(
-        folder / "m.keras", {**good.keras, "assets/0": bytes(3 << 20)}, zipfile.ZIP_DEFLATED
-    )
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.comment = b"."  # or nothing is written
-        one = archive.getinfo("assets/0")
-        for number in range(1, 1000):
-            archive.filelist.append(copy.copy(one))
-            archive.filelist[-1].filename = f"assets/{number}"
-    return path
+@hostile("which unpacks", (archives, "FLOOR", 1 << 14), (archives, "EXPANSION", 2))
+def small_members_that_are_large_together(good, folder):
+    content = {f"assets/{number}": bytes(1 << 13) for number in range(20)}
+    return pack(folder / "m.keras", {**good.keras, **content}, zipfile.ZIP_DEFLATED)
+
+
+@hostile("20 members", (scans, "_MAX_MEMBERS", 19))
+def more_members_than_a_model_has(good, folder):
+    content = {f"assets/{number}": b"" for number in range(20 - len(good.keras))}
+    return pack(folder / "m.keras", {**good.keras, **content})
+
+
+@hostile("a configuration below 100 bytes", (scans, "_MAX_CONFIG", 100))
+def a_configuration_that_is_long(good, folder):
+    return pack(folder / "m.keras", good.keras)
 
 
 @hostile("JSON in")
-def a_configuration_larger_than_it_says(good, folder):
-    """Where it says so, in the directory, its size and what it takes are made small again."""
-    path = pack(
-        folder / "m.keras", {**good.keras, "config.json": b" " * (1 << 28)}, zipfile.ZIP_DEFLATED
-    )
+def a_configuration_of_another_size_than_it_says(good, folder):
+    path = pack(folder / "m.keras", {**good.keras, "config.json": b" " * 4000})
     with zipfile.ZipFile(path, "a") as archive:
-        archive.comment = b"."
+        archive.comment = b"."  # or nothing is written
         archive.getinfo("config.json").file_size = 1000
         archive.getinfo("config.json").CRC = zlib.crc32(b" " * 1000)
     return path
@@ -317,7 +346,6 @@ def a_configuration_larger_than_it_says(good, folder):
 
 @hostile("packed by method")
 def members_packed_by_bzip2(good, folder):
-    """A million zeros of one byte, and Python unpacks four thousand bytes at once."""
     return pack(folder / "m.keras", good.keras, zipfile.ZIP_BZIP2)
 
 
@@ -338,16 +366,15 @@ def a_configuration_that_is_no_json(good, folder):
     return pack(folder / "m.keras", {**good.keras, "config.json": b"{'class_name': "})
 
 
-@hostile("JSON in")
-def a_configuration_a_million_deep(good, folder):
-    deep = b"[" * 1_000_000 + b"]" * 1_000_000
-    return pack(folder / "m.keras", {**good.keras, "config.json": deep})
+@hostile("more than 20 levels", (configs, "_MAX_DEPTH", 20))
+def a_configuration_of_thirty_levels(good, folder):
+    text = json.dumps(good.config)[:-1] + ', "x": ' + "[" * 30 + "]" * 30 + "}"
+    return pack(folder / "m.keras", {**good.keras, "config.json": text})
 
 
-@hostile("more than 200 levels")
-def a_configuration_of_three_hundred_levels(good, folder):
-    config = json.dumps(good.config)[:-1] + ', "x": ' + "[" * 300 + "]" * 300 + "}"
-    return pack(folder / "m.keras", {**good.keras, "config.json": config})
+@hostile("millions of values", (configs, "_MAX_VALUES", 50))
+def a_configuration_of_many_values(good, folder):
+    return pack(folder / "m.keras", good.keras)
 
 
 @hostile("the configuration of a Keras model")
@@ -355,10 +382,10 @@ def a_configuration_that_is_a_list(good, folder):
     return pack(folder / "m.keras", {**good.keras, "config.json": b"[1, 2]"})
 
 
-@hostile("a keras.Model")
+@hostile("a keras.Model", by_keras=True)
 def a_layer_that_is_no_model(good, folder):
-    config = json.dumps(object_of("keras.layers", "ReLU", {"name": "relu"}))
-    return pack(folder / "m.keras", {**good.keras, "config.json": config})
+    text = json.dumps(object_of("keras.layers", "ReLU", {"name": "relu"}))
+    return pack(folder / "m.keras", {**good.keras, "config.json": text})
 
 
 @hostile("encrypted")
@@ -391,7 +418,7 @@ def weights_with_a_flipped_bit(good, folder):
 @hostile("ExternalLink")
 def an_external_link_in_keras(good, folder):
     def change(content):
-        content["layers/extra"] = h5py.ExternalLink("/etc/other.h5", "/")
+        content["layers/extra"] = h5py.ExternalLink(f"{NOBODY}.h5", "/")
 
     return good.with_weights(folder / "m.keras", change)
 
@@ -399,48 +426,74 @@ def an_external_link_in_keras(good, folder):
 @hostile("ExternalLink")
 def an_external_link_in_hdf5(good, folder):
     def change(content):
-        content["model_weights/extra"] = h5py.ExternalLink("/etc/other.h5", "/")
+        content["model_weights/extra"] = h5py.ExternalLink(f"{NOBODY}.h5", "/")
 
     return good.hdf5_with(folder / "m.h5", change)
 
 
 @hostile("SoftLink")
-def soft_links_in_a_circle(good, folder):
+def a_soft_link(good, folder):
     def change(content):
-        content["a"] = h5py.SoftLink("/b")
-        content["b"] = h5py.SoftLink("/a")
+        content["a"] = h5py.SoftLink("/model_weights")
 
     return good.hdf5_with(folder / "m.h5", change)
 
 
 @hostile("stands there twice")
-def hard_links_in_a_circle(good, folder):
+def a_group_under_two_names(good, folder):
     def change(content):
-        content["model_weights/self"] = content["model_weights"]
+        content["again"] = content["model_weights/dense"]
 
     return good.hdf5_with(folder / "m.h5", change)
 
 
+@hostile("groups and datasets in")
+def a_type_in_place_of_a_dataset(good, folder):
+    def change(content):
+        content["model_weights/named"] = np.dtype("f4")
+
+    return good.hdf5_with(folder / "m.h5", change)
+
+
+@hostile("more than 5 objects", (hdf5, "_MAX_OBJECTS", 5))
+def more_objects_than_a_model_has(good, folder):
+    path = folder / "m.h5"
+    path.write_bytes(good.hdf5)
+    return path
+
+
+def heap(lengths):
+    """A collection of texts that declares these lengths, in bytes that HDF5 takes for no file of its."""
+    objects = b"".join(
+        struct.pack("<H6xQ", number, length) + bytes(16)
+        for number, length in enumerate(lengths, start=1)
+    )
+    begin = b"no HDF5!".ljust(13, b"\0") + b"\x08\x08"
+    size = struct.pack("<Q", 16 + len(objects))
+    return begin.ljust(64, b"\0") + b"GCOL\x01\0\0\0" + size + objects
+
+
 @hostile("texts inside of their heap")
-def a_heap_without_an_end(good, folder):
-    """HDF5 adds up sizes of objects until it is at the end: one of 0 keeps it there for ever."""
-    data = bytearray(good.hdf5)
-    place = data.index(b"GCOL\x01") + 16
-    while (number := struct.unpack_from("<H", data, place)[0]) != 0:
-        place += 16 + (struct.unpack_from("<Q", data, place + 8)[0] + 7) // 8 * 8
-    struct.pack_into("<Q", data, place + 8, number)
-    (folder / "m.h5").write_bytes(data)
-    return folder / "m.h5"
+def a_text_longer_than_its_heap(good, folder):
+    return pack(folder / "m.keras", {**good.keras, "model.weights.h5": heap([16, 1 << 20])})
+
+
+@hostile("another layout")
+def sizes_that_keras_does_not_write(good, folder):
+    """The lengths of a file would be of four bytes; HDF5 takes it for no file of its own."""
+    data = heap([16]).replace(b"\x08\x08", b"\x08\x04")
+    return pack(folder / "m.keras", {**good.keras, "model.weights.h5": data})
+
+
+@hostile("an HDF5 file in")
+def weights_of_a_few_bytes(good, folder):
+    return pack(folder / "m.keras", {**good.keras, "model.weights.h5": b"\x89HDF\r\n\x1a\n"})
 
 
 @hostile("whose values are elsewhere")
 def values_in_another_file(good, folder):
-    (folder / "secret").write_bytes(bytes(64))
-
     def change(content):
-        content.create_dataset(
-            "leak", (16,), "f4", external=[(str(folder / "secret"), 0, h5py.h5f.UNLIMITED)]
-        )
+        content.create_dataset("x", (16,), "f4", external=[(f"{NOBODY}.bin", 0, 64)])
 
     return good.hdf5_with(folder / "m.h5", change)
 
@@ -449,16 +502,30 @@ def values_in_another_file(good, folder):
 def a_virtual_dataset(good, folder):
     def change(content):
         layout = h5py.VirtualLayout((4,), "f4")
-        layout[:] = h5py.VirtualSource("/etc/other.h5", "x", (4,))
+        layout[:] = h5py.VirtualSource(f"{NOBODY}.h5", "x", (4,))
         content.create_virtual_dataset("virtual", layout)
 
     return good.with_weights(folder / "m.keras", change)
 
 
-@hostile("which declares")
-def a_dataset_larger_than_any_disk(good, folder):
+@hostile("which declares 1048576 bytes and stores 0", (hdf5, "_FLOOR", 1 << 16))
+def a_dataset_that_stores_nothing(good, folder):
     def change(content):
-        content.create_dataset("bomb", (1 << 40,), "f4", chunks=(1 << 20,))
+        content.create_dataset("empty", (1 << 18,), "f4", chunks=(1 << 10,))
+
+    return good.with_weights(folder / "m.keras", change)
+
+
+@hostile("the plug-in 305")
+def a_filter_that_is_a_plug_in(good, folder):
+    """Registered for a format of bits, optional, and nothing is stored with it."""
+
+    def change(content):
+        settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        settings.set_chunk((4,))
+        settings.set_filter(305, h5py.h5z.FLAG_OPTIONAL)
+        space = h5py.h5s.create_simple((4,))
+        h5py.h5d.create(content.id, b"plain", h5py.h5t.NATIVE_FLOAT, space, settings)
 
     return good.with_weights(folder / "m.keras", change)
 
@@ -513,10 +580,15 @@ def keras_called_hdf5(good, folder):
     return pack(folder / "m.h5", good.keras)
 
 
+@hostile("Save it again")
+def a_file_of_another_suffix(good, folder):
+    return pack(folder / "m.model", good.keras)
+
+
 @hostile("begins as bytes")
-def a_pickle(good, folder):
+def an_empty_list_as_a_pickle(good, folder):
     path = folder / "m.keras"
-    path.write_bytes(b"\x80\x04cposix\nsystem\n(Vtouch " + CANARY.encode() + b"\ntR.")
+    path.write_bytes(b"\x80\x04]\x94.")
     return path
 
 
@@ -527,8 +599,8 @@ def a_folder(good, folder):
 
 
 @hostile("not a regular file")
-def a_pipe(good, folder):
-    os.mkfifo(folder / "m.keras")
+def a_device(good, folder):
+    (folder / "m.keras").symlink_to("/dev/null")
     return folder / "m.keras"
 
 
@@ -546,7 +618,7 @@ def a_name_with_a_null(good, folder):
 # The model -----------------------------------------------------------------------------------------
 
 
-@hostile("safe mode")
+@hostile("safe mode", by_keras=True)
 def weights_of_another_shape(good, folder):
     def change(config):
         config["config"]["layers"][-1]["config"]["units"] = 5
@@ -554,18 +626,18 @@ def weights_of_another_shape(good, folder):
     return good.with_config(folder / "m.keras", change)
 
 
-@hostile("with units=8589934592 and")
+@hostile("with units=100000 and")
 def a_layer_larger_than_its_weights(good, folder):
     def change(config):
-        config["config"]["layers"][-1]["config"]["units"] = 1 << 33
+        config["config"]["layers"][-1]["config"]["units"] = 100_000
 
     return good.with_config(folder / "m.keras", change)
 
 
-@hostile("bytes of weights that")
-def layers_larger_than_the_memory(good, folder):
-    """Each has fewer units than the file has bytes, and together they need 2 GB."""
-    keras.Sequential([keras.Input((1,)), keras.layers.Dense(25_000)]).save(folder / "m.keras")
+@hostile("bytes of weights that", by_keras=True)
+def layers_larger_than_their_weights_together(good, folder):
+    """Each has fewer units than the file has bytes, and together they would have 300 times its weights."""
+    keras.Sequential([keras.Input((1,)), keras.layers.Dense(600)]).save(folder / "m.keras")
     content = members(folder / "m.keras")
     config = json.loads(content["config.json"])
     config["config"]["layers"].append(copy.deepcopy(config["config"]["layers"][-1]))
@@ -574,12 +646,16 @@ def layers_larger_than_the_memory(good, folder):
     return pack(folder / "m.keras", {**content, "config.json": json.dumps(config)})
 
 
-@hostile("dense")
+@hostile("dense", by_keras=True)
 def a_layer_without_its_weights(good, folder):
     def change(content):
         del content["layers/dense/vars/0"], content["layers/dense/vars/1"]
 
     return good.with_weights(folder / "m.keras", change)
+
+
+# The mutants that the tests read.
+COUNT, SEED = 50, 0
 
 
 def mutants(data, count, seed):

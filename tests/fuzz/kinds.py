@@ -147,7 +147,7 @@ def make(kind, folder):
 def outcomes(kind, count, seed, folder, given=None):
     """How many mutants are read and how many are refused; any other error escapes, its mutant left there."""
     subject = make(kind, folder / "made") if given is None else given
-    rng = np.random.default_rng([seed, *kind.encode()])
+    rng = np.random.default_rng([*kind.encode(), seed])
     read = refused = 0
     place = folder / "mutant"
     for _ in range(count):
