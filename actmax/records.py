@@ -17,15 +17,15 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from actmax import archives, checks, files
+from actmax import archives, checks, files, images
 from actmax.files import write_atomic
-from actmax.types import Status
+from actmax.types import IMAGES, Status
 
 FORMAT = 1
 RECORD = "result.json"
@@ -207,3 +207,52 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not np.isfinite(value):
         return str(value)
     return value
+
+
+def write_result(
+    result: Any,
+    folder: str | Path,
+    table: bytes | None = None,
+    sheet: Callable[[], np.ndarray] | None = None,
+) -> Path:
+    """What `Result.save` does; of a sweep, whose rows the result's are, with its table and its sheet."""
+    folder = Path(folder)
+    shown = _shown(result, sheet)  # before anything is written
+    folder.mkdir(parents=True, exist_ok=True)
+    by_name = result.images if isinstance(result.images, Mapping) else {IMAGES: result.images}
+    arrays = {f"images/{name}": value for name, value in by_name.items()}
+    arrays |= {f"history/{name}": value for name, value in result.history.items()}
+    arrays |= {"scores": result.scores, "status": result.status, "steps": result.steps}
+    if result.targets is not None:
+        arrays["targets"] = result.targets
+    if result.probabilities is not None:
+        arrays["probabilities"] = result.probabilities
+    record = {
+        "single": not isinstance(result.images, Mapping),
+        "inputs": list(by_name),
+        "history": list(result.history),
+        "messages": list(result.messages),
+        "labels": None if result.labels is None else list(result.labels),
+        "low": dict(result.low),
+        "high": dict(result.high),
+        "scores": [float(score) for score in result.scores],
+        "probabilities": result.probabilities,
+        "status": [Status(value).name for value in result.status],
+        "pictures": list(shown),
+        "config": dict(result.config),
+    }
+    write(folder, plain(record), arrays, table)
+    for name, image in shown.items():
+        images.save_png(folder / name, image)
+    return folder
+
+
+def _shown(result: Any, sheet: Callable[[], np.ndarray] | None) -> dict[str, np.ndarray]:
+    """Pictures by file name: one of each finite image, and the sheets; none if none is finite."""
+    if not result.shows():
+        return {}
+    pictures, fine = result._tiles()
+    names = images.file_names(result.names())
+    found = {name: pictures[row] for row, name in enumerate(names) if fine[row]}
+    sheets = {"grid.png": result.grid} | ({} if sheet is None else {"sweep.png": sheet})
+    return found | {name: made() for name, made in sheets.items() if found}

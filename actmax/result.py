@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from actmax import checks, images, plotting, records, reporting
-from actmax.records import RecordError
-from actmax.types import IMAGES, Status
+from actmax.animations import animated, frames_of
+from actmax.records import RecordError, write_result
+from actmax.types import Status
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,6 +40,8 @@ class Result:
         config: everything needed to repeat the run, as JSON.
         probabilities: `[N]`, what the model's own softmax or sigmoid says of the targets, of these
             very images; None if the objective picks no unit of an output, or the output has neither.
+        frames: the `actmax.Frames` that was among the callbacks of the run; None without, and for
+            results that were loaded.
     """
 
     images: Any
@@ -53,6 +56,7 @@ class Result:
     high: Mapping[str, Any]
     config: Mapping[str, Any]
     probabilities: np.ndarray | None = None
+    frames: Any = dataclasses.field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -164,6 +168,7 @@ class Result:
         path: str | Path,
         *,
         title: str | None = None,
+        animation: Any = None,
         film: reporting.Film | None = None,
         natural: reporting.Natural | None = None,
         metrics: Sequence[Mapping[str, Any]] = (),
@@ -173,13 +178,15 @@ class Result:
         Args:
             path: of the file; its folder is made.
             title: of the page; None for the model's name.
-            film: images over the steps, `Frames.film(...)`, for a slider.
+            animation: the `actmax.Frames` of the run, for a slider over the steps.
+            film: the same, as `Frames.film(...)` made it.
             natural: strongest natural images, of `strongest`.
             metrics: one dict per row of a table.
 
         Raises:
             ValueError: if the film or the natural images are not of this result's pictures.
         """
+        film = animated(self, animation, film)
         count = len(self)
         for what, found in (
             ("film", None if film is None else film.frames.shape[1]),
@@ -278,7 +285,36 @@ class Result:
             targets=None if self.targets is None else self.targets[keep],
             labels=None if self.labels is None else tuple(self.labels[row] for row in keep),
             probabilities=None if self.probabilities is None else self.probabilities[keep],
+            frames=None,
         )
+
+    def save_gif(self, path: str | Path, *, fps: float = 12.0, input: str | None = None) -> Path:
+        """Writes the run as an animated GIF: the grid of all images at every kept step.
+
+        Args:
+            path: of the file.
+            fps: frames per second.
+            input: which input; None for the only one, or the only one of images.
+
+        Raises:
+            ValueError: if no `actmax.Frames` was among the callbacks of the run.
+
+        Example:
+            >>> import actmax, os, tempfile
+            >>> from actmax import zoo
+            >>> result = actmax.maximize(
+            ...     zoo.load("mnist"),
+            ...     targets=[3],
+            ...     input_range=(0, 1),
+            ...     steps=4,
+            ...     callbacks=[actmax.Frames()],
+            ... )
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     result.save_gif(os.path.join(folder, "run.gif")).stat().st_size > 0
+            True
+        """
+        images.save_gif(path, frames_of(self, self._pictured(input)), fps=fps)
+        return Path(path)
 
     def _repr_png_(self) -> bytes | None:
         """The grid, for notebooks; None where the inputs are no images."""
@@ -319,55 +355,6 @@ class Result:
                     "Save the result again.",
                 )
             ) from error
-
-
-def write_result(
-    result: Result,
-    folder: str | Path,
-    table: bytes | None = None,
-    sheet: Callable[[], np.ndarray] | None = None,
-) -> Path:
-    """What `Result.save` does; of a sweep, whose rows the result's are, with its table and its sheet."""
-    folder = Path(folder)
-    shown = _shown(result, sheet)  # before anything is written
-    folder.mkdir(parents=True, exist_ok=True)
-    by_name = result.images if isinstance(result.images, Mapping) else {IMAGES: result.images}
-    arrays = {f"images/{name}": value for name, value in by_name.items()}
-    arrays |= {f"history/{name}": value for name, value in result.history.items()}
-    arrays |= {"scores": result.scores, "status": result.status, "steps": result.steps}
-    if result.targets is not None:
-        arrays["targets"] = result.targets
-    if result.probabilities is not None:
-        arrays["probabilities"] = result.probabilities
-    record = {
-        "single": not isinstance(result.images, Mapping),
-        "inputs": list(by_name),
-        "history": list(result.history),
-        "messages": list(result.messages),
-        "labels": None if result.labels is None else list(result.labels),
-        "low": dict(result.low),
-        "high": dict(result.high),
-        "scores": [float(score) for score in result.scores],
-        "probabilities": result.probabilities,
-        "status": [Status(value).name for value in result.status],
-        "pictures": list(shown),
-        "config": dict(result.config),
-    }
-    records.write(folder, records.plain(record), arrays, table)
-    for name, image in shown.items():
-        images.save_png(folder / name, image)
-    return folder
-
-
-def _shown(result: Result, sheet: Callable[[], np.ndarray] | None) -> dict[str, np.ndarray]:
-    """Pictures by file name: one of each finite image, and the sheets; none if none is finite."""
-    if not result.shows():
-        return {}
-    pictures, fine = result._tiles()
-    names = images.file_names(result.names())
-    found = {name: pictures[row] for row, name in enumerate(names) if fine[row]}
-    sheets = {"grid.png": result.grid} | ({} if sheet is None else {"sweep.png": sheet})
-    return found | {name: made() for name, made in sheets.items() if found}
 
 
 def result_of(record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Result:

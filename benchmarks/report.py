@@ -1,4 +1,4 @@
-"""The README's table and plot: `python -m benchmarks report RESULTS.json ... --plot FILE.png`."""
+"""The results page's table and plot: `python -m benchmarks report RESULTS.json ... --plot FILE.png`."""
 
 from __future__ import annotations
 

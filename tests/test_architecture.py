@@ -45,6 +45,7 @@ ORDER = (
     "plotting",
     "reporting",
     "records",
+    "animations",
     "result",
     "sweeps",
     "callbacks",

@@ -24,7 +24,8 @@ from actmax.maximizer import (
     running,
     speed,
     sweeping,
-)
+)  # fmt: skip
+from actmax.maximizer.misnamed import answered
 from actmax.maximizer.record import described, record
 from actmax.objectives import Logit
 from actmax.result import Result
@@ -33,8 +34,6 @@ from actmax.types import Images
 
 # Draws of the transforms over which the score's pull is averaged, for balance=True.
 _DRAWS = 8
-# What `sweep` passes on to every run.
-_SWEPT = ("callbacks", "callback_every", "initial_images", "keep", "on_failure", "verbose")
 
 
 class Maximizer:
@@ -96,6 +95,7 @@ class Maximizer:
         (1, 28, 28, 1)
     """
 
+    @answered("Maximizer")
     def __init__(
         self,
         model: Any,
@@ -150,6 +150,7 @@ class Maximizer:
     def _place(self) -> contextlib.AbstractContextManager[Any]:
         return contextlib.nullcontext() if self._device is None else tf.device(self._device)
 
+    @answered("a call of Maximizer")
     def __call__(
         self,
         targets: Any = None,
@@ -257,6 +258,7 @@ class Maximizer:
             high={entry.name: entry.constraint.high for entry in self.problem.inputs},
             config=config | probe,
             probabilities=None if sure is None else sure.numpy(),
+            frames=ending.frames(listeners),
         )
         if on_failure == "raise":
             ending.raise_failures(result)
@@ -367,9 +369,6 @@ class Maximizer:
             >>> sweep.shape, maximizer.traces
             ((2, 3), 1)
         """
-        unknown = sorted(set(call) - set(_SWEPT))
-        if unknown:
-            raise TypeError(checks.message(f"arguments of sweep, or {list(_SWEPT)}", unknown[0]))
         return sweeping.sweep(
             self, targets, weights, learning_rate, seeds, restarts, batch_size,
             steps=steps, checkpoint=checkpoint, call=call,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from actmax import models
+from actmax.callbacks import Callback, Frames
 from actmax.loop import Cause
 from actmax.maximizer.running import Run, State
 from actmax.problem import Problem
@@ -140,3 +142,8 @@ def raise_failures(result: Result) -> None:
     if len(bad):
         texts = [f"image {row} ({result.names()[row]}): {result.messages[row]}" for row in bad]
         raise NonFiniteError("\n".join(texts))
+
+
+def frames(callbacks: Sequence[Callback]) -> Frames | None:
+    """The steps that the first `Frames` among the callbacks kept, also if it goes into another run."""
+    return next((copy.copy(one) for one in callbacks if isinstance(one, Frames)), None)

@@ -2,31 +2,99 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
-from collections.abc import Callable, Mapping
-from typing import Any
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
+import tensorflow as tf
 
-from actmax import checks, models
+from actmax import models
 from actmax.maximizer.core import Maximizer
+from actmax.maximizer.misnamed import answered
 from actmax.result import Result
 
 
-def maximize(model: Any, objective: Any = None, targets: Any = None, **arguments: Any) -> Result:
+@answered("maximize")
+def maximize(
+    model: Any,
+    objective: Any = None,
+    targets: Any = None,
+    *,
+    input_range: Any = None,
+    regularizers: Sequence[Any] | None = None,
+    parameterization: Any = None,
+    optimizer: Any = None,
+    gradients: Sequence[Callable[[tf.Tensor], tf.Tensor]] | None = None,
+    metrics: Mapping[str, Callable[[tf.Tensor], tf.Tensor]] | None = None,
+    labels: Sequence[str] | None = None,
+    preprocess: Any = None,
+    copies: int | None = None,
+    antithetic: bool = False,
+    canvas: tuple[int, int] | None = None,
+    mask: Any = None,
+    compile: Literal["plain", "auto", "fold", "xla", "recompute", False] = "plain",
+    precision: Literal["float32", "float64", "bfloat16", "float16", "mixed"] | None = None,
+    device: str | None = None,
+    input_shape: Any = None,
+    fixed: Mapping[str, Any] | None = None,
+    balance: bool | None = None,
+    steps: int = 256,
+    seed: int | Sequence[int] = 0,
+    weights: Mapping[str, Any] | None = None,
+    learning_rate: Any = None,
+    images: int | None = None,
+    initial_images: Any = None,
+    callbacks: Sequence[Any] = (),
+    callback_every: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    keep: Literal["last", "best"] = "last",
+    on_failure: Literal["status", "raise"] = "status",
+    verbose: bool = False,
+) -> Result:
     """The images that a part of a network responds to most. `-> Result`, images `[N, ...]`.
 
-    `Maximizer(model, objective, ...)(targets, ...)` in one call; takes the arguments of both.
+    `Maximizer(model, objective, ...)(targets, ...)` in one call. It takes the arguments of both, which
+    `Maximizer` and `Maximizer.__call__` describe. For a second call with other targets, weights or
+    seeds, make a `Maximizer` and keep it: it compiles once.
 
     Args:
         model: a Keras 3 model, a callable, or a list of them.
         objective: None for `Logit()`, the output unit before its softmax or sigmoid.
         targets: one image each.
-        **arguments: keyword arguments of `Maximizer` and of its call.
+        input_range: a pair `(low, high)` or a constraint.
+        regularizers: list of penalties and transforms; None for the default recipe.
+        parameterization: how images are represented; None for the recipe's.
+        optimizer: an `Optimizer` or a Keras optimizer; None for Adam.
+        gradients: list of functions of the params' gradient.
+        metrics: dict of functions `images -> [N]`, recorded at every step.
+        labels: names of the classes, so that targets can be names.
+        preprocess: images in the input range to what the model takes.
+        copies: number of transformed copies per image and step.
+        antithetic: True to draw copies in mirrored pairs.
+        canvas: `(height, width)` of the image if it is not the model's size.
+        mask: array `[H, W]`, 1 where the image is optimized and 0 where it stays `initial_images`.
+        compile: "plain", "auto", "fold", "xla", "recompute" or False.
+        precision: "float32", "float64", "bfloat16", "float16" or "mixed"; None for the model's.
+        device: a TensorFlow device name; None for TensorFlow's choice.
+        input_shape: shape of one input, for models that do not know theirs.
+        fixed: dict of arrays by the name of inputs that are not optimized.
+        balance: True for weights of penalties in units of the score's own pull.
+        steps: number of updates.
+        seed: an integer, or one per image.
+        weights: penalty name to a weight that replaces its own.
+        learning_rate: likewise, in place of the optimizer's.
+        images: number of images, for objectives that take no targets.
+        initial_images: `[1 or N, ...]` in the input range, in place of noise.
+        callbacks: callbacks, or functions of a snapshot.
+        callback_every: steps between callbacks, and between checkpoints.
+        checkpoint: a folder that holds the state of the run.
+        keep: "last" for the last image, "best" for the best.
+        on_failure: "raise" to make an error of a NON_FINITE or NO_GRADIENT image.
+        verbose: True for a progress line.
 
     Raises:
-        TypeError: if an argument is unknown, with the nearest name.
+        TypeError: if an argument is unknown, with the one that is meant.
 
     Example:
         >>> import actmax
@@ -37,30 +105,28 @@ def maximize(model: Any, objective: Any = None, targets: Any = None, **arguments
         >>> result.images.shape
         (10, 28, 28, 1)
     """
-    call = {name: arguments.pop(name) for name in list(arguments) if name in _CALL}
-    unknown = [name for name in arguments if name not in _BUILD]
-    if unknown:
-        near = difflib.get_close_matches(unknown[0], [*_BUILD, *_CALL], n=1)
-        do = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join([*_BUILD, *_CALL])}."
-        raise TypeError(checks.message("arguments of maximize", repr(unknown[0]), do))
-    if "input_shape" not in arguments and call.get("initial_images") is not None:
-        arguments |= _shape_of(model, call["initial_images"])
-    return Maximizer(model, objective, **arguments)(targets, **call)
+    if input_shape is None and initial_images is not None:
+        input_shape = _shape_of(model, initial_images)
+    maximizer = Maximizer(
+        model, objective,
+        input_range=input_range, regularizers=regularizers, parameterization=parameterization,
+        optimizer=optimizer, gradients=gradients, metrics=metrics, labels=labels,
+        preprocess=preprocess, copies=copies, antithetic=antithetic, canvas=canvas, mask=mask,
+        compile=compile, precision=precision, device=device, input_shape=input_shape,
+        fixed=fixed, balance=balance,
+    )  # fmt: skip
+    return maximizer(
+        targets,
+        steps=steps, seed=seed, weights=weights, learning_rate=learning_rate, images=images,
+        initial_images=initial_images, callbacks=callbacks, callback_every=callback_every,
+        checkpoint=checkpoint, keep=keep, on_failure=on_failure, verbose=verbose,
+    )  # fmt: skip
 
 
-def _shape_of(model: Any, initial_images: Any) -> dict[str, Any]:
-    """`input_shape` from start images, for a model that does not know its own."""
+def _shape_of(model: Any, initial_images: Any) -> Any:
+    """`input_shape` from start images, for a model that does not know its own; else None."""
     if isinstance(model, (list, tuple)) or models.input_specs(model) is not None:
-        return {}
+        return None
     if isinstance(initial_images, Mapping):
-        return {"input_shape": {k: np.shape(v)[1:] for k, v in initial_images.items()}}
-    return {"input_shape": np.shape(initial_images)[1:]}
-
-
-def _names_of(function: Callable[..., Any]) -> tuple[str, ...]:
-    kinds = inspect.signature(function).parameters.values()
-    return tuple(p.name for p in kinds if p.kind is p.KEYWORD_ONLY)
-
-
-_BUILD = _names_of(Maximizer.__init__)
-_CALL = _names_of(Maximizer.__call__)
+        return {k: np.shape(v)[1:] for k, v in initial_images.items()}
+    return np.shape(initial_images)[1:]

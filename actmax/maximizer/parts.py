@@ -31,6 +31,14 @@ def regularizers(value: Any, names: Sequence[str]) -> list[tuple[int, str, Regul
                 hint = f"Write the parentheses: {part.__name__}()."
             elif isinstance(part, tuple):
                 hint = "The weight is the first argument: TotalVariation(0.1)."
+            elif isinstance(part, str):
+                hint = "Regularizers are objects: regularizers.TotalVariation(0.1), for example."
+            elif type(part).__module__.startswith(("keras", "tf_keras")):
+                hint = (
+                    "A regularizer of Keras is one number for a whole tensor of weights, and "
+                    "images need one number each: write regularizers.L2(w) or L1(w), a mean over "
+                    "the values of an image, so w is Keras' factor times their number."
+                )
             raise TypeError(
                 checks.message(
                     f"a penalty or transform at position {position} of regularizers",

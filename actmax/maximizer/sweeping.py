@@ -14,6 +14,7 @@ import numpy as np
 from actmax import checks
 from actmax.maximizer import chunks, rows
 from actmax.maximizer.chunks import Rows
+from actmax.maximizer.misnamed import refuse
 from actmax.result import Result
 from actmax.sweeps import Sweep
 from actmax.types import Status, describe
@@ -23,6 +24,16 @@ if TYPE_CHECKING:
 
 _TARGET, _RATE, _SEED = "target", "learning_rate", "seed"
 _WORD = 2**64 - 1
+# Arguments of a sweep, and those of a run that it passes on.
+_OWN = ("targets", "weights", "learning_rate", "seeds", "restarts", "batch_size", "steps")
+_PASSED_ON = (
+    "callbacks",
+    "callback_every",
+    "initial_images",
+    "keep",
+    "on_failure",
+    "verbose",
+)
 
 
 def sweep(
@@ -39,6 +50,7 @@ def sweep(
     call: Mapping[str, Any],
 ) -> Sweep:
     """See `Maximizer.sweep`."""
+    refuse(set(call) - set(_PASSED_ON), [*_OWN, *_PASSED_ON], "sweep")
     restarts = checks.integer(restarts, "restarts", low=1)
     chunks.check_fixed(maximizer.fixed)
     if maximizer.problem.couples_images:

@@ -68,7 +68,7 @@ def accentuate(
     low, high = input_range
     first = np.asarray(image, np.float32)[None]
     anchor = actmax.Inversion(layer, actmax.activations(model, first, layer)[0])
-    views = {
+    views: dict[str, Any] = {
         "input_range": input_range,
         "regularizers": [RandomBox(0.05, 0.99, None), Noise(0.02 * (high - low))],
         "copies": crops,

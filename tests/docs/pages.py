@@ -76,8 +76,24 @@ def blocks(text: str) -> list[Block]:
 
 
 def pages() -> list[Path]:
-    """All pages of the site, in alphabetical order."""
-    return sorted(DOCS.rglob("*.md"))
+    """All pages of the site, in alphabetical order, and the README."""
+    return [*sorted(DOCS.rglob("*.md")), ROOT / "README.md"]
+
+
+def prose(text: str) -> str:
+    """A page without its blocks of code."""
+    lines = text.splitlines()
+    for block in reversed(blocks(text)):
+        del lines[block.line - 1 : block.line + len(block.text.splitlines()) + 1]
+    return "\n".join(lines)
+
+
+def cells(text: str) -> Iterator[list[str]]:
+    """The rows of a page's tables: a list of cells each, links as they are read."""
+    for line in prose(text).splitlines():
+        if line.lstrip().startswith("|"):
+            row = re.split(r"(?<!\\)\|", line.strip().strip("|"))
+            yield [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", cell).strip() for cell in row]
 
 
 def same(expected: str, received: str, tolerance: float = 0.02) -> bool:

@@ -13,11 +13,17 @@ from tests.docs import pages
 ROOT = pages.ROOT
 # How many blocks of a page are not run. The reason stands in the page, above the block.
 NOT_RUN = {
+    "README.md": 2,  # installation
     "docs/guides/catalogs.md": 2,
     "docs/guides/coming-from.md": 5,  # programs for other libraries
     "docs/guides/gpu.md": 3,
     "docs/index.md": 1,
+    "docs/guides/own-benchmark.md": 1,
+    "docs/guides/tensorflow-log.md": 2,
+    "docs/guides/threads.md": 1,
     "docs/reliability.md": 1,
+    "docs/results/quality-method.md": 2,
+    "docs/results/speed-method.md": 1,
     "docs/scale.md": 1,
 }
 EXTENSION_POINTS = (
@@ -57,7 +63,7 @@ def test_blocks_that_are_not_run_are_counted():
 
 
 def test_every_block_is_of_a_known_kind():
-    known = {"python", "bash", *pages.OUTPUTS}
+    known = {"python", "bash", "toml", "bibtex", "text", *pages.OUTPUTS}
     odd = [
         (place(page), block.line, block.info)
         for page in pages.pages()
@@ -84,6 +90,25 @@ def test_links_between_pages_lead_somewhere(page):
         file = (page.parent / target).resolve()
         notebook = file.with_suffix(".ipynb")
         assert file.is_file() or notebook.is_file(), f"{place(page)} links to {target}."
+
+
+@pytest.mark.parametrize("page", [*pages.pages(), *(ROOT / "benchmarks").rglob("*.md")], ids=place)
+def test_tables_can_be_read(page):
+    if "journal" in page.parts:
+        pytest.skip("a journal keeps every figure")
+    rows = list(pages.cells(page.read_text("utf-8")))
+    assert max((len(cell) for row in rows for cell in row), default=0) <= 120
+    assert max(map(len, rows), default=0) <= 7
+
+
+@pytest.mark.parametrize("page", [*pages.pages(), *(ROOT / "benchmarks").rglob("*.md")], ids=place)
+def test_numbers_begin_with_a_digit(page):
+    text = re.sub(r"`[^`]*`", "code", pages.prose(page.read_text("utf-8")))
+    assert not re.findall(r"(?<![\w.*/)-])-?\.\d+", text), "Write 0.99, not .99."
+
+
+def test_readme_is_short():
+    assert len(pages.prose((ROOT / "README.md").read_text("utf-8")).split()) <= 1200
 
 
 # The machinery itself
