@@ -58,6 +58,8 @@ if TYPE_CHECKING:
         ClipSmallContributions,
         ClipSmallNorms,
         DecayImage,
+        Proximal,
+        soft_threshold,
     )
     from actmax.optimizers import (
         SGD,
@@ -168,6 +170,8 @@ _MODULES = {
         "ClipSmallContributions",
         "ClipSmallNorms",
         "DecayImage",
+        "Proximal",
+        "soft_threshold",
     ),
     "actmax.optimizers": (
         "Adam",
@@ -277,6 +281,7 @@ __all__ = [
     "ProbabilityWarning",
     "Progress",
     "ProgressSGD",
+    "Proximal",
     "RMSprop",
     "RecordError",
     "Result",
@@ -308,6 +313,7 @@ __all__ = [
     "presets",
     "save_gif",
     "save_png",
+    "soft_threshold",
     "testing",
     "to_uint8",
     "zoo",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -128,3 +129,30 @@ def written(text: str, name: str) -> str:
         do = "Give the name in Unicode, or text.encode('utf-8', 'replace').decode()."
         raise ValueError(message(f"{name} in Unicode", repr(text)[:80], do)) from error
     return text
+
+
+@contextlib.contextmanager
+def at_fault(owner: str) -> Iterator[None]:
+    """Names the part whose Python code raises while it is called or traced.
+
+    Errors that name it already, and those of the device, go through.
+
+    Raises:
+        TypeError: for a TypeError of the part, ValueError for any other, from the error of the part.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+            raise
+        text = str(error).strip() or type(error).__name__
+        if owner in text or text.startswith("Expected "):
+            raise
+        kind = TypeError if type(error) is TypeError else ValueError
+        first = text.split("\n\n")[0][:600]
+        do = "Correct it there; its checker in regularizers.testing or actmax.testing tells more."
+        if type(error).__name__ == "OperatorNotAllowedInGraphError":
+            first = first.split(". ")[0]
+            do = "Use tf.where or tf.cond in place of `if` on a tensor; the loop is one graph."
+        received = f"{type(error).__name__}: {first}".rstrip(".")
+        raise kind(message(f"{owner} to run in the graph of the loop", received, do)) from error

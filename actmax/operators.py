@@ -1,7 +1,8 @@
 """What is done to images after every update: operators, and the optimizer that applies them.
 
 An operator is `(images, gradients, step) -> images`, each image on its own; `gradients` are what the
-optimizer moved against, `step` counts updates from 1. The set of admissible images comes after them.
+optimizer moved against, `step` counts updates from 1. It may also ask for `learning_rate`, `[N]`, so that
+it follows the rate of its row. The set of admissible images comes after them.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from actmax import checks
 from actmax.gradients import blur_axis
 from actmax.optimizers import Optimizer
 from actmax.types import Params
-from regularizers.base import Strength, spatial_axes, value_at
+from regularizers.asking import asked
+from regularizers.base import Strength, function_name, spatial_axes, value_at
 
-Operator: TypeAlias = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+Operator: TypeAlias = Callable[..., tf.Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +34,8 @@ class AfterUpdate(Optimizer):
 
     Args:
         base: the optimizer; its learning rate is used.
-        operators: functions `(images, gradients, step) -> images`.
+        operators: functions `(images, gradients, step) -> images`, which may also ask for
+            `learning_rate`, `[N]`.
 
     Example:
         >>> import actmax
@@ -69,15 +72,72 @@ class AfterUpdate(Optimizer):
     ) -> tuple[Params, Any]:
         step = state["step"] + 1
         moved, base = self.base.update(gradients, state["base"], params, learning_rate)
+        rows = tf.shape(tf.nest.flatten(params)[0])[:1]
+        rates = tf.broadcast_to(learning_rate, rows)
 
         def operate(old: tf.Tensor, new: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
             for operator in self.operators:
-                new = operator(new, gradient, step)
+                asks = asked(operator, ("learning_rate",), first=3)
+                given = {"learning_rate": rates} if asks else {}
+                with checks.at_fault(f"the operator {function_name(operator)!r}"):
+                    new = operator(new, gradient, step, **given)
             moves = tf.reshape(learning_rate != 0, [-1] + [1] * (new.shape.rank - 1))
             return tf.where(moves, new, old)
 
         moved = tf.nest.map_structure(operate, params, moved, gradients)
         return moved, {"base": base, "step": step}
+
+
+@dataclasses.dataclass(frozen=True)
+class Proximal:
+    """A proximal step after every update, with the rate of its row: an operator. `-> [N, ...]`.
+
+        x <- prox(x, rate * strength)
+
+    With `actmax.SGD` it is proximal gradient ascent: the part of the objective that has no gradient, an
+    absolute value or the indicator of a set, enters by its proximal map. The map follows the learning
+    rate, so a sweep over rates has the same optimum in every row.
+
+    Source: Parikh and Boyd, Proximal algorithms, 2014, https://doi.org/10.1561/2400000003.
+
+    Args:
+        prox: `(images [N, ...], amount [N, 1, ...]) -> images`, the map
+            `argmin_z amount * R(z) + |z - x|^2 / 2`, each image by itself.
+        strength: factor on R, at least 0.
+
+    Example:
+        >>> import actmax
+        >>> sparse = actmax.Proximal(actmax.soft_threshold, 0.01)
+        >>> actmax.AfterUpdate(actmax.SGD(0.5), [sparse]).learning_rate
+        0.5
+    """
+
+    prox: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.prox, type) or not callable(self.prox):
+            raise TypeError(checks.message("prox(images, amount) -> images", repr(self.prox)))
+        checks.number(self.strength, "strength", low=0.0)
+
+    def __call__(
+        self,
+        images: tf.Tensor,
+        gradients: tf.Tensor,
+        step: tf.Tensor,
+        learning_rate: tf.Tensor,
+    ) -> tf.Tensor:
+        del gradients, step
+        amount = self.strength * tf.cast(learning_rate, images.dtype)
+        return self.prox(images, tf.reshape(amount, [-1] + [1] * (images.shape.rank - 1)))
+
+
+def soft_threshold(images: tf.Tensor, amount: tf.Tensor) -> tf.Tensor:
+    """`sign(x) max(|x| - amount, 0)`: the proximal map of the sum of absolute values. `-> [N, ...]`.
+
+    Source: Beck and Teboulle, ISTA, 2009, https://doi.org/10.1137/080716542.
+    """
+    return tf.sign(images) * tf.nn.relu(tf.abs(images) - amount)
 
 
 @dataclasses.dataclass(frozen=True)

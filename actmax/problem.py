@@ -13,8 +13,9 @@ from typing import Any, NamedTuple, Protocol
 
 import tensorflow as tf
 
-from actmax import checks
+from actmax import checks, feeding
 from actmax.constraints import Constraint
+from actmax.feeding import On, per_image
 from actmax.models import Taps
 from actmax.objectives import ROWS, Objective
 from actmax.parameterizations import Parameterization
@@ -114,7 +115,7 @@ class Problem:
     models: tuple[Taps, ...]
     objective: Objective
     inputs: tuple[Input, ...]
-    penalties: tuple[tuple[str, str, Penalty], ...]  # name, input, penalty
+    penalties: tuple[tuple[str, On, Penalty], ...]  # name, input or inputs, penalty
     gradients: tuple[GradientFunction, ...]
     metrics: tuple[tuple[str, Metric], ...]
     optimizer: Any
@@ -190,16 +191,41 @@ class Problem:
 
     def project(self, params: Params) -> Params:
         """Params back in the set after an update."""
-        return {entry.name: entry.project(params[entry.name]) for entry in self.inputs}
+        with checks.at_fault("the constraint"):
+            return {entry.name: entry.project(params[entry.name]) for entry in self.inputs}
 
-    def penalize(self, images: Images, which: Sequence[int] | None = None) -> list[tf.Tensor]:
-        """Unweighted penalties of clean images, one `[N]` per penalty; of all, or of some places."""
+    def shape_gradients(
+        self, gradients: Params, images: Images, seeds: tf.Tensor, step: tf.Tensor
+    ) -> Params:
+        """What the gradient functions make of gradients, in list order.
+
+        Args:
+            gradients: with respect to params.
+            images: what params decode to, for functions that ask for them.
+            seeds: of the run, int32 `[N, 2]`, for functions that draw.
+            step: int32 `[]`.
+        """
+        return feeding.shape_gradients(self.gradients, gradients, images, seeds, step)
+
+    def penalize(
+        self,
+        images: Images,
+        seeds: tf.Tensor,
+        step: tf.Tensor,
+        which: Sequence[int] | None = None,
+    ) -> list[tf.Tensor]:
+        """Unweighted penalties of clean images, one `[N]` per penalty; of all, or of some places.
+
+        Args:
+            images: by input name.
+            seeds: of the run, int32 `[N, 2]`, for penalties that draw.
+            step: int32 `[]`.
+            which: places in the list of penalties; None for all.
+        """
         places = range(len(self.penalties)) if which is None else which
         return [
-            _per_image(
-                penalty(images[at]), f"the penalty {name!r}", self.dtype, images[at].shape[0]
-            )
-            for name, at, penalty in (self.penalties[place] for place in places)
+            feeding.penalty_of(self.penalties[place], place, images, seeds, step, self.dtype)
+            for place in places
         ]
 
     def measure(self, images: Images) -> list[tf.Tensor]:
@@ -207,7 +233,7 @@ class Problem:
         first = next(iter(images.values()))
         given = first if len(images) == 1 else images
         return [
-            _per_image(metric(given), f"the metric {name!r}", self.dtype, first.shape[0])
+            per_image(metric(given), f"the metric {name!r}", self.dtype, first.shape[0])
             for name, metric in self.metrics
         ]
 
@@ -314,7 +340,7 @@ class Problem:
         ]
         rows = next(iter(fitted.values())).shape[0]
         owner = "the objective's probability"
-        known = [_per_image(p, owner, self.dtype, rows) for p in sure if p is not None]
+        known = [per_image(p, owner, self.dtype, rows) for p in sure if p is not None]
         mean = tf.add_n(known) / float(len(known)) if len(known) == len(sure) else None
         return self._score(found, targets, fitted, 1), mean
 
@@ -336,7 +362,7 @@ class Problem:
                 of = activations[ROWS]
                 activations[ROWS] = of % (tf.size(of) // copies)
             score = self.objective(activations, given)
-            scores.append(_per_image(score, "the objective", self.dtype, rows))
+            scores.append(per_image(score, "the objective", self.dtype, rows))
         return scores[0] if len(scores) == 1 else tf.add_n(scores) / float(len(scores))
 
 
@@ -344,40 +370,3 @@ def tile_to(value: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
     """A fixed input repeated for every copy of every image. `[1 or N, ...], [K * N, ...] -> [K * N, ...]`."""
     repeats = tf.shape(images)[0] // tf.shape(value)[0]
     return tf.tile(value, [repeats] + [1] * (value.shape.rank - 1))
-
-
-def _per_image(values: Any, owner: str, dtype: tf.DType, rows: int | None) -> tf.Tensor:
-    """One value per image, `[N]`, checked while tracing.
-
-    Raises:
-        TypeError: if it is no tensor.
-        ValueError: if its rank is not 1.
-    """
-    if not tf.is_tensor(values):
-        raise TypeError(
-            checks.message(
-                f"{owner} to return a tensor, one value per image", type(values).__name__
-            )
-        )
-    if values.shape.rank != 1:
-        shape = tuple(values.shape)
-        do = (
-            "It returns one number for the whole batch: reduce over axis=(1, 2, 3), not over all axes."
-            if values.shape.rank == 0
-            else "Reduce over every axis but the first. A function that returns images is a transform."
-        )
-        raise ValueError(
-            checks.message(
-                f"{owner} to return one value per image, shape [N]", f"shape {shape}", do
-            )
-        )
-    if values.shape[0] not in (None, rows):
-        # With an open batch dimension only a tensor that has lost it has a size of its own.
-        raise ValueError(
-            checks.message(
-                f"{owner} to return one value per image, shape [N]",
-                f"shape {tuple(values.shape)}, whatever N is",
-                "Keep the first axis: it counts images.",
-            )
-        )
-    return tf.cast(values, dtype)

@@ -15,7 +15,8 @@ import tensorflow as tf
 # N images, H and W pixels, C channels, K transformed copies, S steps, P penalties.
 Images: TypeAlias = dict[str, tf.Tensor]
 Params: TypeAlias = Any
-GradientFunction: TypeAlias = Callable[[tf.Tensor], tf.Tensor]
+# `(gradients) -> gradients`; it may also ask for `images`, `seeds` and `step`.
+GradientFunction: TypeAlias = Callable[..., tf.Tensor]
 Metric: TypeAlias = Callable[[tf.Tensor], tf.Tensor]
 
 # The name that the only input has when nobody named it.

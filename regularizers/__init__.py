@@ -1,7 +1,8 @@
 """Regularizers of activation maximization: penalties and transforms, on TensorFlow alone."""
 
 from regularizers import random, testing
-from regularizers.base import Penalty, Transform, penalty, transform
+from regularizers.base import Penalty, Transform
+from regularizers.decorated import penalty, transform
 from regularizers.norms import PixelNorm
 from regularizers.penalties import L1, L2, AlphaNorm, Bound, LInf, LogSum, TotalVariation
 from regularizers.transforms import (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import inspect
 import math
 import numbers
 import re
@@ -12,6 +11,11 @@ from collections.abc import Callable
 from typing import Any, ClassVar, TypeAlias
 
 import tensorflow as tf
+
+from regularizers.asking import of_class, unknown
+
+# What the call of a penalty may ask for beside images.
+GIVEN = ("seeds", "step")
 
 Schedule: TypeAlias = Callable[[Any], Any]
 Weight: TypeAlias = float | tuple[float, ...] | Schedule
@@ -37,6 +41,8 @@ def check_weight(weight: Any, owner: str) -> Weight:
         ValueError: if a number is not finite, or a sequence is empty.
     """
     if callable(weight):
+        if not _is_schedule(weight):
+            raise TypeError(_weight_message(owner, weight))
         return weight
     if isinstance(weight, bool) or isinstance(weight, (str, bytes)):
         raise TypeError(_weight_message(owner, weight))
@@ -55,6 +61,14 @@ def check_weight(weight: Any, owner: str) -> Weight:
             "Give a finite number, one finite number per image, or a schedule of the step."
         )
     return result
+
+
+def _is_schedule(function: Any) -> bool:
+    """Whether something callable can be a function of the step: not a class, a network or a part."""
+    other = isinstance(function, (type, tf.Module, Regularizer))
+    # A layer of any Keras is known by what all of them have, and no schedule has.
+    layer = hasattr(function, "trainable_weights") or hasattr(function, "trainable_variables")
+    return not (other or layer or unknown(function, ()))
 
 
 def _check_every(every: Any, owner: str) -> int:
@@ -76,7 +90,8 @@ def _weight_message(owner: str, weight: Any) -> str:
     return (
         f"Expected the weight of {owner} to be a number, a sequence of one number per image, or "
         f"a schedule (a function of the step). Received: {weight!r} of type "
-        f"{type(weight).__name__}. Give one of the three."
+        f"{type(weight).__name__}. Give one of the three; the weight is the first field, so give "
+        "other fields by name."
     )
 
 
@@ -172,12 +187,18 @@ class Regularizer:
     """What a penalty and a transform have in common.
 
     Attributes:
-        on: name of the model input that it is for; None for the only one that is optimized.
+        couples_images: True if what happens to an image depends on the others of its batch.
+        exact_gradient: False if the gradient is not the slope of the value, on purpose: weights that
+            are held, the field of a denoiser, rounding that passes gradients straight through.
+        on: name of the model input that it is for; None for the only one that is optimized. A
+            penalty of several inputs names them all, `on=("left", "right")`, and is called with a
+            dict of their images.
     """
 
     couples_images: ClassVar[bool] = False
+    exact_gradient: ClassVar[bool] = True
 
-    on: str | None = dataclasses.field(default=None, kw_only=True)
+    on: str | tuple[str, ...] | None = dataclasses.field(default=None, kw_only=True)
 
     @property
     def name(self) -> str:
@@ -199,10 +220,26 @@ class Penalty(Regularizer, abc.ABC):
     Source of `every`: lazy regularization of Karras et al., StyleGAN2, CVPR 2020,
     https://arxiv.org/abs/1912.04958.
 
+    A call may also ask for `seeds` and `step`, by naming them among its parameters: int32 `[N, 2]`,
+    new ones at every step, and int32 `[]`.
+
+    What a penalty says of itself is held against it by `regularizers.testing.check_regularizer`; None
+    says nothing.
+
     Attributes:
+        isotropic: True if turning rows into columns leaves the value; False if it is for one of the
+            two on purpose.
+        symmetric_in_channels: True if the order of channels does not matter; False if it does, on
+            purpose.
+        degree: the value goes as `factor ** degree` if images are multiplied by a factor: then the
+            penalty has no constant in units of the images.
         weight: a number; one number per image, as a tuple; or a schedule, a function of the step.
         every: steps from one look to the next, at least 1.
     """
+
+    isotropic: ClassVar[bool | None] = None
+    symmetric_in_channels: ClassVar[bool | None] = None
+    degree: ClassVar[float | None] = None
 
     weight: Weight = 1.0
     every: int = dataclasses.field(default=1, kw_only=True)
@@ -211,9 +248,14 @@ class Penalty(Regularizer, abc.ABC):
         object.__setattr__(self, "weight", check_weight(self.weight, self.name))
         object.__setattr__(self, "every", _check_every(self.every, self.name))
 
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """What its call asks for beside images, of `GIVEN`."""
+        return of_class(type(self), GIVEN)
+
     @abc.abstractmethod
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
-        """Unweighted penalties. `[N, ...] -> [N]`."""
+        """Unweighted penalties of clean images, which are in the input range. `[N, ...] -> [N]`."""
 
     def __mul__(self, factor: float) -> Penalty:
         if isinstance(factor, bool) or not isinstance(factor, (int, float)):
@@ -274,94 +316,6 @@ class Transform(Regularizer, abc.ABC):
     def apply(self, images: tf.Tensor, ahead: tf.Tensor) -> tf.Tensor:
         """The call of which `ahead` is known: the same bytes. `[N, ...], [N, ...] -> [N, ...]`."""
         raise NotImplementedError(f"{self.name} works nothing out ahead.")
-
-
-@dataclasses.dataclass(frozen=True)
-class FunctionPenalty(Penalty):
-    """A penalty made of a plain function by `@penalty`. `[N, ...] -> [N]`."""
-
-    function: Callable[[tf.Tensor], tf.Tensor] = dataclasses.field(kw_only=True)
-
-    @property
-    def name(self) -> str:
-        """The name of the function."""
-        return function_name(self.function)
-
-    def __call__(self, images: tf.Tensor) -> tf.Tensor:
-        return self.function(images)
-
-
-@dataclasses.dataclass(frozen=True)
-class FunctionTransform(Transform):
-    """A transform made of a plain function by `@transform`. `[N, ...], [N, 2], [] -> [N, ...]`."""
-
-    function: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor] = dataclasses.field(
-        kw_only=True
-    )
-
-    @property
-    def name(self) -> str:
-        """The name of the function."""
-        return function_name(self.function)
-
-    def __call__(self, images: tf.Tensor, seeds: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-        return self.function(images, seeds, step)
-
-
-def penalty(function: Callable[[tf.Tensor], tf.Tensor]) -> FunctionPenalty:
-    """Makes a penalty of a function `images [N, ...] -> [N]`.
-
-    Example:
-        >>> import tensorflow as tf
-        >>> import regularizers
-        >>> @regularizers.penalty
-        ... def contrast_floor(images):
-        ...     return tf.nn.relu(0.05 - tf.math.reduce_variance(images, axis=(1, 2, 3)))
-        >>> (5.0 * contrast_floor).weight
-        5.0
-
-    Raises:
-        TypeError: if `function` cannot be called with one argument.
-    """
-    _check_parameters(function, ("images",), "penalty")
-    return FunctionPenalty(function=function)
-
-
-def transform(
-    function: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor],
-) -> FunctionTransform:
-    """Makes a transform of a function `(images [N, ...], seeds [N, 2], step []) -> [N, ...]`.
-
-    Example:
-        >>> import regularizers
-        >>> from regularizers import random
-        >>> @regularizers.transform
-        ... def fade(images, seeds, step):
-        ...     return images * random.uniform(seeds, [1, 1, 1], 0.8, 1.0, images.dtype)
-        >>> fade.name
-        'fade'
-
-    Raises:
-        TypeError: if `function` cannot be called with three arguments.
-    """
-    _check_parameters(function, ("images", "seeds", "step"), "transform")
-    return FunctionTransform(function=function)
-
-
-def _check_parameters(function: Any, names: tuple[str, ...], kind: str) -> None:
-    wanted = f"({', '.join(names)})"
-    if not callable(function) or isinstance(function, type):
-        raise TypeError(
-            f"Expected a function {wanted} to make a {kind} of. Received: {function!r}. "
-            f"To write a {kind} with parameters, subclass regularizers.{kind.capitalize()}."
-        )
-    try:
-        inspect.signature(function).bind(*names)
-    except TypeError as error:
-        raise TypeError(
-            f"Expected a function of {wanted} to make a {kind} of. Received: "
-            f"{function_name(function)}{inspect.signature(function)}."
-        ) from error
 
 
 def function_name(function: Any) -> str:

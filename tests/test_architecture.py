@@ -40,6 +40,7 @@ ORDER = (
     "operators",
     "models",
     "priors",
+    "feeding",
     "problem",
     "loop",
     "plotting",
@@ -67,7 +68,12 @@ ORDER = (
 MAY_IMPORT_THE_PACKAGE = ("testing", "zoo", "recipes", "cli", "__main__")
 # Kinds of regularizers are for everyone, and so are stateless draws and rounding; the regularizers themselves
 # are for those who choose some for a user, or try them.
-REGULARIZERS_FOR_ALL = ("regularizers.base", "regularizers.lanes", "regularizers.random")
+REGULARIZERS_FOR_ALL = (
+    "regularizers.asking",
+    "regularizers.base",
+    "regularizers.lanes",
+    "regularizers.random",
+)
 CHOOSES_REGULARIZERS = ("defaults", "presets", "maximizer", "testing", "recipes", "cli")
 # The one loop; the checkers, which compile and differentiate what they check; and models.py, which
 # traces a model to find its softmax.

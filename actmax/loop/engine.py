@@ -339,9 +339,7 @@ class Loop:
         problem = self.problem
         rows = tf.stack([found.score, found.objective, *found.penalties, *found.metrics])
         size = sizes(found.descent)
-        descent = found.descent
-        for function in problem.gradients:
-            descent = tf.nest.map_structure(function, descent)
+        descent = problem.shape_gradients(found.descent, found.images, arguments.seeds, step)
         shaped = sizes(descent) if problem.gradients else size
         at = tf.minimum(step, tf.shape(arguments.rates)[0] - 1)
         rate = tf.gather(arguments.rates, at)  # a slice would compile anew for every step

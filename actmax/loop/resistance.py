@@ -13,8 +13,10 @@ from actmax.loop.records import Arguments
 from actmax.problem import Problem
 from actmax.types import Images
 
-# `(images, weight [N]) -> (penalty [N], gradient of their product)`.
-Look: TypeAlias = Callable[[Images, tf.Tensor], tuple[tf.Tensor, tf.Tensor | None]]
+# `(images, weight [N], seeds [N, 2], step []) -> (penalty [N], gradient of their product by input)`.
+Look: TypeAlias = Callable[
+    [Images, tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, dict[str, tf.Tensor | None]]
+]
 
 
 def resist(
@@ -51,12 +53,13 @@ def resist(
     values: dict[int, tf.Tensor] = {}
     pulls = []
     if eager:
-        found, pull = _look(problem, images, eager, [weights[place] for place in eager])
+        own = [weights[place] for place in eager]
+        found, pull = _look(problem, images, eager, own, arguments.seeds, step)
         values |= zip(eager, found, strict=True)
         pulls.append(pull)
     for place, last in zip(lazy, held or (), strict=True):
         values[place], pull = _now_and_then(
-            problem, images, place, weights[place], step, last, looks[place]
+            problem, images, place, weights[place], arguments.seeds, step, last, looks[place]
         )
         pulls.append(pull)
     penalties = [values[place] for place in range(len(weights))]
@@ -65,27 +68,48 @@ def resist(
 
 
 def look(
-    problem: Problem, place: int, images: Images, weight: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor | None]:
-    """One penalty `[N]`, and the gradient of its weighted sum, None if it has none."""
-    (value,), pull = _look(problem, images, [place], [weight])
-    return value, pull[problem.penalties[place][1]]
+    problem: Problem,
+    place: int,
+    images: Images,
+    weight: tf.Tensor,
+    seeds: tf.Tensor,
+    step: tf.Tensor,
+) -> tuple[tf.Tensor, dict[str, tf.Tensor | None]]:
+    """One penalty `[N]`, and the gradient of its weighted sum by input, None where it has none."""
+    (value,), pull = _look(problem, images, [place], [weight], seeds, step)
+    return value, {name: pull[name] for name in seen_by(problem, place)}
+
+
+def seen_by(problem: Problem, place: int) -> tuple[str, ...]:
+    """Names of the inputs that a penalty is for."""
+    on = problem.penalties[place][1]
+    return (on,) if isinstance(on, str) else on
 
 
 def check_pulls(problem: Problem, images: Images, looks: Mapping[int, Look]) -> None:
     """Raises ValueError if a penalty has no gradient."""
-    for place, (name, on, _) in enumerate(problem.penalties):
+    for place, (name, _, _) in enumerate(problem.penalties):
         at = looks.get(place) or functools.partial(look, problem, place)
-        check_penalty(name, at(images, tf.ones(tf.shape(images[on])[:1], problem.dtype))[1])
+        seen = seen_by(problem, place)
+        rows = tf.shape(images[seen[0]])[0]
+        weight = tf.ones([rows], problem.dtype)
+        pulls = at(images, weight, tf.zeros([rows, 2], tf.int32), tf.constant(0))[1]
+        for input_name in seen:
+            check_penalty(name, pulls[input_name])
 
 
 def _look(
-    problem: Problem, images: Images, which: Sequence[int], weights: Sequence[tf.Tensor]
+    problem: Problem,
+    images: Images,
+    which: Sequence[int],
+    weights: Sequence[tf.Tensor],
+    seeds: tf.Tensor,
+    step: tf.Tensor,
 ) -> tuple[list[tf.Tensor], dict[str, Any]]:
     """Some penalties, and the gradient of their weighted sum."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(images)
-        penalties = problem.penalize(images, which)
+        penalties = problem.penalize(images, seeds, step, which)
     # The weights enter behind the tape, which then has no broadcast to go back through.
     return penalties, tape.gradient(penalties, images, output_gradients=list(weights))
 
@@ -95,20 +119,23 @@ def _now_and_then(
     images: Images,
     place: int,
     weight: tf.Tensor,
+    seeds: tf.Tensor,
     step: tf.Tensor,
     last: tf.Tensor,
     look: Look,
 ) -> tuple[tf.Tensor, dict[str, Any]]:
     """A lazy penalty and its pull, which is zero between looks."""
-    _, on, penalty = problem.penalties[place]
+    every = problem.penalties[place][2].every
+    seen = seen_by(problem, place)
 
-    def rest() -> tuple[tf.Tensor, tf.Tensor]:
-        return last, tf.zeros_like(images[on])
+    def now() -> tuple[tf.Tensor, dict[str, tf.Tensor | None]]:
+        return look(images, every * weight, seeds, step)
 
-    value, pull = tf.cond(
-        tf.equal(step % penalty.every, 0), lambda: look(images, penalty.every * weight), rest
-    )
-    return value, dict.fromkeys(images) | {on: pull}
+    def rest() -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        return last, {name: tf.zeros_like(images[name]) for name in seen}
+
+    value, pull = tf.cond(tf.equal(step % every, 0), now, rest)
+    return value, dict.fromkeys(images) | pull
 
 
 def _sum(pulls: Sequence[tf.Tensor | None]) -> tf.Tensor | None:

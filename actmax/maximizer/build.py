@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from actmax import checks, constraints, defaults, models
+from actmax.feeding import On
 from actmax.maximizer import parts
 from actmax.models import InputSpec, Taps
 from actmax.objectives import as_objective
@@ -319,7 +320,7 @@ def _input(
     explicit: bool,
     preprocess: Any,
     mask: Any,
-    regularizers: Sequence[tuple[int, str, Regularizer]],
+    regularizers: Sequence[tuple[int, On, Regularizer]],
 ) -> Input:
     if not isinstance(parameterization, Parameterization):
         raise TypeError(

@@ -10,13 +10,14 @@ import numpy as np
 
 from actmax import checks
 from actmax.constraints import Constraint
+from actmax.feeding import On
 from actmax.optimizers import KerasOptimizer, Optimizer
 from actmax.types import FixedArray
 from regularizers.base import Penalty, Regularizer
 
 
-def regularizers(value: Any, names: Sequence[str]) -> list[tuple[int, str, Regularizer]]:
-    """`(position, input name, regularizer)` of a checked list."""
+def regularizers(value: Any, names: Sequence[str]) -> list[tuple[int, On, Regularizer]]:
+    """`(position, input name or names, regularizer)` of a checked list."""
     if not isinstance(value, (list, tuple)):
         raise TypeError(
             checks.message(
@@ -46,7 +47,16 @@ def regularizers(value: Any, names: Sequence[str]) -> list[tuple[int, str, Regul
                     hint,
                 )
             )
-        if part.on is not None and part.on not in names:
+        if isinstance(part.on, tuple) and not isinstance(part, Penalty):
+            raise TypeError(
+                checks.message(
+                    f"on= of the transform {part.name} to name one input",
+                    repr(part.on),
+                    "Only a penalty sees several inputs at once.",
+                )
+            )
+        wanted = part.on if isinstance(part.on, tuple) else (part.on,)
+        if part.on is not None and (not wanted or not set(wanted) <= set(names)):
             raise ValueError(
                 checks.message(
                     f"on= to name one of the optimized inputs {list(names)}", repr(part.on)
@@ -65,8 +75,8 @@ def regularizers(value: Any, names: Sequence[str]) -> list[tuple[int, str, Regul
 
 
 def penalties(
-    regularizers: Sequence[tuple[int, str, Regularizer]],
-) -> list[tuple[str, str, Penalty]]:
+    regularizers: Sequence[tuple[int, On, Regularizer]],
+) -> list[tuple[str, On, Penalty]]:
     """`(unique name, input, penalty)`: two of one kind both count, the second is suffixed."""
     counts: collections.Counter[str] = collections.Counter()
     named = []
@@ -97,7 +107,7 @@ def functions(value: Any, name: str) -> tuple[Callable[..., Any], ...]:
 
 
 def metrics(
-    value: Any, regularizers: Sequence[tuple[int, str, Regularizer]]
+    value: Any, regularizers: Sequence[tuple[int, On, Regularizer]]
 ) -> tuple[tuple[str, Any], ...]:
     """`(name, function)` of a checked dict; None for none."""
     if value is None:

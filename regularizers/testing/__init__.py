@@ -6,10 +6,20 @@ from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from regularizers.base import Penalty, Regularizer, Transform
-from regularizers.testing.laws import LAWS
+from regularizers.testing.laws import IMPLIED, LAWS
+from regularizers.testing.portrait import Portrait, draw
 from regularizers.testing.probe import Fault, Probe, Untraceable
+from regularizers.testing.sizes import settle
 
-__all__ = ["LAWS", "RegularizerError", "SHAPES", "broken_laws", "check_regularizer"]
+__all__ = [
+    "LAWS",
+    "Portrait",
+    "RegularizerError",
+    "SHAPES",
+    "broken_laws",
+    "check_regularizer",
+    "portrait",
+]
 
 Shapes: TypeAlias = Sequence[Sequence[int]]
 
@@ -34,30 +44,45 @@ def check_regularizer(
     *,
     shapes: Shapes | None = None,
     image_range: tuple[float, float] = (0.0, 1.0),
+    half: bool = False,
 ) -> None:
     """Tries every law on a penalty or a transform, and raises at the first that it breaks.
 
     - fields: plain, hashable configuration; no tensors.
-    - shape: `[N]` of a penalty; rank, N and channels kept by a transform. At several sizes.
-    - dtype: float16, float32 and float64 are kept.
+    - kept: nothing of a first trace is kept for the next call, and nothing has to be made before it.
+    - shape: `[N]` of a penalty; rank, N and channels kept by a transform, and all sizes if
+      `keeps_shape = True`. At several sizes.
+    - dtype: float32 and float64 are kept.
     - repeat: the same call gives the same bytes.
     - seeds: other seeds give another result, also inside a `tf.function`; unless `draws = False`.
     - global state: TensorFlow's global seed stays.
     - connected: there is a gradient with respect to the images.
-    - finite: values and gradients, on random, all-zero, constant and checkerboard images.
-    - gradient: equals central differences in float64, along random directions.
+    - finite: values and gradients, on random, all-zero, constant, checkerboard, equal-rows and faint
+      images, and under XLA.
+    - gradient: equals central differences, along random directions and its own; of a part with a
+      network in float32 to float32's accuracy. Or what `expected_gradient(images)` says, if
+      `exact_gradient = False`.
     - graph: eager mode and one graph of unknown N agree.
     - independent: image n alone is image n in a batch; unless `couples_images = True`.
     - isolated: a NaN image leaves its neighbours as they are.
-    - range: no value leaves its image's range, if `keeps_range = True`.
-    - resolution: a penalty's value hardly changes when the image is tiled, as a mean over pixels.
+    - order: rows in another order are the same rows.
+    - range: no value leaves the range of images, if `keeps_range = True`.
+    - share: a penalty that couples images gives each its own share, not all of them one number.
+    - resolution: a penalty's value does not grow as the number of pixels, or as a root of it.
+    - axes: rows and columns are space and channels are not, unless `isotropic` or
+      `symmetric_in_channels` say otherwise.
+    - units: constants of a penalty have an effect in the range of images, not only on larger ones.
+    - words: what a penalty says of itself, `isotropic`, `symmetric_in_channels`, `degree`, is so.
     - weight: `number * penalty` is new, and calls give the unweighted value.
 
     Args:
         part: the penalty or transform. A transform that draws needs a strength above 0.
-        shapes: of images without N, the first being used most; default `SHAPES`.
+        shapes: of images without N, the first being used most; default `SHAPES`, or the size of the
+            network or array that the part holds, if it runs at no other.
         image_range: ends of the values of the images tried, for parts that are made for others
             than 0 to 1.
+        half: whether float16 is tried too. Images of a run are float32 or float64, whatever the
+            precision of its model.
 
     Raises:
         RegularizerError: an AssertionError that starts with the part's name, and says which law it
@@ -68,7 +93,7 @@ def check_regularizer(
         >>> from regularizers import Jitter
         >>> check_regularizer(Jitter(2), shapes=[(6, 6, 1)])
     """
-    for error in _broken(part, shapes, image_range):
+    for error in _broken(part, shapes, image_range, half):
         raise error
 
 
@@ -77,6 +102,7 @@ def broken_laws(
     *,
     shapes: Shapes | None = None,
     image_range: tuple[float, float] = (0.0, 1.0),
+    half: bool = False,
 ) -> tuple[RegularizerError, ...]:
     """All laws that a part breaks, in order. Arguments as of `check_regularizer`.
 
@@ -85,11 +111,48 @@ def broken_laws(
         >>> broken_laws(L2(), shapes=[(6, 6, 1)])
         ()
     """
-    return tuple(_broken(part, shapes, image_range))
+    return tuple(_broken(part, shapes, image_range, half))
+
+
+def portrait(
+    part: Penalty,
+    *,
+    shapes: Shapes | None = None,
+    image_range: tuple[float, float] = (0.0, 1.0),
+) -> Portrait:
+    """What a penalty is, in numbers. Arguments as of `check_regularizer`.
+
+    A glance tells wrong axes and units: a total variation has degree 1, ignores a shift, the order of
+    channels and transposition, and is 0 with slope 0 on a constant.
+
+    Raises:
+        TypeError: if part is no penalty.
+
+    Example:
+        >>> from regularizers import L2
+        >>> page = portrait(L2())
+        >>> round(page.degree, 6), page.constant
+        (2.0, 0.25)
+    """
+    if not isinstance(part, Penalty):
+        raise TypeError(
+            f"Expected a penalty. Received: {part!r} of type {type(part).__name__}. Transforms have "
+            "no one number to show."
+        )
+    return draw(_probe(part, shapes, image_range, False))
+
+
+def _probe(
+    part: Regularizer, shapes: Shapes | None, image_range: tuple[float, float], half: bool
+) -> Probe:
+    sizes = tuple(tuple(int(size) for size in shape) for shape in shapes or SHAPES)
+    probe = Probe(part, sizes, float(image_range[0]), float(image_range[1]), half)
+    settle(probe, chosen=shapes is not None)
+    return probe
 
 
 def _broken(
-    part: Regularizer, shapes: Shapes | None, image_range: tuple[float, float]
+    part: Regularizer, shapes: Shapes | None, image_range: tuple[float, float], half: bool
 ) -> Iterator[RegularizerError]:
     if not isinstance(part, (Penalty, Transform)):
         raise TypeError(
@@ -97,10 +160,10 @@ def _broken(
             "Make one of a function with @regularizers.penalty or @regularizers.transform, and "
             "give an object, not its class."
         )
-    sizes = tuple(tuple(int(size) for size in shape) for shape in shapes or SHAPES)
-    probe = Probe(part, sizes, float(image_range[0]), float(image_range[1]))
+    probe = _probe(part, shapes, image_range, half)
+    known: set[str] = set()
     for law, (is_for, check) in LAWS.items():
-        if not is_for(part):
+        if law in known or not is_for(part):
             continue
         probe.place = ""
         cause: BaseException | None = None
@@ -127,4 +190,5 @@ def _broken(
         place = f" {probe.place}" if probe.place else ""
         broken = RegularizerError(law, f"{part.name} breaks the law of {law}{place}. {reason}")
         broken.__cause__ = cause
+        known.update(IMPLIED.get(law, ()))
         yield broken

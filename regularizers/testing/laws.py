@@ -9,19 +9,31 @@ from typing import Any, TypeAlias
 import tensorflow as tf
 
 from regularizers.base import Penalty, Regularizer, Transform, scale_weight
-from regularizers.testing.probe import KINDS, Fault, Probe, distance, read_global_seed, require
+from regularizers.testing import meaning
+from regularizers.testing.finite import check_finite
+from regularizers.testing.probe import (
+    ROUGH,
+    Fault,
+    Probe,
+    apart,
+    distance,
+    read_global_seed,
+    require,
+)
+from regularizers.testing.sizes import traced
+from regularizers.testing.slopes import check_slope
 
 Pair: TypeAlias = tuple[tf.Tensor, ...]
 
-DTYPES = (tf.float16, tf.float32, tf.float64)
-# Copies along each spatial axis for the law of resolution: a sum grows 4 times or more, its root
-# twice or more, and a mean of differences by less than 1.4, because of the seams.
-TILES, GROWTH = 4, 0.4
-# Rounding in float32 between kernels, and in float64, in units of the largest value.
-ROUNDING = {tf.float32: 1e-5, tf.float64: 1e-10}
-# Central differences in float64: the step, in units of the range, balances rounding (1e-16 / h)
-# against the third derivative (h^2).
-STEP, SLOPE_TOLERANCE = 1e-5, 1e-4
+# What kernels round by where a value stands: a unit or two in the last place.
+BY_PLACE = 1e-6
+_KEPT_WORDS = (
+    "out of scope",
+    "cannot be accessed",
+    "inaccessible",
+    "FuncGraph",
+    "symbolic tf.Tensor",
+)
 
 
 def _fields(probe: Probe) -> None:
@@ -41,8 +53,48 @@ def _fields(probe: Probe) -> None:
     except TypeError as error:
         raise Fault(
             f"Expected fields that can be hashed. Received: {error}. Use @dataclasses.dataclass("
-            "frozen=True), and tuples instead of lists."
+            "frozen=True), and tuples instead of lists; an array goes into regularizers.Array."
         ) from error
+
+
+def _kept(probe: Probe) -> None:
+    """After a first trace, which came before any other call: a second trace, and an eager call."""
+    shape = probe.first or probe.shapes[0]
+    images = probe.images("random", shape, tf.float32, 2)
+    for error in (_raised(probe, images), traced(probe, shape)):
+        if error is None:
+            continue
+        if any(word in str(error) for word in _KEPT_WORDS) and not _asks_numpy(error):
+            raise Fault(
+                "Expected nothing of a trace to be kept for the next. Received a tensor of an "
+                "earlier graph, kept in Python (functools.cache, a global, an attribute). Keep "
+                "NumPy arrays, and make tensors of them in the call."
+            ) from error
+        return  # For another law to tell.
+    if probe.first_error is not None:
+        raise Fault(
+            "Expected the first call of all to work inside a trace, as a loop's does. Received "
+            f"{_short(probe.first_error)}, and no such error afterwards. Make or load networks "
+            "and variables before, outside of the call."
+        ) from probe.first_error
+
+
+def _raised(probe: Probe, images: tf.Tensor) -> BaseException | None:
+    """What a call raises outside of any graph."""
+    try:
+        probe(images, probe.seeds(2))
+    except Exception as error:  # What a plug-in raises may be anything.
+        return error
+    return None
+
+
+def _asks_numpy(error: BaseException) -> bool:
+    first = str(error).splitlines()[0]
+    return "numpy" in first.lower() or "as a Python" in first
+
+
+def _short(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}".rstrip(": .")
 
 
 def _shape(probe: Probe) -> None:
@@ -57,31 +109,19 @@ def _shape(probe: Probe) -> None:
                 kept = kept and (output.shape[0], output.shape[-1]) == (n, shape[-1])
                 expected = f"images of rank {len(shape) + 1} with {n} rows, {shape[-1]} channels"
                 do = "Change spatial sizes only."
+                if kept and probe.part.keeps_shape:
+                    kept = output.shape == [n, *shape]
+                    expected = f"images of shape {(n, *shape)}, because keeps_shape is True"
+                    do = "Set keeps_shape False, or keep the spatial sizes."
             require(kept, expected, f"shape {tuple(output.shape)}", do)
 
 
 def _dtype(probe: Probe) -> None:
-    for dtype in DTYPES:
+    for dtype in probe.dtypes:
         images = probe.images("random", probe.shapes[0], dtype)
         output = probe(images, probe.seeds(1))
         do = "Cast constants and draws to images.dtype."
         require(output.dtype == dtype, f"dtype {dtype.name} kept", output.dtype.name, do)
-
-
-def _finite(probe: Probe) -> None:
-    for shape in probe.shapes:
-        for dtype in DTYPES:
-            for kind in KINDS:
-                images = probe.images(kind, shape, dtype)
-                output, gradient = probe.differentiated(images, probe.seeds(1))
-                do = "Guard roots, norms, logarithms and divisions, inside and before they apply."
-                for what, values in (("finite values", output), ("a finite gradient", gradient)):
-                    require(
-                        tf.reduce_all(tf.math.is_finite(values)),
-                        what,
-                        "NaN or infinity",
-                        do,
-                    )
 
 
 def _connected(probe: Probe) -> None:
@@ -98,30 +138,6 @@ def _connected(probe: Probe) -> None:
         )
 
 
-def _gradient(probe: Probe) -> None:
-    for shape in probe.shapes:
-        images, seeds = probe.images("random", shape, tf.float64, 2), probe.seeds(2)
-        step = STEP * (probe.high - probe.low)
-        output, gradient = probe.differentiated(images, seeds)
-        scale = float(tf.reduce_sum(tf.abs(probe.product(output))))
-        for stream in (11, 12, 13):
-            # Summed over the batch, as the gradient is: who couples images is for another law.
-            direction = probe.direction(stream, shape)
-            ahead = tf.reduce_sum(probe.product(probe(images + step * direction, seeds)))
-            behind = tf.reduce_sum(probe.product(probe(images - step * direction, seeds)))
-            expected = float(ahead - behind) / (2 * step)
-            received = float(tf.reduce_sum(gradient * direction))
-            # Rounding of the two values, of which 1e-15 is ten times the unit, over their distance.
-            rounding = 1e-15 * scale / step
-            largest = max(abs(expected), abs(received))
-            require(
-                abs(expected - received) <= SLOPE_TOLERANCE * largest + rounding,
-                f"the slope of central differences, {expected:.6g}",
-                f"{received:.6g} from the gradient",
-                "Correct the custom gradient, or a float32 cast inside a float64 computation.",
-            )
-
-
 def _graph(probe: Probe) -> None:
     for shape in probe.shapes:
         compiled = probe.compiled(shape)
@@ -131,11 +147,23 @@ def _graph(probe: Probe) -> None:
             graph = compiled(images, probe.seeds(n))
             for what, first, second in zip(("values", "gradients"), graph, eager, strict=True):
                 require(
-                    distance(first, second) <= ROUNDING[tf.float32],
+                    distance(first, second) <= 10 * ROUGH
+                    if probe.rough
+                    else distance(first, second) <= ROUGH,
                     f"the same {what} in a tf.function of unknown N as in eager mode",
-                    f"a difference of {distance(first, second):.1e} of the largest",
+                    apart(distance(first, second)),
                     "Use TensorFlow operations for all that depends on images, seeds or step.",
                 )
+
+
+def _source(probe: Probe) -> str:
+    """Where a part of this kind may draw from."""
+    if probe.is_penalty and not probe.draws:
+        return (
+            "Keep no state and draw nothing; a penalty that is to draw asks for `seeds` in its call, "
+            "and draws with regularizers.random."
+        )
+    return "Draw with regularizers.random, from the seeds that you were given and nothing else."
 
 
 def _repeat(probe: Probe) -> None:
@@ -147,8 +175,8 @@ def _repeat(probe: Probe) -> None:
         require(
             first.shape == second.shape and tf.reduce_all(first == second),
             f"the same result of the same call in {mode}",
-            f"a difference of {distance(first, second):.1e} of the largest value",
-            "Draw with regularizers.random, from the seeds that you were given and nothing else.",
+            apart(distance(first, second)),
+            _source(probe),
         )
 
 
@@ -160,24 +188,29 @@ def _seeds(probe: Probe) -> None:
         first, second = (
             tf.nest.flatten(function(images, probe.seeds(8, stream)))[0] for stream in (0, 1)
         )
-        require(
-            not tf.reduce_all(first == second),
-            f"other results of other seeds in {mode}",
-            "the same",
+        do = (
             "Draw with regularizers.random from the seeds: a draw of NumPy is made once, while "
-            "tracing. Check with a strength above 0. If it is to draw nothing, subclass Transform "
-            "with `draws: ClassVar[bool] = False`.",
+            "tracing. Check with a strength above 0. If it is to draw nothing, "
         )
+        do += (
+            "do not ask for seeds."
+            if probe.is_penalty
+            else "subclass Transform with `draws: ClassVar[bool] = False`."
+        )
+        same = tf.reduce_all(first == second)
+        require(not same, f"other results of other seeds in {mode}", "the same", do)
 
 
-def _rows_agree(rows: Sequence[int], together: Pair, others: Sequence[Pair], do: str) -> None:
+def _rows_agree(
+    probe: Probe, rows: Sequence[int], together: Pair, others: Sequence[Pair], do: str
+) -> None:
     for row, other in zip(rows, others, strict=True):
         for what, first, second in zip(("values", "gradients"), together, other, strict=True):
             off = distance(first[row : row + 1], second)
             require(
-                off <= ROUNDING[tf.float64],
+                off <= probe.rounding,
                 f"the {what} of image {row} to depend on that image alone",
-                f"a difference of {off:.1e} of the largest value",
+                apart(off),
                 do,
             )
 
@@ -191,7 +224,7 @@ def _independent(probe: Probe) -> None:
             "Reduce over all axes but the first, and draw for each row from its own seeds. If it "
             "couples images on purpose, set `couples_images: ClassVar[bool] = True`."
         )
-        _rows_agree((0, 1, 2), together, alone, do)
+        _rows_agree(probe, (0, 1, 2), together, alone, do)
 
 
 def _isolated(probe: Probe) -> None:
@@ -203,40 +236,43 @@ def _isolated(probe: Probe) -> None:
     mixed = probe.differentiated(tf.where(spoilt, batch * float("nan"), batch), seeds)
     expected = [tuple(values[n : n + 1] for values in clean) for n in (0, 2)]
     do = "Let no row be multiplied into another, not even by 0."
-    _rows_agree((0, 2), mixed, expected, do)
+    _rows_agree(probe, (0, 2), mixed, expected, do)
+
+
+def _order(probe: Probe) -> None:
+    """Rows in another order are the same rows: up to how kernels round by place, in float32."""
+    shape = probe.shapes[0]
+    seeds, batch = probe.seeds(3), probe.images("random", shape, tf.float32, 3)
+    compiled = probe.compiled(shape)
+    back = [2, 1, 0]
+    forward = compiled(batch, seeds)
+    turned = compiled(tf.gather(batch, back), tf.gather(seeds, back))
+    probe.place = f"on a random float32 batch of shape {(3, *shape)}, and on it turned round"
+    for what, first, second in zip(("values", "gradients"), forward, turned, strict=True):
+        off = distance(first, tf.gather(second, back))
+        require(
+            off <= (ROUGH if probe.part.couples_images else BY_PLACE),
+            f"the same {what} of rows in another order",
+            apart(off),
+            "Treat all rows alike: no first row, no sorting or weighting by place.",
+        )
 
 
 def _range(probe: Probe) -> None:
     for shape in probe.shapes:
-        for kind in ("random", "checkerboard"):
-            images = probe.images(kind, shape, tf.float64, 4)
-            output = probe(images, probe.seeds(4))
+        for kind in ("random", "checkerboard", "faint"):
+            output = probe(probe.images(kind, shape, tf.float64, 4), probe.seeds(4))
             rounding = 1e-12 * (abs(probe.low) + abs(probe.high))
-            axes = list(range(1, len(shape) + 1))
-            above = tf.reduce_max(output, axes) - tf.reduce_max(images, axes)
-            below = tf.reduce_min(images, axes) - tf.reduce_min(output, axes)
+            if probe.rough:
+                rounding = ROUGH * probe.width
+            beyond = tf.reduce_max(tf.maximum(output - probe.high, probe.low - output))
             require(
-                tf.reduce_max(tf.maximum(above, below)) <= rounding,
-                "values within the range of each image, because keeps_range is True",
-                f"values outside by up to {float(tf.reduce_max(tf.maximum(above, below))):.3g}",
-                "Replicate the border instead of padding with a value, or set keeps_range False.",
-            )
-
-
-def _resolution(probe: Probe) -> None:
-    for shape in probe.shapes:
-        for kind in ("random", "constant"):
-            copies = [1] + [TILES] * (len(shape) - 1 or 1) + [1] * (len(shape) > 1)
-            images = probe.images(kind, shape, tf.float64)
-            small = probe(images, probe.seeds(1))
-            large = probe(tf.tile(images, copies), probe.seeds(1))
-            largest = tf.maximum(tf.abs(small), tf.abs(large))
-            require(
-                tf.reduce_all(tf.abs(large - small) <= GROWTH * largest + 1e-9),
-                "about the same value for an image and for copies of it side by side, so that a "
-                "weight means the same at every size",
-                f"{float(small[0]):.4g} and {float(large[0]):.4g}",
-                "Take the mean over pixels and channels, not the sum.",
+                beyond <= rounding,
+                f"values within {probe.low:g} .. {probe.high:g}, the range of the images tried, "
+                "because keeps_range is True",
+                f"values outside by up to {float(beyond):.3g}",
+                "Replicate the border instead of padding with a value, or set keeps_range False. For "
+                "images of another range give image_range=.",
             )
 
 
@@ -256,7 +292,7 @@ def _ahead(probe: Probe) -> None:
             require(
                 received.shape == expected.shape and tf.reduce_all(received == expected),
                 "apply(images, ahead) to be what a call with the same seeds returns",
-                f"a difference of {distance(received, expected):.1e} of the largest value",
+                apart(distance(received, expected)),
                 "Let __call__, ahead and apply share their code, and draw for each row by itself.",
             )
 
@@ -277,9 +313,10 @@ def _weight(probe: Probe) -> None:
             f"{scaled!r}",
             "Leave * to the Penalty class.",
         )
-    images = probe.images("random", probe.shapes[0], tf.float32)
+    images, seeds = probe.images("random", probe.shapes[0], tf.float32), probe.seeds(1)
+    other = dataclasses.replace(probe, part=scaled)
     require(
-        distance(scaled(images), part(images)) <= ROUNDING[tf.float32],
+        distance(other(images, seeds), probe(images, seeds)) <= ROUGH,
         "a call to give the unweighted value, whatever the weight",
         "another value from `2.0 * penalty`",
         "Do not multiply by self.weight: the loop does.",
@@ -302,23 +339,44 @@ def _is_transform(part: Regularizer) -> bool:
     return isinstance(part, Transform)
 
 
+def _is_drawing(part: Any) -> bool:
+    return "seeds" in part.asks if isinstance(part, Penalty) else bool(part.draws)
+
+
 # Name of the law, whom it is for, and how it is tried. In an order in which a fault is first met by
 # the law that names it best.
 LAWS: dict[str, tuple[Callable[[Any], bool], Callable[[Probe], None]]] = {
     "fields": (lambda part: True, _fields),
+    "kept": (lambda part: True, _kept),
     "shape": (lambda part: True, _shape),
     "dtype": (lambda part: True, _dtype),
     "repeat": (lambda part: True, _repeat),
-    "seeds": (lambda part: _is_transform(part) and part.draws, _seeds),
+    "seeds": (_is_drawing, _seeds),
     "global state": (lambda part: True, _global_state),
     "connected": (lambda part: True, _connected),
-    "finite": (lambda part: True, _finite),
-    "gradient": (lambda part: True, _gradient),
+    "finite": (lambda part: True, check_finite),
+    "gradient": (lambda part: True, check_slope),
     "graph": (lambda part: True, _graph),
     "independent": (lambda part: not part.couples_images, _independent),
     "isolated": (lambda part: not part.couples_images, _isolated),
+    "order": (lambda part: True, _order),
     "range": (lambda part: _is_transform(part) and part.keeps_range, _range),
     "ahead": (_is_transform, _ahead),
-    "resolution": (_is_penalty, _resolution),
+    "share": (lambda part: _is_penalty(part) and part.couples_images, meaning.check_share),
+    "resolution": (_is_penalty, meaning.check_resolution),
+    "axes": (lambda part: True, meaning.check_axes),
+    "units": (_is_penalty, meaning.check_units),
+    "words": (_is_penalty, meaning.check_words),
     "weight": (_is_penalty, _weight),
+}
+
+# Where one law is broken, these can tell nothing new: a part that is not the same twice is not compared,
+# and one without numbers has none to compare.
+_COMPARED = ("gradient", "graph", "independent", "isolated", "order", "share", "resolution", "axes",
+             "units", "words", "weight", "ahead", "seeds")  # fmt: skip
+IMPLIED: dict[str, tuple[str, ...]] = {
+    "shape": ("share", "order", "resolution", "axes", "units", "words"),
+    "repeat": _COMPARED,
+    "finite": ("order", "share", "resolution", "units"),
+    "independent": ("order",),
 }

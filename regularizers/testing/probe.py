@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -12,12 +12,22 @@ import tensorflow as tf
 from regularizers import random
 from regularizers.base import Penalty
 
+# Images that are tried, and how a message speaks of them.
 KINDS = {
     "random": "a random",
     "zero": "an all-zero",
     "constant": "a constant",
     "checkerboard": "a checkerboard",
+    "rows": "an equal-rows",
+    "faint": "a faint",
 }
+# Of a part that computes in float32 whatever its images are, a network for example.
+PRECISE, ROUGH = 1e-10, 1e-5
+# Operations that a part in float32 may have: those of networks and spectra.
+_WEIGHTS = ("ReadVariableOp", "Conv2D", "Conv3D", "DepthwiseConv2dNative", "MatMul", "FFT2D", "FFT")
+_NARROW = tuple(
+    dtype.as_datatype_enum for dtype in (tf.float32, tf.complex64, tf.float16, tf.bfloat16)
+)
 
 
 class Fault(Exception):
@@ -55,21 +65,43 @@ class Probe:
     shapes: tuple[tuple[int, ...], ...]
     low: float
     high: float
+    half: bool = False
     place: str = ""
-    graphs: dict[tuple[int, ...], Callable[..., Any]] = dataclasses.field(default_factory=dict)
+    graphs: dict[Any, Any] = dataclasses.field(default_factory=dict)
     global_seed: Any = dataclasses.field(default_factory=read_global_seed)
+    first: tuple[int, ...] | None = None  # the shape of the first trace, before any eager call
+    first_error: BaseException | None = None  # and what it raised
 
     @property
     def is_penalty(self) -> bool:
         return isinstance(self.part, Penalty)
 
+    @property
+    def dtypes(self) -> tuple[tf.DType, ...]:
+        """Those that images of a run have; half precision only for those who promise it."""
+        return (tf.float16, tf.float32, tf.float64) if self.half else (tf.float32, tf.float64)
+
+    @property
+    def draws(self) -> bool:
+        """Whether it is to give other results for other seeds."""
+        return "seeds" in self.part.asks if self.is_penalty else bool(self.part.draws)
+
+    @functools.cached_property
+    def width(self) -> float:
+        return self.high - self.low
+
     def images(self, kind: str, shape: Sequence[int], dtype: tf.DType, n: int = 1) -> tf.Tensor:
         """A batch of one kind, which becomes the place of a fault. `[N, *shape]`."""
         self.place = f"on {KINDS[kind]} {dtype.name} batch of shape {(n, *shape)}"
+        return self.sample(kind, tuple(shape), dtype, n)
+
+    def sample(self, kind: str, shape: tuple[int, ...], dtype: tf.DType, n: int = 1) -> tf.Tensor:
+        """A batch of one kind. `[N, *shape]`."""
+        middle = (self.low + self.high) / 2
         if kind == "zero":
             return tf.zeros([n, *shape], dtype)
         if kind == "constant":
-            return tf.fill([n, *shape], tf.cast((self.low + self.high) / 2, dtype))
+            return tf.fill([n, *shape], tf.cast(middle, dtype))
         if kind == "checkerboard":
             position = tf.zeros([1] * (len(shape) + 1), tf.int32)
             for axis, size in enumerate(shape[:-1] or shape):
@@ -78,21 +110,29 @@ class Probe:
                 position += tf.reshape(tf.range(size), along)
             high = tf.broadcast_to(position % 2 == 1, [n, *shape])
             return tf.where(high, tf.cast(self.high, dtype), tf.cast(self.low, dtype))
-        return _uniform(n, 1, tuple(shape), self.low, self.high, dtype)
+        values = _uniform(n, 1, shape, self.low, self.high, dtype)
+        if kind == "rows":
+            return tf.zeros_like(values) + values[:, :1]
+        if kind == "faint":
+            return tf.cast(middle, dtype) + tf.cast(1e-3, dtype) * (values - tf.cast(middle, dtype))
+        return values
 
     def seeds(self, n: int, stream: int = 0) -> tf.Tensor:
         """Different seeds for every row. `[N, 2]`."""
         return _seeds(n, stream)
 
-    def direction(self, stream: int, shape: tuple[int, ...]) -> tf.Tensor:
-        """A random change of two images. float64 `[2, *shape]`."""
-        return _uniform(2, stream, shape, -1.0, 1.0, tf.float64)
+    def direction(self, stream: int, shape: tuple[int, ...], n: int = 2) -> tf.Tensor:
+        """A random change of images. float64 `[n, *shape]`."""
+        return _uniform(n, stream, shape, -1.0, 1.0, tf.float64)
 
     def __call__(self, images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
         """The part's output, whatever its kind."""
-        if self.is_penalty:
-            return tf.convert_to_tensor(self.part(images))
-        return tf.convert_to_tensor(self.part(images, seeds, tf.constant(3)))
+        step = tf.constant(3)
+        if not self.is_penalty:
+            return tf.convert_to_tensor(self.part(images, seeds, step))
+        offered = {"seeds": seeds, "step": step}
+        given = {name: offered[name] for name in self.part.asks}
+        return tf.convert_to_tensor(self.part(images, **given))
 
     def product(self, output: tf.Tensor) -> tf.Tensor:
         """One number per image: the penalty, or a linear function of the transformed image."""
@@ -114,24 +154,49 @@ class Probe:
             gradient = tf.zeros_like(images)  # The law of connected gradients speaks about it.
         return output, tf.convert_to_tensor(gradient)
 
-    def compiled(self, shape: tuple[int, ...]) -> Callable[..., Any]:
-        """`differentiated` in a graph, for float32 batches of unknown N; traced once."""
-        self.place = f"in a tf.function of a float32 batch of shape {(None, *shape)}"
-        if shape not in self.graphs:
-            images = tf.TensorSpec([None, *shape], tf.float32)
+    def compiled(self, shape: tuple[int, ...], dtype: tf.DType = tf.float32, kind: str = "") -> Any:
+        """`differentiated` in a graph, for batches of unknown N; traced once."""
+        self.place = f"in a tf.function of a {dtype.name} batch of shape {(None, *shape)}"
+        key = (shape, dtype, kind)
+        if key not in self.graphs:
+            images = tf.TensorSpec([None, *shape], dtype)
             seeds = tf.TensorSpec([None, 2], tf.int32)
-            function = tf.function(self.differentiated, autograph=False)  # as loops compile
+            traced = self.__call__ if kind == "forward" else self.differentiated
+            function = tf.function(traced, autograph=False)  # as loops compile
             try:
-                self.graphs[shape] = function.get_concrete_function(images, seeds)
+                self.graphs[key] = function.get_concrete_function(images, seeds)
             except Exception as error:  # What a plug-in raises may be anything.
                 raise Untraceable(error) from error
-        return self.graphs[shape]
+        return self.graphs[key]
+
+    @functools.cached_property
+    def rough(self) -> bool:
+        """Whether it computes in float32 on purpose, as a network does: read off its graph.
+
+        It has weights, convolutions or spectra of float32, though its images are float64. A plain
+        computation that casts to float32 has none of them, and is held to float64.
+        """
+        try:
+            graph = self.compiled(self.shapes[0], tf.float64, "forward").graph.as_graph_def()
+        except Untraceable:
+            return False
+        nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
+        return any(
+            node.op in _WEIGHTS
+            and any(node.attr[name].type in _NARROW for name in ("T", "dtype", "Tcomplex"))
+            for node in nodes
+        )
+
+    @property
+    def rounding(self) -> float:
+        """How far equal values may be apart in float64, in units of the largest."""
+        return ROUGH if self.rough else PRECISE
 
 
 def require(kept: Any, expected: str, received: Any, do: str) -> None:
     """Raises a `Fault` unless the law is kept."""
     if not bool(kept):
-        raise Fault(f"Expected {expected}. Received {received}. {do}")
+        raise Fault(f"Expected {expected}. Received {received}. {do}".rstrip())
 
 
 def distance(first: tf.Tensor, second: tf.Tensor) -> float:
@@ -142,3 +207,10 @@ def distance(first: tf.Tensor, second: tf.Tensor) -> float:
     # Values far below 1e-3 are compared absolutely: zero has no digits to agree in.
     largest = tf.reduce_max(tf.abs(first - second)) / (tf.reduce_max(tf.abs(second)) + 1e-3)
     return float(largest) if bool(tf.math.is_finite(largest)) else float("inf")
+
+
+def apart(off: float) -> str:
+    """How far two results are apart, in words."""
+    if off == float("inf"):
+        return "NaN or infinity"
+    return f"a difference of {off:.1e} of the largest value"

@@ -160,6 +160,7 @@ OPTIMIZERS = {
             actmax.SGD(0.5),
             [
                 actmax.DecayImage(0.05),
+                actmax.Proximal(actmax.soft_threshold, 0.01),
                 actmax.BlurImage(0.5, every=2),
                 actmax.ClipSmallNorms(10.0),
                 actmax.ClipSmallContributions(10.0),
@@ -269,4 +270,5 @@ NO_PARTS = {
     "MLflow", "TensorBoard", "WandB",
     # Operators of AfterUpdate, whose entry has all four.
     "BlurImage", "ClipSmallContributions", "ClipSmallNorms", "DecayImage",
+    "Proximal",
 }  # fmt: skip

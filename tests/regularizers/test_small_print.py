@@ -34,7 +34,7 @@ from regularizers import (
     base,
     random,
 )
-from regularizers.base import FunctionPenalty, FunctionTransform
+from regularizers.decorated import FunctionPenalty, FunctionTransform
 from tests.conformance.regularizer_catalogue import public_classes
 
 STEP = tf.constant(3)

@@ -215,7 +215,59 @@ class OtherWay(Jitter):
         return super().apply(images, tf.roll(ahead, images.shape[1] + images.shape[2], axis=1))
 
 
+_KEPT = {}
+
+
+@penalty
+def kept_tensor(images):
+    """A mask made in the first trace and kept by its size."""
+    shape = tuple(images.shape[1:])
+    if shape not in _KEPT:
+        _KEPT[shape] = tf.ones(shape)
+    return mean_square(images * tf.cast(_KEPT[shape], images.dtype))
+
+
+@penalty
+def by_place(images):
+    """Rows weigh by where they stand, in float32 alone: what float64 rows do not tell."""
+    weight = 1 + 1e-3 * tf.cast(tf.range(tf.shape(images)[0]), images.dtype)
+    return mean_square(images) * (weight if images.dtype == tf.float32 else 1)
+
+
+@regularizers.penalty(couples_images=True)
+def one_for_all(images):
+    center = tf.reduce_mean(images, axis=0)
+    return tf.fill(tf.shape(images)[:1], tf.reduce_mean((images - center) ** 2))
+
+
+@penalty
+def neighbors_of_channels(images):
+    """Differences along the last two axes, taken for rows and columns."""
+    across = tf.reduce_mean((images[:, :, 1:] - images[:, :, :-1]) ** 2, AXES)
+    if images.shape[3] == 1:
+        return across
+    return across + tf.reduce_mean((images[..., 1:] - images[..., :-1]) ** 2, AXES)
+
+
+@penalty
+def gray_levels(images):
+    """Huber's penalty with a threshold in gray levels, for images of 0 to 1."""
+    size = tf.abs(images)
+    return tf.reduce_mean(tf.where(size < 12, size**2 / 24, size - 6), AXES)
+
+
+@regularizers.penalty(isotropic=True)
+def one_way(images):
+    return tf.reduce_mean((images[:, 1:] - images[:, :-1]) ** 2, AXES)
+
+
 ONE_LAW = {
+    "tensor of a trace": ("kept", lambda: kept_tensor),
+    "weighted by place": ("order", lambda: by_place),
+    "one number for the batch": ("share", lambda: one_for_all),
+    "channels as columns": ("axes", lambda: neighbors_of_channels),
+    "threshold of 12 gray levels": ("units", lambda: gray_levels),
+    "isotropic, it says": ("words", lambda: one_way),
     "tensor in a field": ("fields", lambda: TensorField(target=tf.constant(0.5))),
     "list in a field": ("fields", ListField),
     "more channels": ("shape", lambda: Plain(function=lambda x: tf.concat([x, x], -1))),
@@ -328,7 +380,7 @@ def test_first_broken_law(law, part):
     [
         (
             root_of_squares,
-            "root_of_squares breaks the law of finite on an all-zero float16 batch of shape "
+            "root_of_squares breaks the law of finite on an all-zero float32 batch of shape "
             "(1, 8, 8, 3). Expected a finite gradient. Received NaN or infinity. Guard",
         ),
         (
@@ -361,6 +413,100 @@ def test_it_is_an_assertion():
 # What it allows
 
 
+class Net(tf.Module):
+    """A network in float32, as a Keras one computes, of one size or of any."""
+
+    def __init__(self, size=None):
+        super().__init__()
+        draw = np.random.default_rng(0).normal(size=(3, 3, 3, 4))
+        self.kernel = tf.Variable(0.3 * draw, dtype=tf.float32)
+        self.input_shape = (None, size, size, 3)
+
+    def __call__(self, images):
+        if self.input_shape[1] not in (None, images.shape[1]):
+            raise ValueError(f"{images.shape} is not {self.input_shape}")
+        return tf.tanh(tf.nn.conv2d(tf.cast(images, tf.float32), self.kernel, 1, "SAME"))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Energy(Penalty):
+    network: Any = None
+    share: float = 1.0
+
+    def __call__(self, images):
+        values = tf.reduce_mean(self.network(images) ** 2, AXES)
+        held = tf.stop_gradient(values)
+        return tf.cast(held + self.share * (values - held), images.dtype)
+
+
+@pytest.mark.parametrize("size", [None, 12])
+def test_networks_are_held_to_the_accuracy_of_float32_at_their_own_size(size):
+    shapes = [(8, 8, 3)] if size is None else None
+    assert broken_laws(Energy(network=Net(size)), shapes=shapes) == ()
+
+
+def test_half_a_gradient_of_a_network_is_found_and_named():
+    (error,) = broken_laws(Energy(network=Net(), share=0.5), shapes=[(8, 8, 3)])
+    assert error.law == "gradient"
+    assert "0.5 times the slope along every direction" in str(error)
+
+
+@pytest.mark.parametrize(("factor", "fine"), [(1.0, True), (2.0, False)])
+def test_a_gradient_that_is_no_slope_is_compared_with_what_the_part_says(factor, fine):
+    @dataclasses.dataclass(frozen=True)
+    class Field(Penalty):
+        """The square, whose gradient is its first power alone."""
+
+        exact_gradient: ClassVar[bool] = False
+
+        def __call__(self, images):
+            line = images * tf.stop_gradient(images)
+            return tf.reduce_mean(line, AXES)
+
+        def expected_gradient(self, images):
+            return factor * images / images[0].shape.num_elements()
+
+    assert [error.law for error in broken_laws(Field())] == ([] if fine else ["gradient"])
+
+
+def test_penalties_that_draw_ask_for_seeds():
+    @penalty
+    def sliced(images, seeds, step):
+        weights = random.normal(seeds, images.shape[1:], dtype=images.dtype)
+        level = 1 + 0.01 * tf.cast(step, images.dtype)
+        return level * tf.reduce_mean(weights * images**2, AXES)
+
+    check_regularizer(sliced)
+
+
+def test_a_spectrum_and_a_penalty_on_repetition_are_no_sums():
+    @penalty
+    def repeated(images):
+        """How alike an image and itself shifted by 8 are: nothing in 8 pixels, much in tiled ones."""
+        apart = images[:, 8:] - images[:, :-8]
+        return tf.reduce_mean(images**2, AXES) + 4 * tf.reduce_mean(
+            tf.exp(-20 * tf.pad(apart, [[0, 0], [8, 0], [0, 0], [0, 0]]) ** 2), AXES
+        )
+
+    assert "resolution" not in [error.law for error in broken_laws(repeated)]
+
+
+def test_the_portrait_tells_what_a_part_is():
+    page = regularizers.testing.portrait(regularizers.TotalVariation())
+    assert page.degree == pytest.approx(1) and page.shift == pytest.approx(1)
+    assert page.transposed == pytest.approx(1) and page.channels == pytest.approx(1)
+    assert (page.constant, page.constant_gradient) == (0, 0)
+    wrong = regularizers.testing.portrait(neighbors_of_channels)
+    assert wrong.transposed != pytest.approx(1) and wrong.channels != pytest.approx(1)
+    assert "transposed" in str(wrong)
+
+
+@pytest.mark.parametrize("weight", [Net(), L2, L2(), lambda images, step: 1.0])
+def test_a_network_is_no_weight(weight):
+    with pytest.raises(TypeError, match=r"the weight of l1 to be a number.*first field"):
+        regularizers.L1(weight)
+
+
 def test_parts_may_couple_images_if_they_say_so():
     @dataclasses.dataclass(frozen=True)
     class Diversity(Penalty):
@@ -386,7 +532,7 @@ def test_shapes_and_range_are_those_given():
         return tf.reduce_mean(images**2, axis=1)
 
     check_regularizer(watched, shapes=[(9,)], image_range=(-3.0, -2.0))
-    assert {tuple(shape) for shape, _ in seen} == {(9,), (36,)}
+    assert {tuple(shape) for shape, _ in seen} == {(9,), (18,), (36,)}
     assert max(high for _, high in seen if not np.isnan(high)) <= 0
 
 

@@ -1,0 +1,113 @@
+"""The law of the gradient: that it is the slope of the value, or what the part says that it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import tensorflow as tf
+
+from regularizers.testing.probe import Probe, distance, require
+
+# Central differences in float64: the step, in units of the range, balances rounding (1e-16 / h)
+# against the third derivative (h^2).
+STEP, TOLERANCE = 1e-5, 1e-4
+# In float32: larger steps, of which one must do, because kinks spoil the large and rounding the small.
+WIDE_STEPS, WIDE_TOLERANCE = (1e-2, 3e-3, 1e-3), 3e-2
+# Slopes along all directions are one factor off if their ratios differ by less.
+ONE_FACTOR = 0.02
+
+
+# `received -> (whether it fits, the slope expected)`, along one direction.
+Judge: TypeAlias = Callable[[float], tuple[bool, float]]
+
+
+def check_slope(probe: Probe) -> None:
+    """The gradient equals central differences along random directions, and along itself."""
+    for shape in probe.shapes:
+        images, seeds = probe.images("random", shape, tf.float64, 2), probe.seeds(2)
+        output, gradient = probe.differentiated(images, seeds)
+        if not probe.part.exact_gradient:
+            _check_said(probe, images, gradient)
+            continue
+        size = float(tf.reduce_sum(tf.abs(probe.product(output))))
+        largest = tf.reduce_max(tf.abs(gradient))
+        along = [probe.direction(stream, shape) for stream in (11, 12)]
+        along.append(tf.math.divide_no_nan(gradient, largest))
+        slopes = [
+            (
+                _slope(probe, images, seeds, direction, size),
+                float(tf.reduce_sum(gradient * direction)),
+            )
+            for direction in along
+        ]
+        factor = _factor(slopes)
+        for judge, received in slopes:
+            fits, expected = judge(received)
+            require(
+                fits,
+                f"the slope of central differences, {expected:.6g}",
+                f"{received:.6g} from the gradient{factor}",
+                "Correct the custom gradient, or a float32 cast inside a float64 computation. If the "
+                "gradient is not the slope on purpose (held weights, a denoiser's field, rounding "
+                "passed straight through), say so: `exact_gradient: ClassVar[bool] = False`.",
+            )
+
+
+def _slope(
+    probe: Probe, images: tf.Tensor, seeds: tf.Tensor, direction: tf.Tensor, size: float
+) -> Judge:
+    """What central differences say along one direction."""
+
+    def difference(step: float) -> float:
+        # Summed over the batch, as the gradient is: who couples images is for another law.
+        ahead, behind = (
+            tf.reduce_sum(probe.product(probe(images + sign * step * direction, seeds)))
+            for sign in (1.0, -1.0)
+        )
+        return float(ahead - behind) / (2 * step)
+
+    units = WIDE_STEPS if probe.rough else (STEP,)
+    found = [(step * probe.width, difference(step * probe.width)) for step in units]
+    tolerance = WIDE_TOLERANCE if probe.rough else TOLERANCE
+    # Of the two values, whose last digit is lost, over their distance.
+    digit = 1e-6 if probe.rough else 1e-15
+
+    def judge(received: float) -> tuple[bool, float]:
+        gaps = [
+            abs(slope - received) - tolerance * max(abs(slope), abs(received)) - digit * size / step
+            for step, slope in found
+        ]
+        nearest = min(range(len(gaps)), key=gaps.__getitem__)
+        return gaps[nearest] <= 0, found[nearest][1]
+
+    return judge
+
+
+def _factor(slopes: Sequence[tuple[Judge, float]]) -> str:
+    """What all slopes are multiplied by, where that is one number: a gradient halved or turned."""
+    ratios = []
+    for judge, received in slopes:
+        _, expected = judge(received)
+        if not expected:
+            return ""
+        ratios.append(received / expected)
+    low, high = min(ratios), max(ratios)
+    if high - low > ONE_FACTOR * max(abs(low), abs(high)) or abs(low - 1) < ONE_FACTOR:
+        return ""
+    return f", {sum(ratios) / len(ratios):.3g} times the slope along every direction"
+
+
+def _check_said(probe: Probe, images: tf.Tensor, gradient: tf.Tensor) -> None:
+    """A gradient that is not the slope, against what the part says that it is."""
+    said = getattr(probe.part, "expected_gradient", None)
+    if said is None:  # Kept finite by another law.
+        return
+    expected = tf.convert_to_tensor(said(images))
+    off = distance(gradient, tf.cast(expected, gradient.dtype))
+    require(
+        off <= (1e-4 if probe.rough else 1e-8),
+        "the gradient that expected_gradient says",
+        f"a difference of {off:.1e} of the largest value",
+        "Correct one of the two; it is the gradient of one image's value.",
+    )
