@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from actmax import checks, images, reporting
+from actmax.preparing import channels_last
 
 
 def frames_of(result: Any, name: str) -> list[np.ndarray]:
@@ -30,7 +31,8 @@ def frames_of(result: Any, name: str) -> list[np.ndarray]:
         )
     kept = [f[name] if isinstance(f, Mapping) else f for f in result.frames.frames]
     bounds = result.bounds(input=name)
-    return [images.grid(images.tiles(frame, *bounds)[0]) for frame in kept]
+    axis = result.channels(name)
+    return [images.grid(images.tiles(channels_last(frame, axis), *bounds)[0]) for frame in kept]
 
 
 def animated(result: Any, animation: Any, film: reporting.Film | None) -> reporting.Film | None:

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import tensorflow as tf
 
 from actmax import checks
-from actmax.models import Taps, input_specs, is_keras
+from actmax.models import Taps, is_keras, taken
 from actmax.objectives import BATCH_NORM, statistics_distance
 from actmax.objectives.statistics import Scope, check_prior
-from actmax.resizing import resize
+from actmax.preparing import prepare
 from actmax.types import IMAGES
 from regularizers.base import Penalty
 
@@ -32,7 +32,8 @@ class BatchNormPenalty(Penalty):
 
     Args:
         model: a Keras model with BatchNormalization layers; read, never changed.
-        preprocess: images in the input range to what that model takes; None for the identity.
+        preprocess: images in the input range, of that model's size and layout, to what it takes, called
+            in inference mode; None for the identity.
         scope: "image" or "batch", as in `BatchNormPrior`.
         first: factor on the first layer.
         relative: as in `BatchNormPrior`.
@@ -74,20 +75,18 @@ class BatchNormPenalty(Penalty):
         return self.scope == "batch"
 
     @functools.cached_property
+    def _taken(self) -> tuple[Any, int | None]:
+        return taken(self.model)
+
+    @functools.cached_property
     def _taps(self) -> Taps:
         return Taps(self.model, self._LAYERS)
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
-        specs = input_specs(self.model)
-        wanted = tuple(specs[0].shape or ()) if specs else ()
         # Half precision would round the pixels before the network sees them.
         half = images.dtype.size < tf.float32.size
         fitted = tf.cast(images, tf.float32) if half else images
-        known = images.shape.rank == 4 and len(wanted) == 3 and None not in wanted[:2]
-        if known and wanted[:2] != tuple(images.shape[1:3]):
-            fitted = resize(fitted, wanted)
-        if self.preprocess is not None:
-            fitted = self.preprocess(fitted)
+        fitted = prepare(fitted, *self._taken, self.preprocess)
         found = self._taps({IMAGES: fitted})[BATCH_NORM]
         distance = statistics_distance(found, self.scope, first=self.first, relative=self.relative)
         return tf.cast(distance, images.dtype)

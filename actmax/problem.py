@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import tensorflow as tf
 
 from actmax import checks, feeding
@@ -19,7 +20,7 @@ from actmax.feeding import On, per_image
 from actmax.models import Taps
 from actmax.objectives import ROWS, Objective
 from actmax.parameterizations import Parameterization
-from actmax.resizing import resize
+from actmax.preparing import from_last, prepare
 from actmax.types import FixedArray, GradientFunction, Images, Metric, Params
 from regularizers import random
 from regularizers.base import Penalty, Transform
@@ -57,14 +58,15 @@ class Input:
 
     Attributes:
         name: of the model's input.
-        shape: of one image, the canvas.
-        model_shape: what the model takes; equal to `shape` unless the canvas has another size.
+        shape: of one image, the canvas, channels last: what every part of the loop sees.
+        model_shape: what the model takes, in its own layout.
         parameterization: params to raw images.
         constraint: raw images to images.
         preprocess: images in the input range to what the model takes; None for the identity.
         transforms: `(position in the list of regularizers, transform)`.
         composed: the transforms as one function; None without any.
         mask: 1 where the image is optimized, 0 where it is kept, `[H, W]`; None for all of it.
+        channels: axis of the channels in what the model takes, batch axis counted; None for the last.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Input:
     transforms: tuple[tuple[int, Transform], ...]
     composed: Composed | None
     mask: FixedArray | None = None
+    channels: int | None = None
 
     def start(self, seeds: tf.Tensor, dtype: tf.DType) -> Params:
         """Params before the first step. `[N, 2] ->`."""
@@ -102,10 +105,22 @@ class Input:
 
     def fit(self, images: tf.Tensor) -> tf.Tensor:
         """Images at the size and in the convention of the model. `[N, ...] -> [N, ...]`."""
-        wanted = tuple(self.model_shape)
-        if None not in wanted and tuple(images.shape[1:]) != wanted:
-            images = resize(images, wanted)
-        return images if self.preprocess is None else self.preprocess(images)
+        return prepare(images, self.model_shape, self.channels, self.preprocess)
+
+    @property
+    def own_shape(self) -> tuple[int, ...]:
+        """Shape of one image in the model's layout, as users give and get it."""
+        return from_last(self.shape, self.channels)
+
+    def take_in(self, images: np.ndarray) -> np.ndarray:
+        """Images as a user gives them, in the model's layout, with channels last."""
+        return images if self.channels is None else np.moveaxis(images, self.channels, -1)
+
+    def hand_out(self, images: Any) -> Any:
+        """Images of the loop in the model's layout, the inverse of `take_in`; other arrays as they are."""
+        if self.channels is None or np.shape(images)[1:] != self.shape:
+            return images
+        return np.ascontiguousarray(np.moveaxis(images, -1, self.channels))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 
 from actmax import checks, images, plotting, records, reporting
 from actmax.animations import animated, frames_of
+from actmax.preparing import channels_last
 from actmax.records import RecordError, write_result
 from actmax.types import Status
 
@@ -72,8 +73,13 @@ class Result:
         )
         return f"Result({len(self)} images {size}, scores {scores}{more}, {ends})"
 
-    def _of(self, name: str) -> Any:
-        return self.images[name] if isinstance(self.images, Mapping) else self.images
+    def channels(self, input: str) -> int | None:
+        """Axis of the channels in the images of an input, batch axis counted; None for the last."""
+        return self.config.get("inputs", {}).get(input, {}).get("channels")
+
+    def _of(self, name: str) -> np.ndarray:
+        found = self.images[name] if isinstance(self.images, Mapping) else self.images
+        return channels_last(found, self.channels(name))
 
     def _pictured(self, name: str | None) -> str:
         """The input that is shown: the one named, the only one, or the only one of images."""
@@ -83,13 +89,9 @@ class Result:
         shown = [n for n in known if _is_picture(np.shape(self._of(n)))]
         candidates = [name] if name is not None else known if len(known) == 1 else shown
         if len(candidates) != 1:
-            raise ValueError(
-                checks.message(
-                    "one optimized input of images, or the name of one",
-                    f"inputs {sorted(known)}, of which {sorted(shown)} are images",
-                    "Choose one: input='name'.",
-                )
-            )
+            expected = "one optimized input of images, or the name of one"
+            received = f"inputs {sorted(known)}, of which {sorted(shown)} are images"
+            raise ValueError(checks.message(expected, received, "Choose one: input='name'."))
         return candidates[0]
 
     def bounds(self, *, input: str | None = None) -> tuple[Any, Any]:
@@ -115,7 +117,7 @@ class Result:
     def to_uint8(
         self, low: Any = None, high: Any = None, *, input: str | None = None
     ) -> np.ndarray:
-        """Images as 8-bit values, `[N, ...]` uint8: low to 0, high to 255, rounded to the nearest.
+        """Images as 8-bit values, `[N, ..., C]` uint8, channels last: low to 0, high to 255, rounded.
 
         Args:
             low: value that becomes 0; None for the input range's.
@@ -154,9 +156,7 @@ class Result:
         return closed and _is_picture(np.shape(self._of(name)))
 
     def plot(self) -> Figure:
-        """Pictures with titles and the score curves, `-> matplotlib.figure.Figure`.
-
-        Nothing is shown and pyplot is not used: save it with `figure.savefig("run.png")`.
+        """Pictures with titles and the score curves; save it with `figure.savefig("run.png")`.
 
         Raises:
             ModuleNotFoundError: if matplotlib, the extra `plot`, is missing.
@@ -261,8 +261,8 @@ class Result:
         if self.labels is not None:
             return self.labels
         if self.targets is not None and self.targets.ndim == 1:
-            return tuple(str(target) for target in self.targets)
-        return tuple(str(number) for number in range(len(self)))
+            return tuple(map(str, self.targets))
+        return tuple(map(str, range(len(self))))
 
     def take(self, rows: Sequence[int]) -> Result:
         """The images of some rows, in the order given, as a result of their own.

@@ -60,6 +60,7 @@ class Snapshot:
         low: least value of the input range: a number, one per channel, or None where it is open or
             several inputs are optimized.
         high: largest value likewise.
+        channels: axis of the channels in `images`; None for the last.
     """
 
     step: int
@@ -73,6 +74,7 @@ class Snapshot:
     best_scores: np.ndarray | None = None
     low: Any = None
     high: Any = None
+    channels: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -35,6 +35,7 @@ ORDER = (
     "constraints",
     "gradients",
     "resizing",
+    "preparing",
     "parameterizations",
     "optimizers",
     "operators",

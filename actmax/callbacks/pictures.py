@@ -13,6 +13,7 @@ import numpy as np
 from actmax import checks, films, images, reporting
 from actmax.callbacks.base import Callback
 from actmax.files import write_atomic
+from actmax.preparing import channels_last
 from actmax.types import IMAGES, Snapshot
 
 
@@ -27,17 +28,22 @@ class Frames(Callback):
     def __init__(self) -> None:
         self.frames: list[Any] = []
         self.steps: list[int] = []
+        self._channels: int | None = None
 
     def on_begin(self, snapshot: Snapshot) -> None:
         self.frames, self.steps = [snapshot.images], [snapshot.step]
+        self._channels = snapshot.channels
 
     def on_step(self, snapshot: Snapshot) -> None:
         self.frames.append(snapshot.images)
         self.steps.append(snapshot.step)
 
+    def _tiles(self, frame: Any, low: Any, high: Any) -> np.ndarray:
+        return images.tiles(channels_last(frame, self._channels), low, high)[0]
+
     def film(self, low: Any, high: Any) -> reporting.Film:
         """The frames, 8 bits deep, for `Result.report`; low becomes black, high white."""
-        frames = np.stack([images.tiles(frame, low, high)[0] for frame in self.frames])
+        frames = np.stack([self._tiles(frame, low, high) for frame in self.frames])
         return reporting.Film(np.asarray(self.steps), frames)
 
     def save(self, folder: str | Path, low: Any, high: Any) -> Path:
@@ -53,7 +59,7 @@ class Frames(Callback):
             high: value that becomes white.
             fps: frames per second.
         """
-        sheets = [images.grid(images.tiles(frame, low, high)[0]) for frame in self.frames]
+        sheets = [images.grid(self._tiles(frame, low, high)) for frame in self.frames]
         images.save_gif(Path(path), sheets, fps=fps)
         return Path(path)
 
@@ -63,7 +69,7 @@ class Frames(Callback):
         Raises:
             ImportError: without the extra `video`.
         """
-        sheets = [images.grid(images.tiles(frame, low, high)[0]) for frame in self.frames]
+        sheets = [images.grid(self._tiles(frame, low, high)) for frame in self.frames]
         return films.save_mp4(path, np.stack(sheets), fps)
 
 
@@ -135,7 +141,10 @@ class BestSoFar(Callback):
 
 def sheet(snapshot: Snapshot, pictures: Any) -> np.ndarray | None:
     """The grid of all images, uint8 `[H, W, 3]`; None where they are no pictures or have no range."""
-    if isinstance(pictures, Mapping) or pictures.ndim != 4 or pictures.shape[-1] not in (1, 3):
+    if isinstance(pictures, Mapping):
+        return None
+    pictures = channels_last(pictures, snapshot.channels)
+    if pictures.ndim != 4 or pictures.shape[-1] not in (1, 3):
         return None
     if snapshot.low is None or snapshot.high is None:
         return None

@@ -237,7 +237,7 @@ def _targets(
                 checks.message("objectives of units, such as Logit or Channel", repr(objective))
             )
         probe([0], steps=0)
-        units = probe.problem.models[0].shapes[objective.layers[0]][-1]
+        units = probe.problem.models[0].shapes[objective.taps[0]][-1]
         if objective.layers[0].startswith(":") and labels is not None and len(labels) != units:
             raise ValueError(checks.message(f"{units} labels, one per unit", f"{len(labels)}"))
         if isinstance(targets, str):

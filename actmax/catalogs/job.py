@@ -116,7 +116,9 @@ class Worker:
     def _row(self, task: Any, result: Result, number: int) -> dict[str, Any]:
         image = np.asarray(result.images)[number]
         low, high = next(iter(result.low.values())), next(iter(result.high.values()))
-        drawn = store.picture(image, low, high)
+        channels = result.channels(next(iter(result.low)))
+        last = image if channels is None else np.moveaxis(image, channels - 1, -1)
+        drawn = store.picture(last, low, high)
         objective = self._job.objectives[task.objective]
         layer = objective.layers[0]
         label = None
@@ -126,7 +128,7 @@ class Worker:
             "task": task.number,
             "image": drawn,
             "values": None if drawn else image.astype(np.float32).ravel(),
-            "shape": list(image.shape),
+            "shape": list((last if drawn else image).shape),
             "objective": type(objective).__name__,
             "layer": layer,
             "target": task.target,

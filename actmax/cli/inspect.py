@@ -41,7 +41,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
         print("input range: not found, so --input-range LO HI is needed")
     else:
         (low, high), layer = found
-        print(f"input range: ({low:g}, {high:g}), read off the layer {layer}")
+        print(f"input range: ({low:g}, {high:g}), read off the {layer}")
     for name, head in _heads(model, specs or ()).items():
         print(f"head{f' of output {name}' if name else ''}: {head}")
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -12,7 +13,7 @@ import tensorflow as tf
 
 from actmax import checks, models
 from actmax.objectives import Objective, refuse_coupled
-from actmax.resizing import resize
+from actmax.preparing import prepare
 
 __all__ = ["Judge"]
 
@@ -30,8 +31,10 @@ class Judge:
         model: a Keras model or a callable, `images -> outputs [N, K]`; its softmax is passed by.
         features: path of the layer whose output is the feature space, flattened; None for the layer
             before the last dense one of a Keras model. A callable has none but its own output.
-        input_range: the values that black and white have for the model.
-        preprocess: images in the input range to what the model takes; None for nothing.
+        input_range: the values that black and white have for the model, a number or one per channel each;
+            None for what the model itself says, as for `maximize`, and (0, 1) where it says nothing.
+        preprocess: images in the input range, of the model's size and layout, to what it takes, called in
+            inference mode; None for nothing.
 
     Example:
         >>> from actmax import zoo
@@ -41,8 +44,20 @@ class Judge:
 
     model: Any
     features: str | None = None
-    input_range: tuple[float, float] = (0.0, 1.0)
+    input_range: tuple[Any, Any] | None = None
     preprocess: Callable[[Any], Any] | None = None
+
+    @functools.cached_property
+    def bounds(self) -> tuple[Any, Any]:
+        """The input range: as given, else as the model says it, else (0, 1)."""
+        if self.input_range is not None:
+            return self.input_range
+        found = models.detect_range(self.model) if self.preprocess is None else None
+        return (0.0, 1.0) if found is None else found[0]
+
+    @functools.cached_property
+    def _taken(self) -> tuple[Any, int | None]:
+        return models.taken(self.model)
 
     def feature_layer(self) -> str | None:
         """Path of the layer of features; None where there is none."""
@@ -83,7 +98,7 @@ class Judge:
             ValueError: if the objective couples images, which are scored in batches.
         """
         refuse_coupled(objective, "an evaluation")
-        taps = models.Taps(self.model, objective.layers)
+        taps = models.Taps(self.model, objective.taps)
 
         def scores(images: npt.ArrayLike, targets: npt.ArrayLike) -> npt.NDArray[np.float64]:
             rows = []
@@ -102,7 +117,7 @@ class Judge:
         self, inputs: npt.ArrayLike, objective: Objective, targets: npt.ArrayLike
     ) -> npt.NDArray[np.float64]:
         """The objective of images in the input range, each for its own target, in one batch. `-> [N]`."""
-        taps = models.Taps(self.model, objective.layers)
+        taps = models.Taps(self.model, objective.taps)
         prepared = self._prepared(tf.convert_to_tensor(inputs))
         found = objective(taps({"images": prepared}), tf.convert_to_tensor(np.asarray(targets)))
         return np.asarray(found, np.float64)
@@ -110,7 +125,7 @@ class Judge:
     def batches(self, images: npt.ArrayLike, size: int = 250) -> Iterator[tuple[tf.Tensor, int]]:
         """Images as the model takes them, in batches of one size, and how many of each count."""
         values = np.asarray(images, np.float32)
-        low, high = self.input_range
+        low, high = (np.asarray(end, np.float32) for end in self.bounds)
         size = min(size, len(values))
         for start in range(0, len(values), size):
             batch = values[start : start + size]
@@ -120,13 +135,7 @@ class Judge:
             yield self._prepared(tf.constant(low + (high - low) * batch)), count
 
     def _prepared(self, images: tf.Tensor) -> tf.Tensor:
-        specs = models.input_specs(self.model)
-        wanted = specs[0].shape if specs else None
-        if self.preprocess is not None:
-            images = self.preprocess(images)
-        if wanted is not None and len(wanted) == 3 and tuple(images.shape[1:]) != tuple(wanted):
-            images = resize(images, wanted)
-        return images
+        return prepare(images, *self._taken, self.preprocess)
 
 
 def as_judges(given: Any) -> dict[str, Judge]:

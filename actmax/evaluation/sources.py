@@ -14,6 +14,7 @@ from PIL import Image
 
 from actmax import archives, checks, files
 from actmax.images import file_names, from_uint8
+from actmax.preparing import channels_last
 from actmax.result import Result
 
 __all__ = ["Natural", "Pictures"]
@@ -131,7 +132,8 @@ def _of_result(result: Result, levels: npt.NDArray[np.uint8]) -> Pictures:
             checks.message("a picture for each image", f"{len(levels)} files, {len(result)} images")
         )
     scores = np.asarray(result.scores, np.float64)
-    images = np.asarray(result.images)
+    name = next(iter(result.low))
+    images = channels_last(result.images, result.channels(name))
     return Pictures(levels, images, scores, result.targets, result.bounds(), result.config)
 
 

@@ -100,7 +100,7 @@ class Way:
         """While open, what the models compute from their weights alone is computed once, here."""
         inputs: dict[str, Any] = dict(fixed)
         for entry in problem.inputs:
-            shape = entry.shape if None in entry.model_shape else entry.model_shape
+            shape = entry.own_shape if None in entry.model_shape else entry.model_shape
             inputs[entry.name] = tf.TensorSpec([None, *shape], problem.dtype)
         with contextlib.ExitStack() as stack:
             for model in models:

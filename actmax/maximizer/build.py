@@ -11,10 +11,11 @@ import tensorflow as tf
 
 from actmax import checks, constraints, defaults, models
 from actmax.feeding import On
-from actmax.maximizer import parts
+from actmax.maximizer import parts, reading
 from actmax.models import InputSpec, Taps
 from actmax.objectives import as_objective
 from actmax.parameterizations import Parameterization
+from actmax.preparing import to_last
 from actmax.problem import Input, Problem
 from actmax.types import IMAGES
 from regularizers.base import Regularizer, Transform
@@ -68,12 +69,21 @@ def build(arguments: Arguments) -> Built:
         )
     dtype = _dtype(arguments.precision, free)
     canvases = _by_input(arguments.canvas, free, "canvas")
-    ranges = _ranges(arguments, members[0], free, chosen)
-    shapes = {spec.name: _canvas(canvases.get(spec.name), spec) for spec in free}
+    preprocess = _by_input(arguments.preprocess, free, "preprocess")
+    read = reading.read(members, specs, free, preprocess, arguments.input_range)
+    ranges = reading.ranges(arguments, members[0], free, read, preprocess, chosen)
+    channels = {spec.name: reading.channels(read, spec, chosen) for spec in free}
+    shapes = {
+        spec.name: _canvas(canvases.get(spec.name), spec, channels[spec.name]) for spec in free
+    }
+    for spec in free:
+        reading.check_bounds(ranges[spec.name], shapes[spec.name], spec.name)
     explicit = {
         spec.name: ranges[spec.name].projects
         and (
-            isinstance(_given_range(arguments, spec.name), constraints.Constraint)
+            isinstance(
+                reading.given_range(arguments.input_range, spec.name), constraints.Constraint
+            )
             or constraints.width(ranges[spec.name]) is None
         )
         for spec in free
@@ -82,7 +92,6 @@ def build(arguments: Arguments) -> Built:
     recipe = defaults.choose(shapes, ranges, any(explicit.values()), network, arguments, chosen)
     regularizers = parts.regularizers(recipe.regularizers, [spec.name for spec in free])
     wanted = _by_input(recipe.parameterization, free, "parameterization")
-    preprocess = _by_input(arguments.preprocess, free, "preprocess")
     masks = _by_input(arguments.mask, free, "mask")
     inputs = tuple(
         _input(
@@ -94,6 +103,7 @@ def build(arguments: Arguments) -> Built:
             preprocess.get(spec.name),
             masks.get(spec.name),
             regularizers,
+            channels[spec.name],
         )
         for spec in free
     )
@@ -101,7 +111,7 @@ def build(arguments: Arguments) -> Built:
     checks.one_of(recipe.balance, "balance", (None, True, False))
     copies = checks.integer(recipe.copies, "copies", low=1)
     problem = Problem(
-        models=tuple(Taps(member, objective.layers) for member in members),
+        models=tuple(Taps(member, objective.taps) for member in members),
         objective=objective,
         inputs=inputs,
         penalties=tuple(parts.penalties(regularizers)),
@@ -256,42 +266,9 @@ def _by_input(value: Any, specs: Sequence[InputSpec], argument: str) -> dict[str
     return _by_name(value, [spec.name for spec in specs], argument)
 
 
-def _given_range(arguments: Arguments, name: str) -> Any:
-    given = arguments.input_range
-    return given.get(name) if isinstance(given, Mapping) else given
-
-
-def _ranges(
-    arguments: Arguments, model: Any, specs: Sequence[InputSpec], chosen: dict[str, str]
-) -> dict[str, constraints.Constraint]:
-    given = _by_input(arguments.input_range, specs, "input_range")
-    ranges = {}
-    for spec in specs:
-        if spec.name in given:
-            ranges[spec.name] = constraints.from_range(given[spec.name])
-            continue
-        found = models.detect_range(model) if models.is_keras(model) and len(specs) == 1 else None
-        if found is None:
-            raise ValueError(_range_message(model, spec, arguments.preprocess))
-        (low, high), layer = found
-        ranges[spec.name] = constraints.Box(low, high)
-        chosen["input_range"] = f"({low:g}, {high:g}), read off the layer {layer!r}"
-    return ranges
-
-
-def _range_message(model: Any, spec: InputSpec, preprocess: Any) -> str:
-    module = models.applications_preprocess(model)
-    do = "Give the range of the values that the model was trained on, as input_range=(0, 1)."
-    if module is not None and preprocess is None:
-        do = (
-            f"It looks like keras.applications.{module}: give input_range=(0, 255) and "
-            f"preprocess=keras.applications.{module}.preprocess_input."
-        )
-    return checks.message(f"the input range of {spec.name!r}", "none", do)
-
-
-def _canvas(canvas: Any, spec: InputSpec) -> tuple[int, ...]:
-    shape = spec.shape or ()
+def _canvas(canvas: Any, spec: InputSpec, channels: int | None) -> tuple[int, ...]:
+    """Shape of one image as the loop sees it: channels last."""
+    shape = to_last(tuple(spec.shape or ()), channels)
     if canvas is None:
         if None in shape or not shape:
             raise ValueError(
@@ -321,6 +298,7 @@ def _input(
     preprocess: Any,
     mask: Any,
     regularizers: Sequence[tuple[int, On, Regularizer]],
+    channels: int | None,
 ) -> Input:
     if not isinstance(parameterization, Parameterization):
         raise TypeError(
@@ -364,5 +342,5 @@ def _input(
     composed = compose([part for _, part in transforms]) if transforms else None
     return Input(
         spec.name, shape, tuple(spec.shape or ()), parameterization, constraint, preprocess,
-        transforms, composed, parts.mask(mask, spec.name, shape, constraint),
+        transforms, composed, parts.mask(mask, spec.name, shape, constraint), channels,
     )  # fmt: skip

@@ -246,7 +246,7 @@ class Maximizer:
             self.problem, state, history, scores.numpy(), run, checkpoint
         )
         result = Result(
-            images=running.unwrap({name: value.numpy() for name, value in pictures.items()}),
+            images=running.handed_out(self.problem, pictures),
             scores=scores.numpy(),
             history=history,
             status=status,
@@ -297,8 +297,7 @@ class Maximizer:
             self._look(self._loop.images(params, arguments), arguments, found)
             arguments = self._balanced(params, arguments)
             value, gradient = self._loop.value_and_gradient(params, arguments, step)
-        arrays = tf.nest.map_structure(lambda leaf: leaf.numpy(), gradient)
-        return value.numpy(), running.unwrap(arrays)
+        return value.numpy(), running.handed_out(self.problem, gradient)
 
     def robust_scores(
         self, images: Any, targets: Any = None, *, draws: int = chunks.DRAWS, seed: int = 0

@@ -52,7 +52,7 @@ def check_labels(
     if names is None or problem.objective.kind != "index":
         return
     # What enters the batch-norm layers is no single activation, and has no units of its own.
-    last = [shapes[layer][-1] for layer in problem.objective.layers if layer in shapes]
+    last = [shapes[layer][-1] for layer in problem.objective.taps if layer in shapes]
     counts = {count for count in last if count is not None}
     fitting = counts | ({2} if 1 in counts else set())
     if len(counts) == len(set(last)) and len(names) not in fitting:

@@ -40,11 +40,12 @@ def record(
         "objective": describe(problem.objective),
         "inputs": {
             entry.name: {
-                "shape": list(entry.shape),
+                "shape": list(entry.own_shape),
                 "constraint": describe(entry.constraint),
                 "parameterization": describe(entry.parameterization),
                 "preprocess": describe(entry.preprocess),
                 "mask": describe(entry.mask),
+                **({} if entry.channels is None else {"channels": entry.channels}),
             }
             for entry in problem.inputs
         },

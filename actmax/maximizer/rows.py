@@ -231,17 +231,18 @@ def start_images(value: Any, inputs: Sequence[Input]) -> dict[str, np.ndarray]:
 def _start(images: np.ndarray, entry: Input) -> np.ndarray:
     if images.dtype.kind not in "fiu":
         raise TypeError(checks.message("initial_images to be numbers", f"dtype {images.dtype}"))
-    if images.ndim != len(entry.shape) + 1 or images.shape[1:] != entry.shape or not len(images):
+    shape = entry.own_shape
+    if images.ndim != len(shape) + 1 or images.shape[1:] != shape or not len(images):
         raise ValueError(
             checks.message(
-                f"initial_images of shape [1 or N, {', '.join(map(str, entry.shape))}], as the "
+                f"initial_images of shape [1 or N, {', '.join(map(str, shape))}], as the "
                 "network takes them",
                 f"shape {images.shape}",
                 "Resize them first, for example with tf.image.resize; one image needs images[None].",
             )
         )
     low, high = entry.constraint.low, entry.constraint.high
-    return checks.within(images.astype(np.float64), low, high, "initial_images")
+    return checks.within(entry.take_in(images.astype(np.float64)), low, high, "initial_images")
 
 
 def spread(images: Mapping[str, np.ndarray], count: int, dtype: tf.DType) -> dict[str, tf.Tensor]:

@@ -13,7 +13,8 @@ from actmax import checks
 from actmax.callbacks import Callback
 from actmax.loop import Arguments, Carry, Loop
 from actmax.maximizer import listening
-from actmax.types import IMAGES, Snapshot
+from actmax.problem import Problem
+from actmax.types import IMAGES, Images, Snapshot
 from regularizers import random
 
 # Folded into a row's seed for the fixed set of transforms by which keep="best" judges.
@@ -23,6 +24,12 @@ JUDGE = 0x7E57
 def unwrap(arrays: dict[str, Any]) -> Any:
     """The only entry of a dict that has one, called `"images"`; else the dict."""
     return arrays[IMAGES] if list(arrays) == [IMAGES] else arrays
+
+
+def handed_out(problem: Problem, images: Images) -> Any:
+    """The loop's images, or params, as arrays: images in the model's layout; one or a dict."""
+    arrays = tf.nest.map_structure(lambda leaf: leaf.numpy(), dict(images))
+    return unwrap({entry.name: entry.hand_out(arrays[entry.name]) for entry in problem.inputs})
 
 
 def chunk(value: Any, steps: int, chunked: bool) -> int:
@@ -161,11 +168,12 @@ class Run:
             best_scores=None if best is None else best.scores.copy(),
             low=low,
             high=high,
+            channels=inputs[0].channels if len(inputs) == 1 else None,
         )
 
     def _pictures(self, params: Any) -> Any:
         pictures = self.loop.images(params, self.arguments)
-        return unwrap({name: value.numpy() for name, value in pictures.items()})
+        return handed_out(self.loop.problem, pictures)
 
     def _judge(self, carry: Carry, best: Best | None) -> Best:
         """Per row, the params with the best mean score over a fixed set of transforms."""

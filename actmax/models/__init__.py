@@ -8,10 +8,15 @@ from actmax.models.adjoint import onednn
 from actmax.models.detect import (
     applications_preprocess,
     bad_weight,
+    channels_of,
     detect_range,
     look_like_probabilities,
+    may_come_first,
+    readings,
+    taken,
     weights_digest,
 )
+from actmax.models.ranges import Reading
 from actmax.models.seeing import activations
 from actmax.models.structure import InputSpec, input_specs, is_keras, layer_paths, layers, symbolic
 from actmax.models.taps import Taps, before_head
@@ -20,19 +25,24 @@ from actmax.models.variant import Compute, Variant
 __all__ = [
     "Compute",
     "InputSpec",
+    "Reading",
     "Taps",
     "Variant",
     "activations",
     "applications_preprocess",
     "bad_weight",
     "before_head",
+    "channels_of",
     "detect_range",
     "input_specs",
     "is_keras",
     "layer_paths",
     "layers",
     "look_like_probabilities",
+    "may_come_first",
     "onednn",
+    "readings",
     "symbolic",
+    "taken",
     "weights_digest",
 ]

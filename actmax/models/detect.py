@@ -2,53 +2,117 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import hashlib
+import re
+from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
-from actmax.models.structure import children, is_keras
+from actmax.models.ranges import Reading, read_range
+from actmax.models.structure import InputSpec, every_layer, input_specs, is_keras, layers
 
-# Models are trained on values in about [-1, 1] or [0, 1]: what a Rescaling must map its range into, and
-# the least part of it that the range must fill.
-_REACH = 1.05
-_FILL = 0.5
-# Least standard deviation of data that fill (0, 1).
-_SPREAD = 0.01
+# Sides from which on a picture may be one that nothing but its shape tells of.
+_SIDE = 8
+
+
+def readings(model: Any, specs: Sequence[InputSpec]) -> dict[str, Reading]:
+    """What a model does with each of its inputs before its first layer with weights, by name.
+
+    Empty where the model cannot be traced: its first run says what is wrong with it.
+    """
+    from actmax.models.taps import Taps  # which needs what this module tells
+
+    signature = {
+        spec.name: tf.TensorSpec([None, *(spec.shape or ())], spec.dtype, name=f"input_{place}")
+        for place, spec in enumerate(specs)
+    }
+    try:
+        forward = functools.partial(Taps(model, ()).forward)
+        traced = tf.function(forward, autograph=False).get_concrete_function(signature)
+    except Exception:
+        return {}
+    flat = tf.nest.flatten(traced.structured_input_signature[0][0])
+    given = {spec.name: tensor for spec, tensor in zip(flat, traced.inputs, strict=False)}
+    outputs = [value for value in tf.nest.flatten(traced.outputs) if hasattr(value, "op")]
+    known = {path.rsplit("/", 1)[-1] for path in layers(model)} if is_keras(model) else set()
+    found = {}
+    for name, wanted in signature.items():
+        reading = read_range(traced.graph, given[wanted.name], outputs)
+        found[name] = dataclasses.replace(reading, source=_layer(reading.source, known))
+    return found
+
+
+def _layer(source: str, known: Container[str]) -> str:
+    """`layer 'x'` or `operation 'x'`; a graph has numbered the names that it had already."""
+    for name in (source, re.sub(r"_\d+$", "", source)):
+        if name in known:
+            return f"layer {name!r}"
+    return f"operation {source!r}"
+
+
+def channels_of(reading: Reading, shape: tuple[int | None, ...]) -> int | None:
+    """Axis of an input's channels, batch axis counted; None if they are the last.
+
+    What a convolution or a pooling takes for them; where there is none, three sizes that are those of a
+    picture with its channels first.
+    """
+    if reading.channels is not None:
+        return reading.channels if reading.channels < len(shape) else None
+    if len(shape) == 3 and shape[0] in (1, 3) and shape[2] not in (1, 3, 4):
+        return 1 if all(size is not None and size >= _SIDE for size in shape[1:]) else None
+    return None
+
+
+def may_come_first(model: Any, shape: tuple[int | None, ...] | None) -> bool:
+    """Whether channels may stand elsewhere than last in an input: then a trace is worth its time."""
+    if shape is None or len(shape) < 2:
+        return False
+    if len(shape) == 3 and shape[0] in (1, 2, 3, 4) and shape[2] not in (1, 3, 4):
+        return True
+    import keras
+
+    return any(
+        getattr(layer, "data_format", None) == "channels_first"
+        or isinstance(layer, keras.layers.Permute)
+        for layer in every_layer(model)
+    )
+
+
+def taken(model: Any) -> tuple[tuple[int | None, ...] | None, int | None]:
+    """Shape of a model's one input in its own layout, and the axis of its channels; None where unknown."""
+    specs = input_specs(model)
+    if specs is None or len(specs) != 1 or specs[0].shape is None:
+        return None, None
+    shape = specs[0].shape
+    if not may_come_first(model, shape):
+        return shape, None
+    reading = readings(model, specs).get(specs[0].name, Reading())
+    return shape, channels_of(reading, shape)
 
 
 def detect_range(model: Any) -> tuple[tuple[float, float], str] | None:
-    """Input range of a model that begins with its own Rescaling or Normalization, and from where.
+    """Input range of a model of one input, from what it does with it before its first layer, and from where.
 
-    A `Rescaling(scale, offset)` that maps 0..255 into [-1.05, 1.05] or wider than half of [0, 1]
-    takes 0..255; one that so maps 0..1 takes 0..1. A `Normalization` whose means and deviations lie in
-    (0, 1) takes 0..1, in (1, 255) takes 0..255.
+    Operations and layers count alike, on every branch: `x / 255`, a Rescaling, a Normalization. What
+    makes 0..255, 0..1 or -1..1 of the input what networks are trained on says which of them it takes; a
+    standardization by means and deviations of images says it, too. Of a vector, or where branches
+    disagree, nothing is said.
 
     Returns:
-        `((low, high), "name of the layer")`, or None if nothing of the kind was found.
-    """
-    import keras
+        `((low, high), "layer 'rescaling'")`, or None if nothing of the kind was found.
 
-    first: Any = model
-    while is_keras(first) and isinstance(first, keras.Model):
-        inner = children(first) if not isinstance(first, keras.layers.Layer) or first.layers else []
-        if not inner:
-            return None
-        first = inner[0]
-    if isinstance(first, keras.layers.Rescaling):
-        scale, offset = np.asarray(first.scale, float), np.asarray(first.offset, float)
-        for high in (255.0, 1.0):
-            ends = np.stack([offset + 0.0 * scale, offset + high * scale])
-            if np.all(np.abs(ends) <= _REACH) and np.all(np.ptp(ends, axis=0) >= _FILL):
-                return (0.0, high), first.name
-    if isinstance(first, keras.layers.Normalization):
-        mean = np.asarray(first.mean, float)
-        std = np.sqrt(np.asarray(first.variance, float))
-        if np.all((mean > 0) & (mean < 1) & (std > _SPREAD) & (std < 1)):
-            return (0.0, 1.0), first.name
-        if np.all((mean > 1) & (mean < 255) & (std > 1) & (std < 255)):
-            return (0.0, 255.0), first.name
-    return None
+    Source:
+        The means and deviations of images: two deviations around the mean are in their range.
+    """
+    specs = input_specs(model)
+    if specs is None or len(specs) != 1:
+        return None
+    reading = readings(model, specs).get(specs[0].name)
+    return None if reading is None or reading.range is None else (reading.range, reading.source)
 
 
 def applications_preprocess(model: Any) -> str | None:

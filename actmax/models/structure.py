@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from actmax import checks
+from actmax.objectives import CHANNELS_LAST
 from actmax.types import IMAGES
 
 
@@ -122,6 +123,11 @@ def _walk(
         yield from _walk(child, path + "/", seen | {id(child)})
 
 
+def every_layer(model: Any) -> list[Any]:
+    """Every layer inside a Keras model, whatever its path; none of a plain callable."""
+    return [layer for _, layer in _walk(model)] if is_keras(model) else []
+
+
 def layers(model: Any) -> dict[str, Any]:
     """Every layer of a Keras model by its path, as `"backbone/block3_conv1"`, in order.
 
@@ -168,7 +174,8 @@ def layer_paths(model: Any) -> tuple[str, ...]:
 
 
 def split(name: str) -> tuple[str, int | None]:
-    """`"path:1"` -> `("path", 1)`; `"path"` -> `("path", None)`."""
+    """`"path:1"` -> `("path", 1)`; `"path"` -> `("path", None)`; what says the layout is left out."""
+    name = name.removesuffix(CHANNELS_LAST)
     path, colon, call = name.rpartition(":")
     return (path, int(call)) if colon and path and call.isdigit() else (name, None)
 
@@ -180,6 +187,7 @@ def find_layer(model: Any, name: str, known: Mapping[str, Any] | None = None) ->
         ValueError: if there is none, with the nearest paths.
     """
     known = layers(model) if known is None else known
+    name = name.removesuffix(CHANNELS_LAST)
     path, _ = split(name)
     if path in known:
         return known[path]

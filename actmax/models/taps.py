@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 import tensorflow as tf
 
 from actmax import checks
+from actmax.models.layout import to_channels_last
 from actmax.models.structure import (
     fill,
     find_layer,
@@ -20,7 +21,7 @@ from actmax.models.structure import (
     split,
     symbolic_inputs,
 )
-from actmax.objectives import BATCH_NORM, OUTPUT, ROWS, Normalized
+from actmax.objectives import BATCH_NORM, CHANNELS_LAST, OUTPUT, ROWS, Normalized
 from actmax.types import IMAGES
 
 Inputs: TypeAlias = Mapping[str, tf.Tensor]
@@ -197,7 +198,12 @@ class Taps:
         self, name: str, outputs: dict[str | None, tf.Tensor], heard: dict[str, list[_Call]]
     ) -> Any:
         if not name.startswith(":"):
-            return _one_call(name, [call.result for call in heard[split(name)[0]]])
+            path, _ = split(name)
+            value = _one_call(
+                name.removesuffix(CHANNELS_LAST), [call.result for call in heard[path]]
+            )
+            last = name.endswith(CHANNELS_LAST)
+            return to_channels_last(value, self._layers[path]) if last else value
         if name == BATCH_NORM:
             return _normalized(self._normalizers, heard)
         kind, _, key = name.partition("/")
@@ -212,6 +218,7 @@ class Taps:
         if kind == OUTPUT:
             return output
         logits, head = before_head(output)
+        logits = to_channels_last(logits)
         self.heads[key] = head
         if head == "sigmoid" and logits.shape[-1] == 1:
             # One sigmoid unit is two classes: target 1 is the logit, target 0 its negative.

@@ -8,6 +8,7 @@ negate, with numbers and with each other, into new objectives:
 
 from actmax.objectives.base import (
     BATCH_NORM,
+    CHANNELS_LAST,
     LOGITS,
     OUTPUT,
     ROWS,
@@ -29,6 +30,7 @@ __all__ = [
     "Activations",
     "BATCH_NORM",
     "BatchNormPrior",
+    "CHANNELS_LAST",
     "Caricature",
     "Channel",
     "Combination",

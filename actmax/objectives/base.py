@@ -25,6 +25,11 @@ BATCH_NORM = ":batch_norm"
 ROWS = ":rows"
 
 
+# Behind the path of a layer: its activation with the channels last, whatever its layout. The path alone
+# is the activation as the layer returns it.
+CHANNELS_LAST = "|channels_last"
+
+
 class Normalized(NamedTuple):
     """What enters a batch-norm layer, and the moving statistics that it expects of it.
 
@@ -55,6 +60,11 @@ class Objective(abc.ABC):
     @abc.abstractmethod
     def layers(self) -> tuple[str, ...]:
         """Names of the activations that it needs."""
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """Names under which it gets them: those of `layers`, or with `CHANNELS_LAST` behind a path."""
+        return self.layers
 
     @property
     def kind(self) -> Kind:
@@ -160,6 +170,10 @@ class Combination(Objective):
         return tuple(dict.fromkeys(layer for side in self._sides() for layer in side.layers))
 
     @property
+    def taps(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for side in self._sides() for name in side.taps))
+
+    @property
     def kind(self) -> Kind:
         return next((side.kind for side in self._sides() if side.kind is not None), None)
 
@@ -200,6 +214,17 @@ def check_layer(layer: Any) -> None:
                 "List the paths with actmax.layer_paths(model).",
             )
         )
+
+
+def channels_last(layer: str) -> str:
+    """Name of a layer's activation with the channels last; outputs and logits have names of their own."""
+    return layer if layer.startswith(":") else layer + CHANNELS_LAST
+
+
+def of_units(found: Mapping[str, Any], layer: str) -> Any:
+    """What belongs to a layer with the channels last; of a dict that has one form only, that one."""
+    name = channels_last(layer)
+    return found[name] if name in found else found[layer]
 
 
 def refuse_coupled(objective: Objective, what: str) -> None:

@@ -7,7 +7,14 @@ from typing import ClassVar
 
 import tensorflow as tf
 
-from actmax.objectives.base import ROWS, Activations, Objective, check_layer
+from actmax.objectives.base import (
+    ROWS,
+    Activations,
+    Objective,
+    channels_last,
+    check_layer,
+    of_units,
+)
 
 # Squares below it count as none: a silent layer has Gram matrix 0, and a gradient that is 0, not NaN.
 _EPSILON = 1e-20
@@ -56,9 +63,13 @@ class Diversity(Objective):
     def layers(self) -> tuple[str, ...]:
         return (self.layer, ROWS)
 
+    @property
+    def taps(self) -> tuple[str, ...]:
+        return (channels_last(self.layer), ROWS)
+
     def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
         del targets
-        given, rows = activations[self.layer], activations[ROWS]
+        given, rows = of_units(activations, self.layer), activations[ROWS]
         # Fourth powers of activations overflow in half precision.
         wide = tf.float32 if given.dtype.size < tf.float32.size else given.dtype
         count, channels = tf.shape(given)[0], given.shape[-1]

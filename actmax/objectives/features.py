@@ -12,7 +12,14 @@ import numpy as np
 import tensorflow as tf
 
 from actmax import checks
-from actmax.objectives.base import Activations, Kind, Objective, check_layer
+from actmax.objectives.base import (
+    Activations,
+    Kind,
+    Objective,
+    channels_last,
+    check_layer,
+    of_units,
+)
 from actmax.types import FixedArray
 from regularizers.lanes import by_row
 
@@ -33,6 +40,9 @@ class _Features(Objective):
     def layers(self) -> tuple[str, ...]:
         return (self.layer,)
 
+    def _given(self, activations: Activations) -> tf.Tensor:
+        return activations[self.layer]
+
     @property
     def kind(self) -> Kind:
         return "vector" if self.reference is None else None
@@ -45,7 +55,7 @@ class _Features(Objective):
             )
 
     def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
-        given = activations[self.layer]
+        given = self._given(activations)
         # Sums over a layer overflow in half precision.
         wide = tf.float32 if given.dtype.size < tf.float32.size else given.dtype
         values = tf.cast(given, wide)
@@ -171,7 +181,7 @@ class SortMatching(_Features):
     where the distance is not relative to the reference.
 
     Args:
-        layer: path of the layer; channels come last, and there are positions.
+        layer: path of the layer; there are positions.
         reference: as for `Inversion`, sorted: what `mean` returns.
 
     Raises:
@@ -184,10 +194,38 @@ class SortMatching(_Features):
         [[[1.0, 1.0], [4.0, 3.0]]]
     """
 
+    @property
+    def taps(self) -> tuple[str, ...]:
+        return (channels_last(self.layer),)
+
+    def _given(self, activations: Activations) -> tf.Tensor:
+        found: tf.Tensor = of_units(activations, self.layer)
+        return found
+
+    def check(self, shapes: Mapping[str, tuple[int | None, ...]], targets: Any) -> None:
+        super().check(shapes, targets)
+        given = () if self.reference is None else self.reference.values.shape
+        wanted = of_units(shapes, self.layer)[1:]
+        if len(given) == len(wanted) and None not in wanted and given != wanted:
+            raise ValueError(
+                checks.message(
+                    f"a reference {wanted} of layer {self.layer!r}, channels last",
+                    given,
+                    "Name the axis of the channels: actmax.SortMatching.mean(activations, axis=1).",
+                )
+            )
+
     @staticmethod
-    def mean(activations: Any) -> np.ndarray:
-        """Means over images of sorted activations. `[N, ..., C] -> [..., C]`."""
+    def mean(activations: Any, axis: int = -1) -> np.ndarray:
+        """Means over images of sorted activations, channels last. `[N, ..., C] -> [..., C]`.
+
+        Args:
+            activations: of some images, as `actmax.activations` returns them.
+            axis: of the channels: 1 for a layer with channels first.
+        """
         array = np.asarray(activations)
+        if array.ndim >= 3 and array.size:
+            array = np.moveaxis(array, axis, -1)
         if array.ndim < 3 or array.size == 0:
             raise ValueError(
                 checks.message("activations [N, ..., C] with positions", f"shape {array.shape}")

@@ -10,7 +10,14 @@ import numpy as np
 import tensorflow as tf
 
 from actmax import checks
-from actmax.objectives.base import Activations, Kind, Objective, check_layer
+from actmax.objectives.base import (
+    Activations,
+    Kind,
+    Objective,
+    channels_last,
+    check_layer,
+    of_units,
+)
 from regularizers.lanes import by_row
 
 
@@ -75,12 +82,16 @@ class Direction(Objective):
         return (self.layer,)
 
     @property
+    def taps(self) -> tuple[str, ...]:
+        return (channels_last(self.layer),)
+
+    @property
     def kind(self) -> Kind:
         return "vector" if self.vector is None else None
 
     def check(self, shapes: Mapping[str, tuple[int | None, ...]], targets: Any) -> None:
         vectors = np.asarray(targets if self.vector is None else [self.vector])
-        channels = shapes[self.layer][-1]
+        channels = of_units(shapes, self.layer)[-1]
         if channels is not None and vectors.shape[-1] != channels:
             raise ValueError(
                 checks.message(
@@ -92,7 +103,7 @@ class Direction(Objective):
             raise ValueError(checks.message("directions that are not zero", "a zero vector"))
 
     def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
-        values = activations[self.layer]
+        values = of_units(activations, self.layer)
         vectors = targets if self.vector is None else tf.constant([self.vector], values.dtype)
         vectors = tf.cast(vectors, values.dtype)
         vectors /= by_row(tf.sqrt, tf.reduce_sum(tf.square(vectors), axis=-1, keepdims=True))

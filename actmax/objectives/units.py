@@ -12,7 +12,15 @@ import numpy as np
 import tensorflow as tf
 
 from actmax import checks
-from actmax.objectives.base import LOGITS, Activations, Kind, Objective, check_layer
+from actmax.objectives.base import (
+    LOGITS,
+    Activations,
+    Kind,
+    Objective,
+    channels_last,
+    check_layer,
+    of_units,
+)
 from regularizers.lanes import by_row, log_softmax, softmax
 
 # What makes probabilities of logits, by the operation at the end of the model.
@@ -32,6 +40,10 @@ class _Unit(Objective):
     def _layer(self) -> str: ...
 
     @property
+    def taps(self) -> tuple[str, ...]:
+        return (channels_last(self._layer),)
+
+    @property
     def _bound(self) -> int | None:
         return getattr(self, "target", None)
 
@@ -44,7 +56,7 @@ class _Unit(Objective):
         return "index" if self._bound is None else None
 
     def check(self, shapes: Mapping[str, tuple[int | None, ...]], targets: Any) -> None:
-        count = shapes[self._layer][-1]
+        count = of_units(shapes, self._layer)[-1]
         used = np.asarray(targets if self._bound is None else [self._bound])
         if count is None:
             return
@@ -132,12 +144,12 @@ class Logit(_Unit):
         return _head(LOGITS, self.output)
 
     def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
-        return self._pick(over_space(activations[self._layer]), targets)
+        return self._pick(over_space(of_units(activations, self._layer)), targets)
 
     def probability(
         self, activations: Activations, targets: tf.Tensor | None, heads: Mapping[str, str]
     ) -> tf.Tensor | None:
-        logits = activations[self._layer]
+        logits = of_units(activations, self._layer)
         head = _HEADS.get(heads.get(self.output or "", ""))
         # A mean over space of logits is no logit.
         return None if head is None or logits.shape.rank != 2 else self._pick(head(logits), targets)
@@ -166,7 +178,7 @@ class LogProbability(_AmongClasses):
     """
 
     def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
-        return self._pick(log_softmax(over_space(activations[self._layer])), targets)
+        return self._pick(log_softmax(over_space(of_units(activations, self._layer))), targets)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,13 +187,13 @@ class Margin(_AmongClasses):
 
     def check(self, shapes: Mapping[str, tuple[int | None, ...]], targets: Any) -> None:
         super().check(shapes, targets)
-        if shapes[self._layer][-1] == 1:
+        if of_units(shapes, self._layer)[-1] == 1:
             raise ValueError(
                 checks.message("at least two units for a margin", "one", "Use actmax.Logit().")
             )
 
     def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
-        logits = over_space(activations[self._layer])
+        logits = over_space(of_units(activations, self._layer))
         own = tf.one_hot(self._indices(targets, logits), logits.shape[-1], True, False)
         others = tf.where(own, tf.constant(logits.dtype.min, logits.dtype), logits)
         return self._pick(logits, targets) - tf.reduce_max(others, axis=-1)
@@ -194,7 +206,8 @@ class Channel(_Unit):
     Source: Olah, Mordvintsev and Schubert, 2017, https://doi.org/10.23915/distill.00007.
 
     Args:
-        layer: path of the layer, as `actmax inspect` lists it.
+        layer: path of the layer, as `actmax inspect` lists it. Its channels are counted along the axis
+            that it has for them, in channels-first layers the first one behind the batch.
         target: one channel for all images; None to take it from `targets=`.
     """
 
@@ -210,7 +223,7 @@ class Channel(_Unit):
         return self.layer
 
     def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
-        return self._pick(over_space(activations[self.layer]), targets)
+        return self._pick(over_space(of_units(activations, self._layer)), targets)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,7 +254,7 @@ class Neuron(_Unit):
 
     def check(self, shapes: Mapping[str, tuple[int | None, ...]], targets: Any) -> None:
         super().check(shapes, targets)
-        space = shapes[self.layer][1:-1]
+        space = of_units(shapes, self._layer)[1:-1]
         if self.position is None:
             return
         fits = len(self.position) == len(space) and all(
@@ -255,7 +268,7 @@ class Neuron(_Unit):
             )
 
     def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
-        values = activations[self.layer]
+        values = of_units(activations, self._layer)
         for axis in range(values.shape.rank - 2):
             index = tf.shape(values)[1] // 2 if self.position is None else self.position[axis]
             values = tf.gather(values, index, axis=1)

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from actmax import checks, models
 from actmax.objectives import refuse_coupled
+from actmax.preparing import prepare
 from actmax.types import IMAGES
 
 _BATCH = 256
@@ -46,10 +47,10 @@ def rank(
     Args:
         model: a Keras model or a callable.
         objective: an `Objective`.
-        images: in the input range, of the model's size.
+        images: in the input range, of the model's size, channels last.
         targets: `[N]` or `[N, C]`; None for an objective without, N = 1.
         count: K, at most M.
-        preprocess: images in the input range to what the model takes.
+        preprocess: images in the input range and the model's layout to what it takes.
 
     Raises:
         ValueError: a score is not finite, there are no images, or the objective couples images.
@@ -57,12 +58,13 @@ def rank(
     refuse_coupled(objective, "natural images")
     if not len(images):
         raise ValueError(checks.message("at least one natural image", "none"))
-    taps = models.Taps(model, objective.layers)
+    taps = models.Taps(model, objective.taps)
+    shape, channels = models.taken(model)
     rows = 1 if targets is None else len(targets)
     scores = np.empty([len(images), rows], np.float64)
     for start in range(0, len(images), _BATCH):
         batch = tf.constant(images[start : start + _BATCH], tf.float32)
-        activations = taps({IMAGES: batch if preprocess is None else preprocess(batch)})
+        activations = taps({IMAGES: prepare(batch, shape, channels, preprocess)})
         if not start:
             objective.check(taps.shapes, targets)
         for row in range(rows):

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from actmax import checks, models
 from actmax.objectives import LOGITS, OUTPUT
+from actmax.preparing import prepared
 from actmax.testing.findings import Finding, Level, ModelReport
 from actmax.testing.rows import ContractError
 from actmax.types import IMAGES
@@ -122,7 +123,7 @@ class _Trial:
         """The range: as given, else read off the model, else (0, 1), of which a check complains."""
         if self.given is not None:
             return float(self.given[0]), float(self.given[1])
-        found = models.detect_range(self.model) if models.is_keras(self.model) else None
+        found = None if self.preprocess is not None else models.detect_range(self.model)
         return (0.0, 1.0) if found is None else found[0]
 
     @property
@@ -142,16 +143,16 @@ class _Trial:
         return tf.constant(noise, tf.float32)
 
     def answer(self, images: tf.Tensor, name: str = LOGITS) -> np.ndarray:
-        prepared = images if self.preprocess is None else self.preprocess(images)
-        return np.asarray(self.taps({IMAGES: prepared})[name])
+        ready = prepared(images, self.preprocess)
+        return np.asarray(self.taps({IMAGES: ready})[name])
 
     def gradient(self, count: int = 2) -> tuple[np.ndarray | None, np.ndarray]:
         """Gradient of the sum of outputs, and of each unit's pull `[units]` (up to 32)."""
         images = self.images(count)
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(images)
-            prepared = images if self.preprocess is None else self.preprocess(images)
-            logits = self.taps({IMAGES: prepared})[LOGITS]
+            ready = prepared(images, self.preprocess)
+            logits = self.taps({IMAGES: ready})[LOGITS]
             flat = tf.reshape(logits, [count, -1])
             size = flat.shape[-1]  # of a thousand units 32 are tried, evenly spaced
             picked = np.unique(np.linspace(0, size - 1, min(size, 32)).astype(int))
@@ -165,7 +166,7 @@ class _Trial:
         return gradient.numpy(), np.array(each)
 
     def input_range(self) -> Answer:
-        found = models.detect_range(self.model) if models.is_keras(self.model) else None
+        found = None if self.preprocess is not None else models.detect_range(self.model)
         if self.given is None and found is None:
             do = "Give input_range=(low, high) of the training images."
             return "fail", "none given, none found in the model; (0, 1) tried", do
@@ -308,8 +309,8 @@ class _Trial:
                 taps = models.Taps(self.model, [path])
                 with tf.GradientTape() as tape:
                     tape.watch(images)
-                    prepared = images if self.preprocess is None else self.preprocess(images)
-                    value = taps({IMAGES: prepared})[path]
+                    ready = prepared(images, self.preprocess)
+                    value = taps({IMAGES: ready})[path]
                     total = tf.reduce_sum(tf.cast(value, tf.float32))
             except (ValueError, TypeError):
                 continue  # not called, shared, or several tensors: `addressable` counts those

@@ -64,7 +64,7 @@ def check_objective(
     shape = tuple(int(size) for size in known or () if size is not None)
     images = {(specs[0].name if specs else IMAGES): sample_images(shape, tf.float32)}
     with part.trying("layers", "List the paths with actmax.layer_paths(model)."):
-        taps = Taps(model, whole.layers)
+        taps = Taps(model, whole.taps)
         activations = taps(images)
     given = _targets(whole, taps, targets)
     _check_scores(part, whole, activations, given)
@@ -92,7 +92,7 @@ def check_objective(
 def _targets(objective: Objective, taps: Taps, targets: Any) -> tf.Tensor | None:
     if objective.kind is None:
         return None
-    channels = taps.shapes[objective.layers[0]][-1] or 1
+    channels = taps.shapes[objective.taps[0]][-1] or 1
     if objective.kind == "index":
         units = np.arange(COUNT) % channels if targets is None else np.ravel(targets)
         return tf.constant(np.resize(units, COUNT), tf.int32)

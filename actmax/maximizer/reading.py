@@ -1,0 +1,137 @@
+"""What is read off the models that nobody gave: the range of an input, and the axis of its channels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from actmax import checks, constraints, models
+from actmax.models import InputSpec, Reading
+
+
+def read(
+    members: Sequence[Any],
+    specs: Sequence[InputSpec],
+    free: Sequence[InputSpec],
+    preprocess: Mapping[str, Any],
+    given: Any,
+) -> list[dict[str, Reading]]:
+    """What each model says of its inputs; nothing where nobody asks, because it costs a trace."""
+    wanted = any(given_range(given, s.name) is None and s.name not in preprocess for s in free)
+    first = any(models.may_come_first(member, spec.shape) for member in members for spec in free)
+    if not (wanted or first):
+        return []
+    return [models.readings(member, specs) for member in members]
+
+
+def given_range(given: Any, name: str) -> Any:
+    """The range that the user gave for an input; None for none."""
+    return given.get(name) if isinstance(given, Mapping) else given
+
+
+def channels(
+    read: Sequence[Mapping[str, Reading]], spec: InputSpec, chosen: dict[str, str]
+) -> int | None:
+    """Axis of the channels in an input, batch axis counted; None for the last."""
+    shape = tuple(spec.shape or ())
+    axes = {models.channels_of(each.get(spec.name, Reading()), shape) for each in read}
+    # Members that say nothing follow those that do.
+    found = axes - {None}
+    if len(found) != 1:
+        return None
+    axis = next(iter(found))
+    if axis is None or axis >= len(shape):
+        return None
+    size = shape[axis - 1]
+    if size is None:
+        return None
+    chosen["layout"] = f"channels of {spec.name!r} on axis {axis}, read off the model"
+    return axis
+
+
+def ranges(
+    arguments: Any,
+    model: Any,
+    specs: Sequence[InputSpec],
+    read: Sequence[Mapping[str, Reading]],
+    preprocess: Mapping[str, Any],
+    chosen: dict[str, str],
+) -> dict[str, constraints.Constraint]:
+    """The constraint of every input: as given, else read off the models."""
+    known = [spec.name for spec in specs]
+    if isinstance(arguments.input_range, Mapping):
+        unknown = sorted(set(arguments.input_range) - set(known))
+        if unknown:
+            raise ValueError(
+                checks.message(f"names of inputs {known} in input_range", f"{unknown}")
+            )
+    elif arguments.input_range is not None and len(specs) > 1:
+        raise TypeError(
+            checks.message(
+                f"input_range as a dict by input name, one of {known}",
+                f"{arguments.input_range!r}",
+            )
+        )
+    found = {}
+    for spec in specs:
+        value = given_range(arguments.input_range, spec.name)
+        if value is None:
+            value, source = _agreed(spec, read, model, spec.name in preprocess)
+            chosen["input_range"] = f"({value[0]:g}, {value[1]:g}), read off the {source}"
+        found[spec.name] = constraints.from_range(value)
+    return found
+
+
+def _agreed(
+    spec: InputSpec, read: Sequence[Mapping[str, Reading]], model: Any, prepared: bool
+) -> tuple[tuple[float, float], str]:
+    """The range that all models speak for, and what says it.
+
+    Raises:
+        ValueError: if there is none, with the reason.
+    """
+    each = [] if prepared else [member.get(spec.name, Reading()) for member in read]
+    said = {reading.range for reading in each}
+    agreed = each[0].range if len(said) == 1 else None
+    if agreed is not None:
+        return agreed, each[0].source
+    why = [reading.why for reading in each if reading.why is not None]
+    if prepared:
+        reason = "none; with preprocess= none is guessed, because it is the range before that"
+    elif len(each) > 1 and said != {None}:
+        texts = ["nothing" if r.range is None else "({:g}, {:g})".format(*r.range) for r in each]
+        reason = f"none, and the models speak for {', '.join(texts)}"
+    elif why:
+        reason = f"none, and the model speaks for {why[0]}"
+    else:
+        reason = "none"
+    module = models.applications_preprocess(model)
+    do = "Give the range of the values that the model was trained on, as input_range=(0, 1)."
+    if prepared:
+        do = "Give the range of the images that preprocess takes, as input_range=(0, 255)."
+    elif len(spec.shape or ()) == 1:
+        do = (
+            "Give the least and the largest value of each column, as "
+            "input_range=(table.min(0), table.max(0)), or one pair for all."
+        )
+    elif module is not None:
+        do = (
+            f"It looks like keras.applications.{module}: give input_range=(0, 255) and "
+            f"preprocess=keras.applications.{module}.preprocess_input."
+        )
+    raise ValueError(checks.message(f"the input range of {spec.name!r}", reason, do))
+
+
+def check_bounds(constraint: constraints.Constraint, shape: tuple[int, ...], name: str) -> None:
+    """Raises ValueError for bounds of a channel each that are not as many as the image has channels."""
+    for bound in (constraint.low, constraint.high):
+        given = np.shape(bound) if bound is not None else ()
+        if given and given != shape[-1:]:
+            raise ValueError(
+                checks.message(
+                    f"bounds of {name!r} as numbers, or one for each of its {shape[-1]} channels",
+                    f"{given[0]} of them for images {shape}",
+                )
+            )

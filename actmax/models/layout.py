@@ -1,0 +1,319 @@
+"""Which axis of an activation, or of an input, holds the channels.
+
+A layer says it itself (`data_format`, the `axis` of a norm) or the operations that made its activation do:
+a convolution knows where it puts its channels, and what stands behind it moves them or leaves them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+# Operations that leave the axes of their first input alone.
+ELEMENTWISE = frozenset(
+    "Identity Cast StopGradient PreventGradient CheckNumerics EnsureShape Snapshot Neg Abs Square Sqrt "
+    "Rsqrt Exp Expm1 Log Log1p Erf Erfc Tanh Sigmoid Relu Relu6 LeakyRelu Elu Selu Softplus Softsign "
+    "Softmax LogSoftmax Reciprocal Inv Sign Floor Round Rint Sin Cos Pad PadV2 MirrorPad ResizeBilinear "
+    "ResizeNearestNeighbor ResizeBicubic ResizeArea Reverse ReverseV2 Tile Cumsum QuantizeAndDequantizeV4 "
+    "ClipByValue FakeQuantWithMinMaxVars SquaredDifference Add AddV2 Sub Mul RealDiv Div DivNoNan Maximum "
+    "Minimum Pow Select SelectV2 AddN LRN".split()
+)
+# Their last axis is that of the units.
+_UNITS_LAST = frozenset(
+    "MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3 _FusedMatMul Einsum".split()
+)
+# They have a `data_format` of their own.
+FORMATTED = frozenset(
+    "Conv2D Conv3D DepthwiseConv2dNative Conv2DBackpropInput Conv3DBackpropInputV2 MaxPool MaxPoolV2 "
+    "MaxPool3D AvgPool AvgPool3D FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 BiasAdd _FusedConv2D "
+    "SpaceToDepth DepthToSpace".split()
+)
+_REDUCTIONS = frozenset("Mean Sum Max Min Prod All Any".split())
+CALLS = frozenset("PartitionedCall StatefulPartitionedCall".split())
+# A layer's gradient is often written out, and then its result passes through one of these.
+_BY_PLACE = frozenset(["IdentityN"])
+
+
+def channel_axis(tensor: Any, layer: Any = None) -> int:
+    """Axis of a traced activation that holds the channels, or units. `[N, ...] -> 1, ..., rank - 1`.
+
+    What the layer says of itself comes first: `data_format`, the axis of a norm. Else the operations are
+    followed back to one that says it, which also holds for layers without a say, such as activations and
+    sums. Where none does, it is the last.
+
+    Args:
+        tensor: `[N, ...]`, in a graph; of an eager tensor nothing but the layer tells.
+        layer: the Keras layer that returned it; None for none.
+    """
+    rank = tensor.shape.rank
+    if rank is None or rank <= 2:
+        return -1 if rank is None else rank - 1
+    said = _said_by(layer, rank)
+    if said is not None:
+        return said
+    found = None if hasattr(tensor, "numpy") else _followed(tensor, _no_argument)
+    if found:
+        return found
+    # A norm over one axis takes that for the channels; of most it is the default, and no evidence.
+    return _axis_of_norm(layer, rank, _WEAK) or rank - 1
+
+
+def to_channels_last(tensor: Any, layer: Any = None) -> Any:
+    """A traced activation with its channels last. `[N, C, ...] -> [N, ..., C]`; others as they are."""
+    axis = channel_axis(tensor, layer)
+    rank = tensor.shape.rank
+    if rank is None or axis in (-1, rank - 1):
+        return tensor
+    return tf.transpose(tensor, order_to_last(rank, axis))
+
+
+def order_to_last(rank: int, axis: int) -> list[int]:
+    """Order of axes with one of them moved to the end. `4, 1 -> [0, 2, 3, 1]`."""
+    return [other for other in range(rank) if other != axis] + [axis]
+
+
+def order_from_last(rank: int, axis: int) -> list[int]:
+    """The inverse of `order_to_last`. `4, 1 -> [0, 3, 1, 2]`."""
+    order = list(range(rank - 1))
+    order.insert(axis, rank - 1)
+    return order
+
+
+def _said_by(layer: Any, rank: int) -> int | None:
+    """What a Keras layer says of the channels of what it returns; None where it says nothing."""
+    inner = getattr(layer, "layer", None)
+    if inner is not None and type(layer).__name__ == "TimeDistributed":
+        axis = _said_by(inner, rank - 1)
+        return None if axis is None else axis + 1
+    if inner is not None and type(layer).__name__ in ("SpectralNormalization", "Wrapper"):
+        return _said_by(inner, rank)
+    form = getattr(layer, "data_format", None)
+    if form == "channels_first":
+        # One that walks over time keeps it in front.
+        return 2 if type(layer).__name__.startswith("ConvLSTM") and rank == _full(layer) else 1
+    if form == "channels_last":
+        return rank - 1
+    axis = _axis_of_norm(layer, rank, ("Softmax",))
+    return axis if axis not in (None, rank - 1) else _axis_of_norm(layer, rank, _STRONG)
+
+
+# Norms with parameters per channel, and norms over whatever is in a place.
+_STRONG = ("BatchNormalization", "SyncBatchNormalization", "GroupNormalization")
+_WEAK = ("LayerNormalization", "UnitNormalization", "RMSNormalization")
+
+
+def _axis_of_norm(layer: Any, rank: int, kinds: Sequence[str]) -> int | None:
+    if type(layer).__name__ not in kinds:
+        return None
+    axis = getattr(layer, "axis", None)
+    axes = list(axis) if isinstance(axis, Sequence) else [axis]
+    if len(axes) != 1 or not isinstance(axes[0], int) or isinstance(axes[0], bool):
+        return None
+    return axes[0] % rank or None
+
+
+def _full(layer: Any) -> int:
+    """Rank of what a convolutional LSTM returns with its sequences."""
+    return int(getattr(layer, "rank", 2)) + 3
+
+
+def _no_argument(place: int) -> int | None:
+    del place
+    return None
+
+
+def format_axis(operation: Any, rank: int) -> int:
+    """Axis of the channels by an operation's `data_format`."""
+    form = operation.get_attr("data_format")
+    form = form.decode() if isinstance(form, bytes) else str(form)
+    return 1 if form.startswith("NC") else rank - 1
+
+
+def inner_graph(operation: Any) -> Any:
+    """The graph of the function that an operation calls; None where it cannot be looked into."""
+    try:
+        return operation.graph._get_function(operation.get_attr("f").name).graph
+    except Exception:
+        return None
+
+
+def constant(tensor: Any) -> Any:
+    """The value of a tensor that is known while tracing, as a list or number; None if it is not."""
+    value = tf.get_static_value(tensor)
+    return None if value is None else value.tolist()
+
+
+def _followed(tensor: Any, argument: Callable[[int], int | None]) -> int | None:
+    """Axis of the channels of a graph's tensor, from the operations that made it; None if unknown.
+
+    Args:
+        tensor: in a graph.
+        argument: the same of the graph's own arguments, by place.
+    """
+    arguments = {
+        entry.name: place for place, entry in enumerate(getattr(tensor.graph, "inputs", ()))
+    }
+    known: dict[str, int | None] = {}
+    # An explicit stack: a network of a thousand layers is deeper than Python's own.
+    stack = [tensor]
+    while stack:
+        current = stack[-1]
+        if current.name not in known:
+            known[current.name] = None  # so that a cycle ends
+            if _settled(current) is None:
+                stack.extend(s for s in _sources(current) if s.name not in known)
+                continue
+        stack.pop()
+        if known[current.name] is None:
+            known[current.name] = _axis_of(current, known, arguments, argument)
+    return known[tensor.name]
+
+
+def _sources(tensor: Any) -> list[Any]:
+    operation = tensor.op
+    if operation.type in _BY_PLACE:
+        return [operation.inputs[tensor.value_index]]
+    if operation.type in ("ConcatV2", "Pack") or operation.type in ELEMENTWISE:
+        return [entry for entry in operation.inputs if entry.shape.rank]
+    if operation.type in CALLS:
+        return list(operation.inputs)
+    return list(operation.inputs)[:1]
+
+
+def _settled(tensor: Any) -> int | None:
+    """The axis where the operation itself says it."""
+    operation, rank = tensor.op, tensor.shape.rank
+    if rank is None:
+        return None
+    if operation.type in _UNITS_LAST:
+        return rank - 1
+    if operation.type in FORMATTED and not (operation.type == "BiasAdd" and rank > 2):
+        return format_axis(operation, rank)
+    return None
+
+
+def _axis_of(
+    tensor: Any,
+    known: Mapping[str, int | None],
+    arguments: Mapping[str, int],
+    argument: Callable[[int], int | None],
+) -> int | None:
+    operation, rank = tensor.op, tensor.shape.rank
+    if rank is None or rank == 0:
+        return None
+    settled = _settled(tensor)
+    if settled is not None:
+        return settled
+    kind = operation.type
+    if kind == "Placeholder":
+        place = arguments.get(tensor.name)
+        return None if place is None else argument(place)
+    if kind in CALLS:
+        return _through_call(tensor, known)
+    if not operation.inputs:
+        return None
+    source = operation.inputs[tensor.value_index if kind in _BY_PLACE else 0]
+    first = known.get(source.name)
+    if kind in _BY_PLACE:
+        return first
+    if kind == "BiasAdd":
+        # Rank 3 and more has it behind a dense layer as well: what made the values knows better.
+        return first if first is not None else format_axis(operation, rank)
+    if kind in ELEMENTWISE or kind in ("ConcatV2", "Pack"):
+        votes = [
+            known.get(entry.name)
+            for entry in operation.inputs
+            if entry.shape.rank == (rank - (kind == "Pack"))
+        ]
+        axis = next((vote for vote in votes if vote is not None), None)
+        if kind == "Pack" and axis is not None:
+            return axis + (operation.get_attr("axis") % rank <= axis)
+        return axis
+    return moved(operation, source, tensor, first)
+
+
+def _through_call(tensor: Any, known: Mapping[str, int | None]) -> int | None:
+    operation = tensor.op
+    graph = inner_graph(operation)
+    if graph is None or tensor.value_index >= len(graph.outputs):
+        return None
+
+    def argument(place: int) -> int | None:
+        return known.get(operation.inputs[place].name) if place < len(operation.inputs) else None
+
+    return _followed(graph.outputs[tensor.value_index], argument)
+
+
+def moved(operation: Any, source: Any, result: Any, axis: int | None) -> int | None:
+    """Where an operation that moves axes takes one of them; None if it is lost.
+
+    Args:
+        operation: Transpose, Reshape, ExpandDims, Squeeze, StridedSlice, Slice or a reduction.
+        source: its first input.
+        result: what it returns.
+        axis: of the source.
+    """
+    if axis is None or source.shape.rank is None:
+        return None
+    kind = operation.type
+    if kind == "Transpose":
+        order = constant(operation.inputs[1])
+        return None if order is None else order.index(axis)
+    if kind == "ExpandDims":
+        place = constant(operation.inputs[1])
+        if place is None:
+            return None
+        return axis + (int(place) % result.shape.rank <= axis)
+    if kind == "Squeeze":
+        dims = [d % source.shape.rank for d in operation.get_attr("squeeze_dims")]
+        dims = dims or [k for k, size in enumerate(source.shape) if size == 1]
+        return None if axis in dims else axis - sum(d < axis for d in dims)
+    if kind == "Reshape":
+        return reshaped(tuple(source.shape), tuple(result.shape), axis)
+    if kind in _REDUCTIONS:
+        dims = constant(operation.inputs[1])
+        if dims is None:
+            return None
+        dims = [d % source.shape.rank for d in (dims if isinstance(dims, list) else [dims])]
+        if operation.get_attr("keep_dims"):
+            return axis
+        return None if axis in dims else axis - sum(d < axis for d in dims)
+    if kind == "StridedSlice":
+        return _sliced(operation, axis)
+    if kind in ("Slice", "GatherV2", "Split", "SplitV"):
+        return axis
+    return None
+
+
+def reshaped(before: tuple[Any, ...], after: tuple[Any, ...], axis: int) -> int | None:
+    """The axis that a reshape leaves as it is, as one of the result. None if it is cut or joined.
+
+    Axes match from the front, and from the end, as long as sizes are equal.
+    """
+    size = before[axis]
+    if axis < len(after) and before[:axis] == after[:axis] and after[axis] == size and axis:
+        return axis
+    back = axis - len(before)
+    place = len(after) + back
+    if size is not None and place > 0 and before[back:] == after[back:]:
+        return place
+    # Axes of size 1 come and go.
+    ones = [k for k, other in enumerate(after) if other == size and k > 0]
+    joined = [other for other in before[1:] if other != 1] == [o for o in after[1:] if o != 1]
+    if joined and size != 1:
+        rank = sum(other == size for other in before[1:axis])
+        return ones[rank] if rank < len(ones) else None
+    return None
+
+
+def _sliced(operation: Any, axis: int) -> int | None:
+    shrink, new = operation.get_attr("shrink_axis_mask"), operation.get_attr("new_axis_mask")
+    if operation.get_attr("ellipsis_mask") and (shrink or new):
+        return None
+    if shrink >> axis & 1:
+        return None
+    if new:
+        return None
+    return axis - sum(shrink >> k & 1 for k in range(axis))
