@@ -19,13 +19,13 @@ from actmax.maximizer import (
     ending,
     given,
     looking,
+    repeat,
     resuming,
     rows,
     running,
     speed,
     sweeping,
 )  # fmt: skip
-from actmax.maximizer.misnamed import answered
 from actmax.maximizer.record import described, record
 from actmax.objectives import Logit
 from actmax.result import Result
@@ -95,7 +95,7 @@ class Maximizer:
         (1, 28, 28, 1)
     """
 
-    @answered("Maximizer")
+    @repeat.construction
     def __init__(
         self,
         model: Any,
@@ -150,7 +150,7 @@ class Maximizer:
     def _place(self) -> contextlib.AbstractContextManager[Any]:
         return contextlib.nullcontext() if self._device is None else tf.device(self._device)
 
-    @answered("a call of Maximizer")
+    @repeat.run
     def __call__(
         self,
         targets: Any = None,
@@ -322,6 +322,7 @@ class Maximizer:
             self._look(pictures, arguments, found)
             return given.robust_scores(self._loop, pictures, arguments, draws)
 
+    @repeat.sweep
     def sweep(
         self,
         targets: Any = None,

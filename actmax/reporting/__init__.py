@@ -3,7 +3,7 @@
 Everything here works on plain data, so that `Result.report` can stand on it.
 """
 
-from actmax.reporting.call import python_call
+from actmax.reporting.call import call_of_run, call_of_sweep, python_call
 from actmax.reporting.frames import Film, load_film, save_film
 from actmax.reporting.natural import Natural, rank
 from actmax.reporting.page import Page, render, write
@@ -14,6 +14,8 @@ __all__ = [
     "Film",
     "Natural",
     "Page",
+    "call_of_run",
+    "call_of_sweep",
     "load_film",
     "python_call",
     "rank",

@@ -328,7 +328,8 @@ def _repeat(page: Page) -> str:
     python = python_call(page.config, page.targets, page.labels)
     return (
         '<section aria-labelledby="h-repeat"><h2 id="h-repeat">Repeat this run</h2>'
-        f"{line}<p>{'Or in' if command else 'In'} Python, every part written out:</p>"
+        f"{line}<p>{'Or in' if command else 'In'} Python. What was not given is chosen as this version "
+        "of actmax does:</p>"
         f"<pre tabindex='0'>{_text(python)}</pre></section>"
     )
 

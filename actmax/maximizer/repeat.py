@@ -1,0 +1,88 @@
+"""What was given to a Maximizer and its calls, so that a result holds the call that repeats it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar, cast
+
+from actmax.maximizer.misnamed import answered
+from actmax.reporting import call_of_run, call_of_sweep
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def construction(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """`__init__` that keeps what it was given; unknown arguments are answered."""
+    known = inspect.signature(function)
+
+    @functools.wraps(function)
+    def build(*arguments: _P.args, **named: _P.kwargs) -> _T:
+        given = _given(known, arguments, named)
+        maximizer: Any = arguments[0]
+        # Lists may be changed by their owner later, but not what was given.
+        maximizer._model = given.pop("model")
+        maximizer._given = {k: list(v) if isinstance(v, list) else v for k, v in given.items()}
+        return function(*arguments, **named)
+
+    return answered("Maximizer")(build)
+
+
+def run(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """`__call__` whose result holds the call of `maximize` that repeats it."""
+    known = inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*arguments: _P.args, **named: _P.kwargs) -> _T:
+        given = _given(known, arguments, named)
+        result: Any = function(*arguments, **named)
+        maximizer: Any = arguments[0]
+        build = dict(maximizer._given)
+        if "probe" in result.config:  # "auto" would measure again, and might choose another way
+            build["compile"] = result.config["probe"]["used"]
+        text = call_of_run(maximizer._model, build, given)
+        return cast(_T, with_call(result, text))
+
+    return answered("a call of Maximizer")(call)
+
+
+def sweep(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """`sweep` whose result holds the calls that repeat it."""
+    known = inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*arguments: _P.args, **named: _P.kwargs) -> _T:
+        given = _given(known, arguments, named)
+        found: Any = function(*arguments, **named)
+        maximizer: Any = arguments[0]
+        text = call_of_sweep(maximizer._model, maximizer._given, given | given.pop("call", {}))
+        return cast(_T, dataclasses.replace(found, result=with_call(found.result, text)))
+
+    return call
+
+
+def with_call(result: Any, text: str) -> Any:
+    """A result whose record has the call that repeats it."""
+    return dataclasses.replace(result, config={**result.config, "python": text})
+
+
+def _given(known: inspect.Signature, arguments: Any, named: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that differ from their defaults, by name, but for `self`."""
+    try:
+        bound = known.bind(*arguments, **named).arguments
+    except TypeError:
+        return {"model": None}  # Python's own message comes from the call itself
+    parameters = known.parameters
+    return {
+        name: value
+        for name, value in list(bound.items())[1:]
+        if not (parameters[name].default is value or _is_default(parameters[name].default, value))
+    }
+
+
+def _is_default(default: Any, value: Any) -> bool:
+    simple = (bool, int, float, str, tuple, type(None))
+    return type(default) is type(value) and isinstance(value, simple) and default == value
