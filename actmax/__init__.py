@@ -29,7 +29,19 @@ if TYPE_CHECKING:
         WandB,
     )
     from actmax.catalogs import Catalog, CatalogError, catalog, channels
-    from actmax.constraints import Box, Constraint, Contrast, L2Ball, PixelBall, Sigmoid, Unbounded
+    from actmax.constraints import (
+        Box,
+        Columns,
+        Constraint,
+        Contrast,
+        L2Ball,
+        LinearEquations,
+        LInfBall,
+        Mixture,
+        PixelBall,
+        Sigmoid,
+        Unbounded,
+    )
     from actmax.evaluation import Evaluation, Judge, evaluate
     from actmax.gradients import BlurGradient, ClipNorm, ClipValue, InverseFrequency, Normalize
     from actmax.images import grid, save_gif, save_png, to_uint8
@@ -112,9 +124,13 @@ _MODULES = {
     ),
     "actmax.constraints": (
         "Box",
+        "Columns",
         "Constraint",
         "Contrast",
         "L2Ball",
+        "LInfBall",
+        "LinearEquations",
+        "Mixture",
         "PixelBall",
         "Sigmoid",
         "Unbounded",
@@ -240,6 +256,7 @@ __all__ = [
     "ClipSmallContributions",
     "ClipSmallNorms",
     "ClipValue",
+    "Columns",
     "Constraint",
     "Contrast",
     "Cosine",
@@ -258,10 +275,12 @@ __all__ = [
     "JSONLines",
     "Judge",
     "L2Ball",
+    "LInfBall",
     "LaplacianPyramid",
     "Layer",
     "LimitedContrast",
     "Linear",
+    "LinearEquations",
     "LogProbability",
     "Logit",
     "LowResolutionSum",
@@ -269,6 +288,7 @@ __all__ = [
     "Maco",
     "Margin",
     "Maximizer",
+    "Mixture",
     "ModelFileError",
     "Neuron",
     "NonFiniteError",

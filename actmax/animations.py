@@ -30,7 +30,7 @@ def frames_of(result: Any, name: str) -> list[np.ndarray]:
             )
         )
     kept = [f[name] if isinstance(f, Mapping) else f for f in result.frames.frames]
-    bounds = result.bounds(input=name)
+    bounds = result.scale(input=name)
     axis = result.channels(name)
     return [images.grid(images.tiles(channels_last(frame, axis), *bounds)[0]) for frame in kept]
 
@@ -65,5 +65,5 @@ def animated(result: Any, animation: Any, film: reporting.Film | None) -> report
                 "Give it to callbacks=[...] of the run as well.",
             )
         )
-    made: reporting.Film = animation.film(*result.bounds())
+    made: reporting.Film = animation.film(*result.scale())
     return made

@@ -102,7 +102,8 @@ def within(array: np.ndarray, low: Any, high: Any, name: str) -> np.ndarray:
     if not array.size:
         return array
     for bound, extreme, sign, word in ((low, np.min, -1.0, "below"), (high, np.max, 1.0, "above")):
-        axes = tuple(range(array.ndim - 1)) if np.ndim(bound) else None
+        # Over all that the bound is one for: everything, all but channels, or all but the values of an image.
+        axes = tuple(range(array.ndim - np.ndim(bound))) if np.ndim(bound) else None
         found = np.asarray(extreme(array, axis=axes))
         if not np.all(np.isfinite(found)):
             finite(array, name)

@@ -12,7 +12,7 @@ import tensorflow as tf
 from actmax.constraints import Constraint, width
 from actmax.models import Taps, input_specs, is_keras, layers
 from actmax.objectives import BATCH_NORM
-from actmax.optimizers import Adam
+from actmax.optimizers import Adam, InUnits, Optimizer
 from actmax.parameterizations import (
     IMAGENET_COLORS,
     Blurred,
@@ -30,6 +30,8 @@ from regularizers.base import Regularizer
 
 # Rate of Adam in units of the range's width, for params that are images.
 _PIXEL_RATE = 0.05
+# Likewise beside a set that is not one of values, each on its own, in units of its size; it falls to 0.
+_SET_RATE = 0.2
 # Side in pixels up to which an image is a thumbnail.
 _SMALL = 64
 # Contrast that thumbnails have at most, in units of the range's width: photographs of 32 pixels have 0.2.
@@ -63,7 +65,8 @@ def choose(
     """Fills in what was not given.
 
     With `regularizers=` given, the rest is plain: pixels, one copy, Adam. Without, a recipe for the
-    kind of input fills in all that is missing.
+    kind of input fills in all that is missing. Steps on pixels are measured in the size of the set, and
+    beside a set that is not one of values, each on its own, Adam keeps one second moment per image.
 
     Args:
         shapes: canvas of every optimized input.
@@ -91,8 +94,10 @@ def choose(
             if limited:
                 chosen["contrast"] = f"at most {_CONTRAST:g} of the range, because images are small"
             recipe = color_images(shape, constraint, explicit, prior, limited)
+        if explicit:
+            recipe = dataclasses.replace(recipe, optimizer=_on_params(shapes, ranges, chosen))
     else:
-        recipe = plain(shapes, ranges)
+        recipe = plain(shapes, ranges, chosen)
         if parts and not any(part.are_images for part in parts):
             recipe = dataclasses.replace(recipe, optimizer=Adam(_PIXEL_RATE))
         reason = (
@@ -163,17 +168,53 @@ def _given_parts(given: Any) -> list[Parameterization]:
     return [part for part in values if isinstance(part, Parameterization)]
 
 
-def plain(shapes: dict[str, tuple[int, ...]], ranges: dict[str, Constraint]) -> Recipe:
+def plain(
+    shapes: dict[str, tuple[int, ...]],
+    ranges: dict[str, Constraint],
+    chosen: dict[str, str] | None = None,
+) -> Recipe:
     """Pixels from a faint noise, Adam with a rate of 1/20 of the range's width, nothing else."""
-    widths = [width(constraint) for constraint in ranges.values()]
-    scale = min((w for w in widths if w is not None), default=1.0)
     return Recipe(
         regularizers=[],
         parameterization={name: Pixels() for name in shapes},
-        optimizer=Adam(_PIXEL_RATE * scale),
+        optimizer=_on_params(shapes, ranges, {} if chosen is None else chosen),
         copies=1,
         balance=False,
     )
+
+
+def _on_params(
+    shapes: dict[str, tuple[int, ...]], ranges: dict[str, Constraint], chosen: dict[str, str]
+) -> Optimizer:
+    """Adam on params that are images, its steps in units of the sets.
+
+    Where every value has bounds of its own: a constant rate of 1/20 of the width. Beside any other
+    set: one second moment per image, and a rate of a fifth of the set's size that falls to 0. The
+    last step of a rate that falls linearly is as good as the best mean of all (Zamani and Glineur,
+    Exact convergence rate of the last iterate in subgradient methods, 2023,
+    https://arxiv.org/abs/2307.11134), and on a sphere the direction of the gradient is reached.
+    """
+    units = {name: ranges[name].units(shape) for name, shape in shapes.items()}
+    by_value = all(constraint.by_value for constraint in ranges.values())
+    per: Any = "value" if by_value else "image"
+    first = next(iter(units.values()))
+    one = all(np.ndim(unit) == 0 and unit == first for unit in units.values())
+    size = float(np.mean(first)) if one else 1.0
+    rate = _PIXEL_RATE * size if by_value else Linear(_SET_RATE * size, 0.0)
+    inner = Adam(rate, per=per)
+    if not by_value:
+        names = ", ".join(type(c).__name__ for c in ranges.values() if not c.by_value)
+        chosen["optimizer"] = (
+            f"one second moment per image, because {names} is no set of values, each on its own; a rate "
+            f"of {_SET_RATE:g} of its size" + (f" {size:.4g}" if one else "") + ", falling to 0"
+        )
+    if one:
+        return inner
+    if by_value:
+        chosen["optimizer"] = (
+            f"a rate of {_PIXEL_RATE:g} in units of the width of each column or input"
+        )
+    return InUnits(rate, dataclasses.replace(inner, learning_rate=rate), units)
 
 
 def gray_images(shape: tuple[int, ...], constraint: Constraint, explicit: bool) -> Recipe:
@@ -211,7 +252,7 @@ def gray_images(shape: tuple[int, ...], constraint: Constraint, explicit: bool) 
         ],
         Blurred(sigma=0.8, mean=0.0 if dark is None else -1.2),
         Adam(Linear(0.2, 0.15), beta_1=0.6),
-        pixels=_PIXEL_RATE * span if explicit else None,
+        pixels=explicit,
     )
 
 
@@ -259,7 +300,7 @@ def color_images(
         [*moves, TotalVariation(variation), *prior],
         images,
         Adam(rate),
-        pixels=_PIXEL_RATE * span if explicit else None,
+        pixels=explicit,
     )
 
 
@@ -268,13 +309,13 @@ def _expected(
     parameterization: Parameterization,
     optimizer: Adam,
     *,
-    pixels: float | None,
+    pixels: bool,
 ) -> Recipe:
-    """A recipe with weights in units of the score's pull; on pixels, at their rate, where it must be."""
+    """A recipe with weights in units of the score's pull; on pixels where it must be."""
     return Recipe(
         regularizers=regularizers,
-        parameterization=parameterization if pixels is None else Pixels(),
-        optimizer=optimizer if pixels is None else Adam(pixels),
+        parameterization=Pixels() if pixels else parameterization,
+        optimizer=optimizer,
         copies=1,
         balance=True,
     )

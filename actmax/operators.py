@@ -64,6 +64,10 @@ class AfterUpdate(Optimizer):
     def fixed_rows(self) -> bool:  # type: ignore[override]
         return self.base.fixed_rows
 
+    @property
+    def by_value(self) -> bool:  # type: ignore[override]
+        return self.base.by_value
+
     def init(self, params: Params) -> Any:
         return {"base": self.base.init(params), "step": tf.zeros([], tf.int32)}
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import tensorflow as tf
 
-from actmax import checks, feeding
+from actmax import checks, feeding, masks
 from actmax.constraints import Constraint
 from actmax.feeding import On, per_image
 from actmax.models import Taps
@@ -65,7 +65,7 @@ class Input:
         preprocess: images in the input range to what the model takes; None for the identity.
         transforms: `(position in the list of regularizers, transform)`.
         composed: the transforms as one function; None without any.
-        mask: 1 where the image is optimized, 0 where it is kept, `[H, W]`; None for all of it.
+        mask: 1 where it is optimized, 0 where kept: `[H, W]`, the image's shape, or with N; or None.
         channels: axis of the channels in what the model takes, batch axis counted; None for the last.
     """
 
@@ -91,17 +91,29 @@ class Input:
 
     def decode(self, params: Params, kept: Images) -> tf.Tensor:
         """Images of params, outside of the mask the images kept. `-> [N, ...]`."""
-        images = self.constraint.apply(self.parameterization.decode(params, self.shape))
+        images = self._own_set(kept).apply(self.parameterization.decode(params, self.shape))
         if self.mask is None:
             return images
-        mask = tf.constant(self.mask.values[..., None], images.dtype)
+        mask = masks.spread(self.mask, self.shape, images)
         given = kept[self.name]
         # Chosen, and not only weighted, so that what is kept is kept to the last bit.
         return tf.where(mask > 0, mask * images + (1 - mask) * given, given)
 
-    def project(self, params: Params) -> Params:
-        """Params back in the set, where params are images."""
-        return self.constraint.project(params) if self.parameterization.are_images else params
+    def project(self, params: Params, kept: Images) -> Params:
+        """Params back in the set, where params are images; outside of a mask nothing counts."""
+        if not self.parameterization.are_images:
+            return params
+        return masks.project(self._own_set(kept), self.mask, self.shape, params)
+
+    def distance(self, images: tf.Tensor, kept: Images) -> tf.Tensor:
+        """How far images are outside of the set, in its own units. `[N, ...] -> [N]`."""
+        return masks.distance(self._own_set(kept), self.mask, self.shape, images)
+
+    def _own_set(self, kept: Images) -> Constraint:
+        """The constraint; around each row's own start where it is one of those."""
+        return (
+            self.constraint.at(kept[self.name]) if self.constraint.needs_start else self.constraint
+        )
 
     def fit(self, images: tf.Tensor) -> tf.Tensor:
         """Images at the size and in the convention of the model. `[N, ...] -> [N, ...]`."""
@@ -166,29 +178,30 @@ class Problem:
     def start(self, seeds: tf.Tensor, initial: Mapping[str, tf.Tensor]) -> Params:
         """Params before the first step, from noise or from the images given, inside the set."""
         params = {}
+        kept = self.keep(initial)
         for position, entry in enumerate(self.inputs):
             # With a mask, what cannot be encoded starts from noise beside the images kept.
             if entry.name in initial and (entry.mask is None or entry.parameterization.invertible):
                 first = entry.encode(initial[entry.name])
             else:
                 first = entry.start(random.fold_in(seeds, position), self.dtype)
-            params[entry.name] = entry.project(first)
+            params[entry.name] = entry.project(first, kept)
         return params
 
     def keep(self, initial: Mapping[str, tf.Tensor]) -> Images:
-        """What masks keep of the start images, by input name. `[N, ...]` each.
+        """Start images that masks keep a part of or sets are around, by input name. `[N, ...]` each.
 
         Raises:
-            ValueError: if an input has a mask and no start image.
+            ValueError: if an input has a mask or such a set, and no start image.
         """
-        masked = [entry for entry in self.inputs if entry.mask is not None]
+        masked = [e for e in self.inputs if e.mask is not None or e.constraint.needs_start]
         missing = [entry.name for entry in masked if entry.name not in initial]
         if missing:
             raise ValueError(
                 checks.message(
-                    f"initial_images of {missing}, of which the mask keeps a part",
+                    f"initial_images of {missing}, of which the mask keeps a part or the set is around them",
                     "none",
-                    "Give initial_images, or leave mask out.",
+                    "Give initial_images, or leave mask out and write a center.",
                 )
             )
         return {entry.name: entry.constraint.clip(initial[entry.name]) for entry in masked}
@@ -204,10 +217,10 @@ class Problem:
             for entry in self.inputs
         }
 
-    def project(self, params: Params) -> Params:
+    def project(self, params: Params, kept: Images) -> Params:
         """Params back in the set after an update."""
         with checks.at_fault("the constraint"):
-            return {entry.name: entry.project(params[entry.name]) for entry in self.inputs}
+            return {entry.name: entry.project(params[entry.name], kept) for entry in self.inputs}
 
     def shape_gradients(
         self, gradients: Params, images: Images, seeds: tf.Tensor, step: tf.Tensor

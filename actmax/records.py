@@ -35,6 +35,7 @@ TABLE = "sweep.json"
 _STAGED = re.compile(r"\.result-[0-9a-f]{16}\.npz|\.sweep-[0-9a-f]{16}\.json")
 # Of all names, those that pictures of a result have.
 _PICTURE = re.compile(r"\d{3,}_[A-Za-z0-9._-]+\.png|grid\.png|sweep\.png")
+_INF = float("inf")
 # Of a run's config, what reports walk through.
 _KINDS: dict[str, type] = {
     "call": dict, "inputs": dict, "versions": dict, "penalties": dict,
@@ -141,14 +142,24 @@ def _pictures(folder: Path) -> list[Path]:
 
 
 def bound(value: Any) -> Any:
-    """One end of a range: None, a number, or one per channel."""
+    """One end of a range: None, a number, one per channel, or an array of one per value."""
+    if isinstance(value, list) and any(isinstance(row, list) for row in value):
+        found = np.array([bound(row) for row in value], np.float64)
+        found.flags.writeable = False
+        return found
     ends = value if isinstance(value, list) else [value]
+    # Beside other ends an open one is infinite, which JSON has as its name.
+    ends = [
+        float(end) if end in ("inf", "-inf") and isinstance(value, list) else end for end in ends
+    ]
     # A whole number of JSON may be larger than any float.
     if value is not None and not all(
-        type(end) in (int, float) and abs(end) <= sys.float_info.max for end in ends
+        type(end) in (int, float)
+        and (abs(end) <= sys.float_info.max or (isinstance(value, list) and end in (-_INF, _INF)))
+        for end in ends
     ):
         raise ValueError(f"an end of the range {value!r}"[:80])
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(ends) if isinstance(value, list) else value
 
 
 def config(value: Any) -> dict[str, Any]:
@@ -179,7 +190,9 @@ def check_rows(found: Any, pictures: Mapping[str, np.ndarray]) -> None:
 
     good = {"status": fits(found.status, "i", 1), "steps": fits(found.steps, "i", 1)}
     good["targets"] = found.targets is None or fits(found.targets, "iuf", 1, 2)
-    good["probabilities"] = found.probabilities is None or fits(found.probabilities, "f", 1)
+    for name in ("probabilities", "optimality", "distance"):
+        value = getattr(found, name)
+        good[name] = value is None or fits(value, "f", 1)
     good |= {
         name: fits(value, "f", *range(1, 9)) and name in found.low and name in found.high
         for name, value in pictures.items()
@@ -225,8 +238,9 @@ def write_result(
     arrays |= {"scores": result.scores, "status": result.status, "steps": result.steps}
     if result.targets is not None:
         arrays["targets"] = result.targets
-    if result.probabilities is not None:
-        arrays["probabilities"] = result.probabilities
+    for name in ("probabilities", "optimality", "distance"):
+        if getattr(result, name) is not None:
+            arrays[name] = getattr(result, name)
     record = {
         "single": not isinstance(result.images, Mapping),
         "inputs": list(by_name),
@@ -237,8 +251,11 @@ def write_result(
         "high": dict(result.high),
         "scores": [float(score) for score in result.scores],
         "probabilities": result.probabilities,
+        "optimality": result.optimality,
+        "distance": result.distance,
         "status": [Status(value).name for value in result.status],
         "pictures": list(shown),
+        "scale": result.scale() if shown else None,
         "config": dict(result.config),
     }
     write(folder, plain(record), arrays, table)

@@ -13,6 +13,7 @@ from actmax import checks, images, plotting, records, reporting
 from actmax.animations import animated, frames_of
 from actmax.preparing import channels_last
 from actmax.records import RecordError, write_result
+from actmax.scales import closed, shown_between
 from actmax.types import Status
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Result:
     high: Mapping[str, Any]
     config: Mapping[str, Any]
     probabilities: np.ndarray | None = None
+    optimality: np.ndarray | None = None
+    distance: np.ndarray | None = None
     frames: Any = dataclasses.field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -104,7 +107,7 @@ class Result:
             ValueError: if several inputs are images and none is named, or the range has an open end.
         """
         name = self._pictured(input)
-        if self.low[name] is None or self.high[name] is None:
+        if not closed(self.low[name], self.high[name]):
             raise ValueError(
                 checks.message(
                     "a range to map to 0..255",
@@ -139,21 +142,24 @@ class Result:
         titles = [f"{name}  {end}" for name, end in zip(self.names(), ends, strict=True)]
         return images.grid(tiles, titles, columns=columns)
 
+    def scale(self, *, input: str | None = None) -> tuple[Any, Any]:
+        """What is 0 and 255 in pictures: the range; if open, `(-m, m)` with m the largest absolute value."""
+        name = self._pictured(input)
+        return shown_between(self._of(name), self.low[name], self.high[name])
+
     def _tiles(self, input: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-        return images.tiles(self._of(self._pictured(input)), *self.bounds(input=input))
+        return images.tiles(self._of(self._pictured(input)), *self.scale(input=input))
 
     def pictures(self) -> np.ndarray | None:
         """What can be shown, `uint8 [N, H, W, C]`, C = 1 or 3, or crossed out; None where nothing can."""
         return self._tiles()[0] if self.shows() else None
 
     def shows(self) -> bool:
-        """Whether it has pictures: one input of images, with a range of two ends."""
+        """Whether it has pictures: one input of images; `scale` says what is black and white."""
         try:
-            name = self._pictured(None)
+            return _is_picture(np.shape(self._of(self._pictured(None))))
         except ValueError:
             return False
-        closed = self.low[name] is not None and self.high[name] is not None
-        return closed and _is_picture(np.shape(self._of(name)))
 
     def plot(self) -> Figure:
         """Pictures with titles and the score curves; save it with `figure.savefig("run.png")`.
@@ -208,6 +214,8 @@ class Result:
             labels=self.labels,
             config=records.plain(self.config),
             probabilities=self.probabilities,
+            optimality=self.optimality,
+            distance=self.distance,
             film=film,
             natural=natural,
             metrics=[records.plain(record) for record in metrics],
@@ -238,23 +246,7 @@ class Result:
             ValueError: if the result has no pictures, the images are not of the pictures' shape or not in the
                 input range, or the objective couples images.
         """
-        shown = self.pictures()
-        if shown is None or np.shape(data)[1:] != shown.shape[1:]:
-            wanted = "a result of pictures" if shown is None else f"images [M, *{shown.shape[1:]}]"
-            raise ValueError(checks.message(wanted, f"the shape {np.shape(data)}"))
-        if names is not None and len(names) != len(data):
-            raise ValueError(checks.message(f"{len(data)} names", f"{len(names)}"))
-        # Scores of values that the model never saw would rank them, and their pictures would be clipped.
-        checks.within(np.asarray(data), *self.bounds(), "natural images")
-        targets = self.targets
-        numbers, scores = reporting.rank(model, objective, data, targets, count, preprocess)
-        numbers = np.broadcast_to(numbers, (len(self), numbers.shape[1]))
-        return reporting.Natural(
-            images.to_uint8(data[numbers], *self.bounds()),
-            np.broadcast_to(scores, numbers.shape),
-            numbers,
-            tuple(tuple("" if names is None else str(names[n]) for n in row) for row in numbers),
-        )
+        return reporting.strongest(self, model, data, objective, names, count, preprocess)
 
     def names(self) -> tuple[str, ...]:
         """A name per image: its label, else its target, else its number."""
@@ -285,6 +277,8 @@ class Result:
             targets=None if self.targets is None else self.targets[keep],
             labels=None if self.labels is None else tuple(self.labels[row] for row in keep),
             probabilities=None if self.probabilities is None else self.probabilities[keep],
+            optimality=None if self.optimality is None else self.optimality[keep],
+            distance=None if self.distance is None else self.distance[keep],
             frames=None,
         )
 
@@ -377,6 +371,8 @@ def result_of(record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Re
         high={name: records.bound(bound) for name, bound in record["high"].items()},
         config=records.config(record["config"]),
         probabilities=arrays.get("probabilities"),
+        optimality=arrays.get("optimality"),
+        distance=arrays.get("distance"),
     )
     records.check_rows(result, found)
     return result

@@ -14,6 +14,7 @@ from actmax import checks, films, images, reporting
 from actmax.callbacks.base import Callback
 from actmax.files import write_atomic
 from actmax.preparing import channels_last
+from actmax.scales import shown_between
 from actmax.types import IMAGES, Snapshot
 
 
@@ -77,8 +78,8 @@ class Snapshots(Callback):
     """Writes the images of the run as files, `step-000128.npz`, and `.png` where they are pictures.
 
     The NPZ holds the exact images by input name, `images` for the only one. The PNG is the grid of
-    all, of an input range with two ends and 1 or 3 channels, those that are not finite crossed out. Files
-    of the same step are replaced.
+    all, of 1 or 3 channels, those that are not finite crossed out; of an open range from minus to plus the
+    largest value. Files of the same step are replaced.
 
     Args:
         folder: made if it is not there.
@@ -140,15 +141,14 @@ class BestSoFar(Callback):
 
 
 def sheet(snapshot: Snapshot, pictures: Any) -> np.ndarray | None:
-    """The grid of all images, uint8 `[H, W, 3]`; None where they are no pictures or have no range."""
+    """The grid of all images, uint8 `[H, W, 3]`; None where they are no pictures."""
     if isinstance(pictures, Mapping):
         return None
     pictures = channels_last(pictures, snapshot.channels)
     if pictures.ndim != 4 or pictures.shape[-1] not in (1, 3):
         return None
-    if snapshot.low is None or snapshot.high is None:
-        return None
-    return images.grid(images.tiles(pictures, snapshot.low, snapshot.high)[0], snapshot.labels)
+    low, high = shown_between(pictures, snapshot.low, snapshot.high)
+    return images.grid(images.tiles(pictures, low, high)[0], snapshot.labels)
 
 
 def write_pictures(

@@ -138,6 +138,8 @@ class Worker:
             "status": Status(result.status[number]).name,
             "message": result.messages[number],
             "steps": int(result.steps[number]),
+            "optimality": None if result.optimality is None else float(result.optimality[number]),
+            "distance": None if result.distance is None else float(result.distance[number]),
             "config_hash": self._job.hashes[0],
             "model_hash": self._job.hashes[1],
         }

@@ -48,6 +48,8 @@ def schema() -> Any:
         ("status", pa.string()),
         ("message", pa.string()),
         ("steps", pa.int32()),
+        ("optimality", pa.float64()),
+        ("distance", pa.float64()),
         ("config_hash", pa.string()),
         ("model_hash", pa.string()),
     ]

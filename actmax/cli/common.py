@@ -72,10 +72,10 @@ def save(arguments: argparse.Namespace, result: Result, call: dict[str, Any]) ->
     film = None
     for frames in call["callbacks"]:
         if result.shows():
-            film = frames.film(*result.bounds())
-            frames.save(folder, *result.bounds())
+            film = frames.film(*result.scale())
+            frames.save(folder, *result.scale())
         if arguments.gif and result.shows():
-            frames.save_gif(folder / _FILM, *result.bounds())
+            frames.save_gif(folder / _FILM, *result.scale())
         elif arguments.gif:
             print(f"no {_FILM}: the inputs are no pictures", file=sys.stderr)
     if arguments.report:

@@ -57,14 +57,20 @@ def _run(arguments: argparse.Namespace) -> int:
         **call,
     )
     folder = save(arguments, result, call)
-    sure = result.probabilities
+    sure, gains = result.probabilities, result.optimality
     rows = [
-        (name, "none" if sure is None else f"{sure[row]:.4f}", f"{score:.4g}", status)
+        (
+            name,
+            "none" if sure is None else f"{sure[row]:.4f}",
+            f"{score:.4g}",
+            "none" if gains is None else f"{gains[row]:.2g}",
+            status,
+        )
         for row, (name, (score, status)) in enumerate(
             zip(result.names(), ends(result), strict=True)
         )
     ]
-    print(table(("target", "probability", "score", "status"), rows))
+    print(table(("target", "probability", "score", "optimality", "status"), rows))
     return finish(folder, result, reported=arguments.report)
 
 

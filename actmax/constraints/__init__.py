@@ -4,17 +4,28 @@ Where params are images (`Pixels`), the loop projects after every update; every 
 needs a constraint that maps, such as `Sigmoid`.
 """
 
-from actmax.constraints.base import Bound, Constraint, Intersection
-from actmax.constraints.norms import Contrast, L2Ball, PixelBall
+from actmax.constraints.base import Constraint
+from actmax.constraints.bounds import Bound
+from actmax.constraints.columns import Columns
+from actmax.constraints.contrasts import Contrast
+from actmax.constraints.intersection import Intersection
+from actmax.constraints.linear import LinearEquations, Mixture
+from actmax.constraints.measured import Measured
+from actmax.constraints.norms import L2Ball, LInfBall, PixelBall
 from actmax.constraints.ranges import Box, Rescale, Sigmoid, Unbounded, from_range, width
 
 __all__ = [
     "Bound",
     "Box",
+    "Columns",
     "Constraint",
     "Contrast",
     "Intersection",
     "L2Ball",
+    "LInfBall",
+    "LinearEquations",
+    "Measured",
+    "Mixture",
     "PixelBall",
     "Rescale",
     "Sigmoid",

@@ -1,19 +1,29 @@
-"""What a constraint is, and what several of them have in common."""
+"""What a constraint is, and what constraints have in common."""
 
 from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Sequence
-from typing import Any, ClassVar, TypeAlias
+from typing import ClassVar
 
 import numpy as np
 import tensorflow as tf
 
 from actmax import checks
+from actmax.constraints.bounds import Bound, as_bound, check_bound, check_order
 
-# A bound: a number, one number per channel, or None for an open end.
-Bound: TypeAlias = float | tuple[float, ...] | None
+__all__ = [
+    "Bound",
+    "Constraint",
+    "as_bound",
+    "check_bound",
+    "check_order",
+    "euclidean",
+    "scalar",
+]
+
+# How far outside the probes lie by which the size of an unknown set is found.
+_FAR = 1e6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,11 +32,24 @@ class Constraint(abc.ABC):
 
     `images = apply(raw)` is inside the graph and differentiated through; `project` runs after every
     update, on params that are images. One of the two is usually the identity.
+
+    A set of your own needs `project` (or `apply` with `projects = False`) alone. What else it says of
+    itself makes runs better:
+
+    Attributes:
+        projects: True if `project` makes images of the set; False if `apply` does.
+        by_value: True if the set bounds every value by itself, so that parts of two of its images make
+            a third. Then an optimizer may scale every value by itself. Beside all other sets it must
+            not: Adam divides each value by its own history, the projection is the Euclidean one, and
+            what stands still under both is no optimum. `actmax.testing.check_constraint` tries it.
+        solves: True if `nearest` takes bounds and a part, so that the set goes exactly with a Box, and
+            with a mask.
     """
 
     projects: ClassVar[bool] = True
-    # True if the set is one of values, each on its own, so that parts of two of its images make a third.
     by_value: ClassVar[bool] = False
+    solves: ClassVar[bool] = False
+    is_bounds: ClassVar[bool] = False  # nothing but `limits`
 
     @property
     def convex(self) -> bool:
@@ -35,13 +58,28 @@ class Constraint(abc.ABC):
 
     @property
     def low(self) -> Bound:
-        """Least value, None if there is none."""
+        """Least value: a number, one per channel or per value (minus infinity where open); None if none."""
         return None
 
     @property
     def high(self) -> Bound:
-        """Largest value, None if there is none."""
+        """Largest value likewise; None if there is none."""
         return None
+
+    @property
+    def rows(self) -> int | None:
+        """How many images it has values for, one each; None for any number."""
+        return None
+
+    @property
+    def needs_start(self) -> bool:
+        """Whether the set is one around each row's own start image."""
+        return False
+
+    def at(self, start: tf.Tensor) -> Constraint:
+        """The set around given start images, of a set that needs them. `[N, ...]`."""
+        del start
+        return self
 
     def apply(self, images: tf.Tensor) -> tf.Tensor:
         """Raw images to images in the set, differentiably. `[N, ...] -> [N, ...]`."""
@@ -55,6 +93,95 @@ class Constraint(abc.ABC):
         """The nearest images in the set. `[N, ...] -> [N, ...]`."""
         return images
 
+    def nearest(
+        self,
+        images: tf.Tensor,
+        low: tf.Tensor | None = None,
+        high: tf.Tensor | None = None,
+        part: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """The nearest images that are in the set, and within bounds too. `[N, ...] -> [N, ...]`.
+
+        Args:
+            images: `[N, ...]`.
+            low: that broadcasts against images; None for no bound.
+            high: likewise.
+            part: bool, likewise: what may move. A norm is then one of this part alone.
+
+        Raises:
+            ValueError: if the set has no such solver, `solves = False`, and more than images is given.
+        """
+        if self.by_value:
+            moved = self.project(images)
+            moved = moved if low is None else tf.maximum(moved, low)
+            moved = moved if high is None else tf.minimum(moved, high)
+            return moved if part is None else tf.where(part, moved, images)
+        if low is None and high is None and part is None:
+            return self.project(images)
+        raise ValueError(
+            checks.message(
+                "a set that is solved together with bounds or a part of the image",
+                f"{self!r}",
+                "Use L2Ball, Contrast or LinearEquations, or write nearest and solves = True.",
+            )
+        )
+
+    def distance(self, images: tf.Tensor) -> tf.Tensor:
+        """How far images are outside of the set, in the set's own units. `[N, ...] -> [N]`.
+
+        Of a set of your own it is the Euclidean distance to `project(images)`.
+        """
+        return euclidean(images - self.project(images))
+
+    def units(self, shape: tuple[int, ...]) -> float | np.ndarray:
+        """What a step of raw images is measured in: the size of the set, per value.
+
+        It is the width between two bounds (an array where columns differ), twice the radius over the
+        root of the number of values for a ball, twice the standard deviation for a contrast, logits for
+        a sigmoid. Of a set of your own without bounds it is measured: the root mean square between the
+        projections of two images far outside, on opposite sides; 1 if it has no end.
+
+        Args:
+            shape: of one image.
+        """
+        if not self.projects:
+            return 1.0
+        far = _FAR * np.random.default_rng(0).normal(size=(1, *shape))
+        ends = np.asarray(self.project(tf.constant(np.concatenate([far, -far]))), np.float64)
+        size = float(np.sqrt(np.mean(np.square(ends[0] - ends[1]))))
+        return size if np.isfinite(size) and 0 < size < 0.1 * _FAR else 1.0
+
+    def in_units(self, units: np.ndarray) -> Constraint | None:
+        """The set of `x / units` for every x of this one; None where it is not known.
+
+        Needed where columns have units of their own: the projection is then the nearest point in those.
+        """
+        del units
+        return None
+
+    def mapped(self) -> Constraint | None:
+        """The same set as one that maps, for params that are no images; None if there is none."""
+        return None if self.projects else self
+
+    def mapped_within(self, low: Bound, high: Bound) -> Constraint | None:
+        """What this set and bounds have in common, as one that maps; None if there is none."""
+        del low, high
+        return None
+
+    def meets(self, low: Bound, high: Bound) -> bool | None:
+        """Whether the set has a point within bounds, where that is known; else None."""
+        del low, high
+        return None
+
+    def joined(self, others: tuple[Constraint, ...]) -> Constraint | None:
+        """One set in place of this one and others; None if there is none."""
+        del others
+        return None
+
+    def limits(self, dtype: tf.DType) -> tuple[tf.Tensor | None, tf.Tensor | None]:
+        """`low` and `high` as tensors that broadcast against images."""
+        return tuple(None if end is None else as_bound(end, dtype) for end in (self.low, self.high))  # type: ignore[return-value]
+
     def start(self, noise: tf.Tensor) -> tf.Tensor:
         """Raw images for the first step, from zero-mean noise in units of the range's width.
 
@@ -67,6 +194,9 @@ class Constraint(abc.ABC):
         low, high = self.low, self.high
         if low is None or high is None:
             return self.project(noise)
+        if not (np.all(np.isfinite(low)) and np.all(np.isfinite(high))):
+            closed = np.isfinite(low) & np.isfinite(high)
+            low, high = (np.where(closed, end, at) for end, at in ((low, -0.5), (high, 0.5)))
         low_t, high_t = as_bound(low, noise.dtype), as_bound(high, noise.dtype)
         return self.project((low_t + high_t) / 2 + (high_t - low_t) * noise)
 
@@ -79,122 +209,23 @@ class Constraint(abc.ABC):
         return images
 
     def __and__(self, other: Constraint) -> Constraint:
+        from actmax.constraints.intersection import intersect
+
         if not isinstance(other, Constraint):
             return NotImplemented
-        return Intersection((*_parts(self), *_parts(other)))
+        return intersect(self, other)
 
 
-def as_bound(bound: Bound, dtype: tf.DType) -> tf.Tensor:
-    """A bound as a tensor, `[]` or `[C]`."""
-    return tf.constant(bound, dtype)
+def euclidean(difference: tf.Tensor) -> tf.Tensor:
+    """Euclidean length of every row. `[N, ...] -> [N]`."""
+    difference = tf.convert_to_tensor(difference)
+    axes = list(range(1, difference.shape.rank))
+    largest = tf.reduce_max(tf.abs(difference), axes, keepdims=True)
+    unit = tf.math.divide_no_nan(difference, largest)
+    size = tf.sqrt(tf.reduce_sum(tf.square(unit), axes))
+    return size * tf.reshape(largest, [-1])
 
 
-def _parts(constraint: Constraint) -> tuple[Constraint, ...]:
-    return constraint.parts if isinstance(constraint, Intersection) else (constraint,)
-
-
-def check_bound(bound: Any, name: str) -> Bound:
-    """A bound as given, a sequence as a tuple of floats."""
-    if bound is None:
-        return None
-    if isinstance(bound, (Sequence, np.ndarray)) and not isinstance(bound, (str, bytes)):
-        return tuple(checks.number(value, f"every value of {name}") for value in bound)
-    return checks.number(bound, name)
-
-
-def check_order(low: Bound, high: Bound) -> None:
-    """Raises ValueError unless `low < high` in every channel."""
-    if low is None or high is None:
-        return
-    _channels(low, high)
-    if not np.all(np.less(low, high)):
-        raise ValueError(
-            checks.message("low < high", f"low={low}, high={high}", "Give the smaller bound first.")
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class Intersection(Constraint):
-    """What several projecting constraints have in common; `Box(0, 1) & Contrast(0.2)`.
-
-    Convex sets by Dykstra's algorithm (Boyle and Dykstra, 1986,
-    https://doi.org/10.1007/978-1-4613-9940-7_3), which converges to the nearest common point; others
-    by projecting on one after the other, which converges to a common point near by. The bounds come
-    last, so the range holds exactly and the other sets up to what 16 rounds leave.
-    """
-
-    rounds: ClassVar[int] = 16
-
-    parts: tuple[Constraint, ...] = ()
-
-    def __post_init__(self) -> None:
-        if len(self.parts) < 2 or not all(part.projects for part in self.parts):
-            names = [type(part).__name__ for part in self.parts]
-            raise ValueError(
-                checks.message(
-                    "two or more projecting constraints to intersect",
-                    names,
-                    "Sigmoid maps instead of projecting: put Box in its place.",
-                )
-            )
-        check_order(self.low, self.high)
-
-    @property
-    def low(self) -> Bound:
-        return _tightest([part.low for part in self.parts], max)
-
-    @property
-    def high(self) -> Bound:
-        return _tightest([part.high for part in self.parts], min)
-
-    @property
-    def convex(self) -> bool:
-        return all(part.convex for part in self.parts)
-
-    def project(self, images: tf.Tensor) -> tf.Tensor:
-        # What each projection took off, given back before the next round: Dykstra's correction.
-        corrections = [tf.zeros_like(images) for _ in self.parts]
-        for _ in range(self.rounds):
-            for number, part in enumerate(self.parts):
-                moved = part.project(images + corrections[number])
-                if self.convex:
-                    corrections[number] += images - moved
-                images = moved
-        return self.clip(images)
-
-
-def _tightest(bounds: list[Bound], choose: Any) -> Bound:
-    given = [bound for bound in bounds if bound is not None]
-    if not given:
-        return None
-    best = given[0]
-    for bound in given[1:]:
-        length = _channels(best, bound)
-        if length is None:
-            best = choose(best, bound)
-        else:
-            pairs = zip(_spread(best, length), _spread(bound, length), strict=True)
-            best = tuple(choose(a, b) for a, b in pairs)
-    return best
-
-
-def _channels(*bounds: Bound) -> int | None:
-    """How many channels bounds have a number each for; None if each is one number for all.
-
-    Raises:
-        ValueError: if it is not the same for all that have.
-    """
-    lengths = {len(bound) for bound in bounds if isinstance(bound, tuple)}
-    if len(lengths) > 1:
-        raise ValueError(
-            checks.message(
-                "bounds of as many channels as one another",
-                " and ".join(map(str, bounds)),
-                "Give one number for every channel, or one for all.",
-            )
-        )
-    return next(iter(lengths), None)
-
-
-def _spread(bound: float | tuple[float, ...], length: int) -> tuple[float, ...]:
-    return bound if isinstance(bound, tuple) else (bound,) * length
+def scalar(units: float | np.ndarray) -> float:
+    """One number for units: their mean."""
+    return float(np.mean(units))

@@ -10,7 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from actmax import checks
-from actmax.constraints.base import Bound, Constraint, as_bound, check_bound, check_order
+from actmax.constraints.base import Constraint
+from actmax.constraints.bounds import Bound, as_bound, check_bound, check_order, widths
+from actmax.types import FixedArray
+from regularizers.base import image_axes
 from regularizers.lanes import by_row
 
 
@@ -19,11 +22,12 @@ class Box(Constraint):
     """`low <= x <= high`, by clipping. A pair given as `input_range` is a Box.
 
     Args:
-        lower: a number, one per channel, or None for an open end.
-        upper: likewise, above `lower`.
+        lower: a number, one per column or channel, or an array of the image's shape. None, or minus
+            infinity, is an open end, alone or among others: `Box((0, None), (1, 5))`.
+        upper: likewise, above `lower`. Where both are equal a column or value is held.
 
     Raises:
-        ValueError: if a bound is not finite or `lower >= upper`.
+        ValueError: if a bound is not a number, `lower > upper` anywhere, or all are equal.
 
     Example:
         >>> import actmax
@@ -32,22 +36,46 @@ class Box(Constraint):
     """
 
     by_value: ClassVar[bool] = True
+    solves: ClassVar[bool] = True
+    is_bounds: ClassVar[bool] = True
 
     lower: Bound = 0.0
     upper: Bound = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "lower", check_bound(self.lower, "lower"))
-        object.__setattr__(self, "upper", check_bound(self.upper, "upper"))
-        check_order(self.lower, self.upper)
+        for name, opens in (("lower", -math.inf), ("upper", math.inf)):
+            bound = check_bound(bare(getattr(self, name)), name, opens)
+            # An array compares and is recorded by value in this form.
+            kept = FixedArray(bound) if np.ndim(bound) > 1 else bound
+            object.__setattr__(self, name, kept)
+        check_order(self.low, self.high)
 
     @property
     def low(self) -> Bound:
-        return self.lower
+        return bare(self.lower)
 
     @property
     def high(self) -> Bound:
-        return self.upper
+        return bare(self.upper)
+
+    def distance(self, images: tf.Tensor) -> tf.Tensor:
+        """In units of images: how far the value that is furthest outside is."""
+        images = tf.convert_to_tensor(images)
+        return tf.reduce_max(tf.abs(images - self.project(images)), image_axes(images))
+
+    def units(self, shape: tuple[int, ...]) -> float | np.ndarray:
+        return widths(self.low, self.high)
+
+    def in_units(self, units: np.ndarray) -> Constraint | None:
+        ends = (None if end is None else np.divide(end, units) for end in (self.low, self.high))
+        return Box(*ends)
+
+    def mapped(self) -> Constraint | None:
+        if self.low is None or self.high is None:
+            return None
+        if not (np.all(np.isfinite(self.low)) and np.all(np.isfinite(self.high))):
+            return None
+        return Sigmoid(self.low, self.high)
 
     def project(self, images: tf.Tensor) -> tf.Tensor:
         return self.clip(tf.convert_to_tensor(images))
@@ -73,31 +101,36 @@ class Sigmoid(Constraint):
 
     def __post_init__(self) -> None:
         for name in ("lower", "upper"):
-            value = check_bound(getattr(self, name), name)
+            value = check_bound(bare(getattr(self, name)), name)
             if value is None:
                 raise ValueError(
                     checks.message(
                         f"{name} of Sigmoid to be finite", None, "Use Box for an open end."
                     )
                 )
-            object.__setattr__(self, name, value)
-        check_order(self.lower, self.upper)
+            object.__setattr__(self, name, FixedArray(value) if np.ndim(value) > 1 else value)
+        check_order(self.low, self.high)
 
     @property
     def low(self) -> Bound:
-        return self.lower
+        return bare(self.lower)
 
     @property
     def high(self) -> Bound:
-        return self.upper
+        return bare(self.upper)
+
+    def units(self, shape: tuple[int, ...]) -> float | np.ndarray:
+        """Logits: in the middle of the range, where the slope is 1/4, four of them are its width."""
+        return 4.0
 
     def apply(self, images: tf.Tensor) -> tf.Tensor:
-        low, high = as_bound(self.lower, images.dtype), as_bound(self.upper, images.dtype)
+        low, high = as_bound(self.low, images.dtype), as_bound(self.high, images.dtype)
         return low + (high - low) * by_row(tf.sigmoid, images)
 
     def invert(self, images: tf.Tensor) -> tf.Tensor:
-        low, high = as_bound(self.lower, images.dtype), as_bound(self.upper, images.dtype)
-        fraction = tf.clip_by_value((images - low) / (high - low), 1e-6, 1.0 - 1e-6)
+        low, high = as_bound(self.low, images.dtype), as_bound(self.high, images.dtype)
+        width = tf.where(high > low, high - low, tf.ones_like(high))  # 0 where a column is held
+        fraction = tf.clip_by_value((images - low) / width, 1e-6, 1.0 - 1e-6)
         return by_row(tf.math.log, fraction) - by_row(tf.math.log1p, -fraction)
 
     def start(self, noise: tf.Tensor) -> tf.Tensor:
@@ -144,7 +177,11 @@ class Rescale(Constraint):
     def invert(self, images: tf.Tensor) -> tf.Tensor:
         low, high = as_bound(self.lower, images.dtype), as_bound(self.upper, images.dtype)
         first, last = (tf.constant(end, images.dtype) for end in self.source)
-        return first + (last - first) * ((images - low) / (high - low))
+        width = tf.where(high > low, high - low, tf.ones_like(high))
+        return first + (last - first) * ((images - low) / width)
+
+    def units(self, shape: tuple[int, ...]) -> float | np.ndarray:
+        return self.source[1] - self.source[0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,20 +190,44 @@ class Unbounded(Constraint):
 
     projects: ClassVar[bool] = False
     by_value: ClassVar[bool] = True
+    solves: ClassVar[bool] = True
+    is_bounds: ClassVar[bool] = True
+
+    def in_units(self, units: np.ndarray) -> Constraint | None:
+        return self
 
 
-def from_range(input_range: Any) -> Constraint:
-    """A pair `(low, high)` as a Box, a constraint as it is.
+def bare(bound: Any) -> Bound:
+    """A bound without the shell that makes an array of it comparable."""
+    return bound.values if isinstance(bound, FixedArray) else bound
+
+
+def from_range(input_range: Any, columns: int | None = None) -> Constraint:
+    """A pair `(low, high)` as a Box, a constraint as it is, bounds as SciPy has them as a Box.
+
+    Args:
+        input_range: a constraint; a pair `(low, high)` of numbers, or of one number per channel each;
+            `scipy.optimize.Bounds`; or a list with a pair `(low, high)` for every column.
+        columns: how many columns or channels an input has; None where it is not known.
 
     Raises:
-        TypeError: if it is neither.
-        ValueError: if the pair is reversed or not finite.
+        TypeError: if it is none of these.
+        ValueError: if a pair is reversed or not finite, or if two columns may be read both ways.
     """
     if isinstance(input_range, Constraint):
         return input_range
-    if isinstance(input_range, (tuple, list, np.ndarray)) and len(input_range) == 2:
-        low, high = input_range
-        return Box(low, high)
+    if all(hasattr(input_range, name) for name in ("lb", "ub")):
+        return Box(*_scipy_ends(input_range, columns))
+    if isinstance(input_range, (tuple, list, np.ndarray)):
+        pairs = _column_pairs(input_range, columns)
+        if len(input_range) == 2:
+            low, high = input_range
+            if pairs is None:
+                return Box(low, high)
+            _refuse_two_readings(pairs, (low, high))
+            return pairs if _reads(low, high) is None else Box(low, high)
+        if pairs is not None:
+            return pairs
     raise TypeError(
         checks.message(
             "input_range to be a pair (low, high) or a constraint such as actmax.Sigmoid(0, 1)",
@@ -177,9 +238,54 @@ def from_range(input_range: Any) -> Constraint:
     )
 
 
+def _scipy_ends(bounds: Any, columns: int | None) -> tuple[Any, Any]:
+    ends = [np.asarray(end, float).ravel() for end in (bounds.lb, bounds.ub)]
+    size = max([1 if columns is None else columns, *(end.size for end in ends)])
+    return tuple(tuple(np.broadcast_to(end, size).tolist()) for end in ends)  # type: ignore[return-value]
+
+
+def _reads(low: Any, high: Any) -> Box | None:
+    try:
+        return Box(low, high)
+    except (TypeError, ValueError):
+        return None
+
+
+def _column_pairs(value: Any, columns: int | None) -> Box | None:
+    """A list of pairs, one for every column, as a Box; None if it is no such list."""
+    if columns is None or len(value) != columns:
+        return None
+    if not all(isinstance(pair, (tuple, list, np.ndarray)) and len(pair) == 2 for pair in value):
+        return None
+    if any(np.ndim(end) for pair in value for end in pair if end is not None):
+        return None
+    if len(value) != 2:  # there is no other reading: what is wrong with it is the user's to know
+        return Box(*zip(*value, strict=True))
+    return _reads(*zip(*value, strict=True))
+
+
+def _refuse_two_readings(by_column: Box, pair: tuple[Any, Any]) -> None:
+    """Raises ValueError where two pairs for two columns mean one thing to SciPy and another here."""
+    other = _reads(*pair)
+    if other is None or other == by_column:
+        return
+    first, second = (tuple(np.asarray(end).tolist()) for end in pair)
+    raise ValueError(
+        checks.message(
+            "bounds of two columns that can be read in one way",
+            f"{list(pair)}: either column 0 in {first} and column 1 in {second}, as SciPy reads it, or "
+            f"low={first} and high={second}",
+            f"Write actmax.Box({tuple(e[0] for e in (first, second))}, "
+            f"{tuple(e[1] for e in (first, second))}) for the first, actmax.Box({first}, {second}) "
+            "for the second.",
+        )
+    )
+
+
 def width(constraint: Constraint) -> float | None:
-    """Mean of `high - low` over channels, None for an open set."""
+    """Mean of `high - low` over channels that may move, None for an open set."""
     if constraint.low is None or constraint.high is None:
         return None
-    value = float(np.mean(np.subtract(constraint.high, constraint.low)))
+    found = np.subtract(np.asarray(constraint.high, float), np.asarray(constraint.low, float))
+    value = float(np.mean(found[found > 0] if np.any(found > 0) else found))
     return value if math.isfinite(value) else None

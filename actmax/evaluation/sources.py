@@ -134,7 +134,7 @@ def _of_result(result: Result, levels: npt.NDArray[np.uint8]) -> Pictures:
     scores = np.asarray(result.scores, np.float64)
     name = next(iter(result.low))
     images = channels_last(result.images, result.channels(name))
-    return Pictures(levels, images, scores, result.targets, result.bounds(), result.config)
+    return Pictures(levels, images, scores, result.targets, result.scale(), result.config)
 
 
 def _read(file: Path) -> npt.NDArray[np.uint8]:

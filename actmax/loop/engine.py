@@ -296,8 +296,7 @@ class Loop:
     def _run(
         self, carry: Carry, arguments: Arguments, start: tf.Tensor, stop: tf.Tensor
     ) -> tuple[Carry, tf.Tensor]:
-        if self.compiled:
-            self.traces += 1
+        self.traces += int(self.compiled)
         seeds = self.problem.part_seeds(arguments.seeds)
         rows = carry.live.shape[0]
         shape = [len(self.problem.series), rows]
@@ -344,7 +343,8 @@ class Loop:
         at = tf.minimum(step, tf.shape(arguments.rates)[0] - 1)
         rate = tf.gather(arguments.rates, at)  # a slice would compile anew for every step
         params, state = problem.optimizer.update(descent, carry.state, carry.params, rate)
-        params = tf.nest.map_structure(same_shape, problem.project(params), carry.params)
+        params = problem.project(params, arguments.kept)
+        params = tf.nest.map_structure(same_shape, params, carry.params)
         state = tf.nest.map_structure(same_shape, state, carry.state)
         updated = sums(params)
         # Params that are images were looked at when they were made.

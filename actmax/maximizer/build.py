@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from actmax import checks, constraints, defaults, models
 from actmax.feeding import On
-from actmax.maximizer import parts, reading
+from actmax.maximizer import parts, reading, sets
 from actmax.models import InputSpec, Taps
 from actmax.objectives import as_objective
 from actmax.parameterizations import Parameterization
@@ -90,6 +90,9 @@ def build(arguments: Arguments) -> Built:
     }
     network = members[0] if len(members) == 1 and len(specs) == 1 else None
     recipe = defaults.choose(shapes, ranges, any(explicit.values()), network, arguments, chosen)
+    for spec in free:
+        sets.check_fits(ranges[spec.name], shapes[spec.name], spec.name)
+        ranges[spec.name] = sets.measured(ranges[spec.name], recipe.optimizer, spec.name)
     regularizers = parts.regularizers(recipe.regularizers, [spec.name for spec in free])
     wanted = _by_input(recipe.parameterization, free, "parameterization")
     masks = _by_input(arguments.mask, free, "mask")
@@ -107,6 +110,9 @@ def build(arguments: Arguments) -> Built:
         )
         for spec in free
     )
+    optimizer = parts.optimizer(recipe.optimizer)
+    if arguments.optimizer is not None:
+        sets.warn_of_optimizer(optimizer, inputs)
     objective = as_objective(arguments.objective)
     checks.one_of(recipe.balance, "balance", (None, True, False))
     copies = checks.integer(recipe.copies, "copies", low=1)
@@ -117,7 +123,7 @@ def build(arguments: Arguments) -> Built:
         penalties=tuple(parts.penalties(regularizers)),
         gradients=parts.functions(arguments.gradients, "gradients"),
         metrics=parts.metrics(arguments.metrics, regularizers),
-        optimizer=parts.optimizer(recipe.optimizer),
+        optimizer=optimizer,
         copies=copies,
         antithetic=parts.antithetic(arguments.antithetic, copies),
         dtype=dtype,
@@ -311,15 +317,8 @@ def _input(
         raise TypeError(checks.message("preprocess to be a function of images", repr(preprocess)))
     if not parameterization.are_images and constraint.projects:
         if explicit:
-            raise ValueError(
-                checks.message(
-                    f"a constraint that maps, for {type(parameterization).__name__}, whose params are "
-                    "no images to project",
-                    f"{constraint!r}",
-                    "Use actmax.Sigmoid(low, high), or actmax.Pixels() with this constraint.",
-                )
-            )
-        if parameterization.image_range is None:
+            constraint = sets.mapped(constraint, parameterization)
+        elif parameterization.image_range is None:
             constraint = constraints.Sigmoid(constraint.low, constraint.high)
         else:
             constraint = constraints.Rescale(

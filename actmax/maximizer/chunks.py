@@ -143,6 +143,8 @@ def join(parts: Sequence[Result], config: Mapping[str, Any]) -> Result:
         probabilities=None
         if first.probabilities is None
         else np.concatenate([p.probabilities for p in parts if p.probabilities is not None]),
+        optimality=np.concatenate([np.asarray(part.optimality, float) for part in parts]),
+        distance=np.concatenate([np.asarray(part.distance, float) for part in parts]),
     )
 
 

@@ -24,6 +24,7 @@ from actmax.maximizer import (
     rows,
     running,
     speed,
+    standing,
     sweeping,
 )  # fmt: skip
 from actmax.maximizer.record import described, record
@@ -134,8 +135,7 @@ class Maximizer:
         self.problem = self._built.problem
         self._loop = Loop(self.problem, way)
         self._speed = speed.Chooser(self._loop, self._device, gpu=gpu, choose=compile == "auto")
-        self._compile = compile
-        self._looked = False
+        self._compile, self._looked = compile, False
 
     @property
     def traces(self) -> int:
@@ -241,9 +241,10 @@ class Maximizer:
             chosen = state.carry if state.best is None else state.best
             pictures = self._loop.images(chosen.params, arguments)
             scores, sure = self._loop.judge(pictures, arguments)
-        history = run.history(state)
+            history = run.history(state)
+            stand = standing.look(loop, chosen.params, pictures, scores, arguments, history)
         status, messages = ending.judge(
-            self.problem, state, history, scores.numpy(), run, checkpoint
+            self.problem, state, history, scores.numpy(), run, checkpoint, stand
         )
         result = Result(
             images=running.handed_out(self.problem, pictures),
@@ -254,11 +255,10 @@ class Maximizer:
             steps=state.carry.done.numpy(),
             targets=found,
             labels=looking.names(self.labels, found),
-            low={entry.name: entry.constraint.low for entry in self.problem.inputs},
-            high={entry.name: entry.constraint.high for entry in self.problem.inputs},
             config=config | probe,
             probabilities=None if sure is None else sure.numpy(),
             frames=ending.frames(listeners),
+            **stand.fields(self.problem),
         )
         if on_failure == "raise":
             ending.raise_failures(result)

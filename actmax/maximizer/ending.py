@@ -12,6 +12,7 @@ from actmax import models
 from actmax.callbacks import Callback, Frames
 from actmax.loop import Cause
 from actmax.maximizer.running import Run, State
+from actmax.maximizer.standing import Standing
 from actmax.problem import Problem
 from actmax.result import Result
 from actmax.types import Status
@@ -28,6 +29,7 @@ def judge(
     scores: np.ndarray,
     run: Run,
     checkpoint: Any,
+    stand: Standing,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Status and message of every image. `-> [N], N texts`."""
     where = "."
@@ -72,6 +74,7 @@ def judge(
             text = f"The gradient became zero within {done[row]} steps."
         else:
             text = f"All {done[row]} steps done.{_fallen(problem, history, scores, row)}"
+            text += stand.say(problem, row)
         messages.append(text)
     return status, tuple(messages)
 

@@ -126,7 +126,10 @@ def metrics(
 def mask(
     value: Any, name: str, shape: tuple[int, ...], constraint: Constraint
 ) -> FixedArray | None:
-    """A checked mask `[H, W]` of one input; None for none.
+    """A checked mask of one input; None for none.
+
+    It is `[H, W]` for all channels, of the image's own shape for columns or channels, or either of
+    them with N in front.
 
     Raises:
         TypeError: if it is no array of numbers.
@@ -138,15 +141,23 @@ def mask(
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
         raise TypeError(checks.message("mask to be an array of numbers", f"dtype {array.dtype}"))
-    wanted = shape[:-1]
-    if array.shape != wanted or not wanted:
-        raise ValueError(
-            checks.message(
-                f"a mask of shape {wanted}, that of the images of {name!r} without channels",
-                f"shape {array.shape}",
-                "It is one for all images and channels.",
+    places = shape[:-1]
+    known = [places] if places else []
+    if array.shape not in (*known, shape):
+        # One for each image: channels are kept as an axis.
+        if array.ndim > 1 and array.shape[1:] == places and places:
+            array = array[..., None]
+        elif array.ndim < 2 or array.shape[1:] != shape:
+            wanted = (
+                f"{places}, that of the images of {name!r} without channels, or " if places else ""
             )
-        )
+            raise ValueError(
+                checks.message(
+                    f"a mask of shape {wanted}{shape}",
+                    f"shape {array.shape}",
+                    "It is one for all images; for one each put their number first.",
+                )
+            )
     array = checks.finite(array.astype(np.float64), "mask")
     if array.min() < 0 or array.max() > 1 or array.max() == 0:
         raise ValueError(
@@ -157,13 +168,23 @@ def mask(
             )
         )
     if not constraint.by_value:
-        raise ValueError(
-            checks.message(
-                "with a mask, a constraint on each value by itself",
-                f"{constraint!r}",
-                "Give a pair (low, high), or make the image without a mask.",
+        if not constraint.solves:
+            raise ValueError(
+                checks.message(
+                    "with a mask, a constraint on each value by itself, or one that is solved for a part",
+                    f"{constraint!r}",
+                    "Give a pair (low, high), L2Ball, Contrast or LinearEquations, with actmax.Pixels(); "
+                    "or hold values by equal bounds: actmax.Box(low, high) & this constraint.",
+                )
             )
-        )
+        if np.any((array > 0) & (array < 1)):
+            raise ValueError(
+                checks.message(
+                    f"a mask of 0 and 1 beside {type(constraint).__name__}",
+                    "values between",
+                    "What fades is in no norm: round it.",
+                )
+            )
     return FixedArray(array)
 
 

@@ -80,7 +80,10 @@ def ranges(
         if value is None:
             value, source = _agreed(spec, read, model, spec.name in preprocess)
             chosen["input_range"] = f"({value[0]:g}, {value[1]:g}), read off the {source}"
-        found[spec.name] = constraints.from_range(value)
+        axis = channels(read, spec, {})
+        shape = tuple(spec.shape or ())
+        columns = shape[-1 if axis is None else axis - 1] if shape else None
+        found[spec.name] = constraints.from_range(value, columns)
     return found
 
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from actmax import checks, schedules
 from actmax.loop import Arguments
+from actmax.maximizer import sets
 from actmax.objectives import Kind
 from actmax.problem import Input, Problem
 from actmax.types import Images
@@ -264,6 +265,7 @@ def arguments(
 ) -> Arguments:
     """What stays the same during a run, as tensors."""
     count = int(seeds.shape[0])
+    sets.check_rows(problem.inputs, count)
     if targets is None:
         given = tf.zeros([count], tf.int32)
     elif problem.objective.kind == "vector":

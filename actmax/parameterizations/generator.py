@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from actmax import checks
-from actmax.constraints.base import Bound, as_bound, check_bound, check_order
+from actmax.constraints.bounds import Bound, as_bound, check_bound, check_order
 from actmax.parameterizations.base import Parameterization, Shape
 from actmax.types import Params
 from regularizers import random

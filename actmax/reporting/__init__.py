@@ -5,7 +5,7 @@ Everything here works on plain data, so that `Result.report` can stand on it.
 
 from actmax.reporting.call import call_of_run, call_of_sweep, python_call
 from actmax.reporting.frames import Film, load_film, save_film
-from actmax.reporting.natural import Natural, rank
+from actmax.reporting.natural import Natural, rank, strongest
 from actmax.reporting.page import Page, render, write
 from actmax.reporting.sheets import Entry, write_sheets
 
@@ -21,6 +21,7 @@ __all__ = [
     "rank",
     "render",
     "save_film",
+    "strongest",
     "write",
     "write_sheets",
 ]

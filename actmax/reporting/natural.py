@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from actmax import checks, models
+from actmax import checks, images, models
 from actmax.objectives import refuse_coupled
 from actmax.preparing import prepare
 from actmax.types import IMAGES
@@ -37,7 +37,7 @@ class Natural:
 def rank(
     model: Any,
     objective: Any,
-    images: np.ndarray,
+    data: np.ndarray,
     targets: np.ndarray | None,
     count: int,
     preprocess: Callable[[Any], Any] | None = None,
@@ -47,7 +47,7 @@ def rank(
     Args:
         model: a Keras model or a callable.
         objective: an `Objective`.
-        images: in the input range, of the model's size, channels last.
+        data: images in the input range, of the model's size, channels last.
         targets: `[N]` or `[N, C]`; None for an objective without, N = 1.
         count: K, at most M.
         preprocess: images in the input range and the model's layout to what it takes.
@@ -56,14 +56,14 @@ def rank(
         ValueError: a score is not finite, there are no images, or the objective couples images.
     """
     refuse_coupled(objective, "natural images")
-    if not len(images):
+    if not len(data):
         raise ValueError(checks.message("at least one natural image", "none"))
     taps = models.Taps(model, objective.taps)
     shape, channels = models.taken(model)
     rows = 1 if targets is None else len(targets)
-    scores = np.empty([len(images), rows], np.float64)
-    for start in range(0, len(images), _BATCH):
-        batch = tf.constant(images[start : start + _BATCH], tf.float32)
+    scores = np.empty([len(data), rows], np.float64)
+    for start in range(0, len(data), _BATCH):
+        batch = tf.constant(data[start : start + _BATCH], tf.float32)
         activations = taps({IMAGES: prepare(batch, shape, channels, preprocess)})
         if not start:
             objective.check(taps.shapes, targets)
@@ -72,5 +72,34 @@ def rank(
             scores[start : start + len(batch), row] = objective(activations, own).numpy()
     checks.finite(scores, "scores of the natural images")
     # Stable, so that of equal scores the first image comes first.
-    numbers = np.argsort(-scores, axis=0, kind="stable")[: min(count, len(images))]
+    numbers = np.argsort(-scores, axis=0, kind="stable")[: min(count, len(data))]
     return numbers.T, np.take_along_axis(scores, numbers, axis=0).T
+
+
+def strongest(
+    result: Any,
+    model: Any,
+    data: np.ndarray,
+    objective: Any,
+    names: Sequence[str] | None,
+    count: int,
+    preprocess: Callable[[Any], Any] | None,
+) -> Natural:
+    """What `Result.strongest` does; of a result with an open range at the scale of its pictures."""
+    shown = result.pictures()
+    if shown is None or np.shape(data)[1:] != shown.shape[1:]:
+        wanted = "a result of pictures" if shown is None else f"images [M, *{shown.shape[1:]}]"
+        raise ValueError(checks.message(wanted, f"the shape {np.shape(data)}"))
+    if names is not None and len(names) != len(data):
+        raise ValueError(checks.message(f"{len(data)} names", f"{len(names)}"))
+    # Scores of values that the model never saw would rank them, and their pictures would be clipped.
+    name = next(iter(result.low))
+    checks.within(np.asarray(data), result.low[name], result.high[name], "natural images")
+    numbers, scores = rank(model, objective, data, result.targets, count, preprocess)
+    numbers = np.broadcast_to(numbers, (len(result), numbers.shape[1]))
+    return Natural(
+        images.to_uint8(data[numbers], *result.scale()),
+        np.broadcast_to(scores, numbers.shape),
+        numbers,
+        tuple(tuple("" if names is None else str(names[n]) for n in row) for row in numbers),
+    )

@@ -49,6 +49,8 @@ class Page:
         labels: as in the result, or None.
         config: the record of the run.
         probabilities: `[N]`, or None.
+        optimality: `[N]`, or None.
+        distance: `[N]`, or None.
         film: images over the steps, or None.
         natural: the strongest natural images, or None.
         metrics: records of `metrics.json`: one dict per row of a table.
@@ -66,6 +68,8 @@ class Page:
     labels: Sequence[str] | None
     config: Mapping[str, Any]
     probabilities: np.ndarray | None = None
+    optimality: np.ndarray | None = None
+    distance: np.ndarray | None = None
     film: Film | None = None
     natural: Natural | None = None
     metrics: Sequence[Mapping[str, Any]] = ()
@@ -132,6 +136,12 @@ def _data(page: Page, film: Film | None, sources: Sequence[str | None]) -> dict[
         if page.probabilities is not None:
             facts.insert(1, ["probability", f"{page.probabilities[row]:.4f}"])
         facts.append(["updates", str(int(page.steps[row]))])
+        for title, found in (
+            ("one more step gains, of what was gained", page.optimality),
+            ("outside of the set by", page.distance),
+        ):
+            if found is not None and np.isfinite(found[row]):
+                facts.append([title, f"{found[row]:.2g}"])
         if page.targets is not None and page.targets.ndim == 1:
             facts.append(["target", str(page.targets[row])])
         for kind, values in page.history.items():

@@ -17,14 +17,15 @@ from actmax.constraints import Intersection, Rescale, from_range, width
     ("bounds", "error", "words"),
     [
         ((math.nan, 1), ValueError, "lower to be a finite number"),
-        ((0, math.inf), ValueError, "upper to be a finite number"),
+        ((math.inf, 1), ValueError, "lower to be a finite number"),
         (("0", 1), TypeError, "lower to be a number"),
         ((0, "1"), TypeError, "upper to be a number"),
         (((0, math.nan), 1), ValueError, "every value of lower"),
         ((0, (1, True)), TypeError, "every value of upper"),
         ((1, 1), ValueError, "low < high"),
         ((2, 1), ValueError, "low < high"),
-        (((0, 0, 1), (1, 1, 1)), ValueError, "low < high"),
+        (((0, 0, 2), (1, 1, 1)), ValueError, "low < high"),
+        (((0, 1), (0, 1)), ValueError, "Equal bounds hold a column; leave at least one"),
     ],
 )
 def test_a_range_that_is_none(kind, bounds, error, words):
@@ -133,7 +134,6 @@ def test_settings_that_are_not_given():
     assert actmax.PixelBall(1.0) == actmax.PixelBall(1.0, center=0.0)
     assert actmax.Contrast(1.0).mean is None
     assert Rescale() == Rescale(0.0, 1.0, (0.0, 1.0))
-    assert Intersection.rounds == 16  # as its docstring says
 
 
 @pytest.mark.parametrize(

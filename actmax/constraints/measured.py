@@ -1,0 +1,64 @@
+"""A set whose nearest points are those in units of its columns."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow as tf
+
+from actmax.constraints.base import Constraint
+from actmax.constraints.bounds import Bound
+from actmax.types import FixedArray
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured(Constraint):
+    """The same set, projected on in units of its columns: the x that is nearest in `|x / units|`.
+
+    Where steps are measured in the width of each column, so must be the projection: a step and a
+    projection in different units stand still together where there is no optimum.
+
+    Args:
+        inner: a set that knows itself in those units.
+        sizes: what one unit is, an array that broadcasts against images.
+    """
+
+    solves: ClassVar[bool] = False
+
+    inner: Constraint
+    sizes: Any
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.sizes, FixedArray):
+            object.__setattr__(self, "sizes", FixedArray(np.asarray(self.sizes, np.float64)))
+
+    @property
+    def low(self) -> Bound:
+        return self.inner.low
+
+    @property
+    def high(self) -> Bound:
+        return self.inner.high
+
+    @property
+    def convex(self) -> bool:
+        return self.inner.convex
+
+    def project(self, images: tf.Tensor) -> tf.Tensor:
+        images = tf.convert_to_tensor(images)
+        scaled = self.inner.in_units(self.sizes.values)
+        if scaled is None:
+            return self.inner.project(images)
+        sizes = tf.constant(self.sizes.values, images.dtype)
+        return self.clip(scaled.project(images / sizes) * sizes)
+
+    def start(self, noise: tf.Tensor) -> tf.Tensor:
+        return self.project(self.inner.start(noise))
+
+    def distance(self, images: tf.Tensor) -> tf.Tensor:
+        return self.inner.distance(images)
+
+    def units(self, shape: tuple[int, ...]) -> float | np.ndarray:
+        return self.sizes.values

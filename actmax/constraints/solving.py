@@ -1,0 +1,334 @@
+"""Nearest points of a sphere, a contrast or linear equations within bounds, exactly.
+
+Each is a search for one or a few numbers per row, in as many passes over the images as it takes. A row
+that has found them is left alone, so that it is the same whatever the others need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+# Searches end far sooner; they are bounds, so that no set makes one endless.
+_PASSES = 60
+_NEWTON = 100
+# Lengths of a step that are tried at once: long ones cross what has no curvature.
+_LENGTHS = (2.0**20, 2.0**14, 2.0**7, 8.0, 1.0, 0.5, 0.125, 2.0**-6, 2.0**-12, 2.0**-24)
+_LARGEST = 1e12
+
+
+def clipped(x: tf.Tensor, low: tf.Tensor | None, high: tf.Tensor | None) -> tf.Tensor:
+    """X within bounds, of which each may be None."""
+    x = x if low is None else tf.maximum(x, low)
+    return x if high is None else tf.minimum(x, high)
+
+
+def scaled_to_radius(
+    offset: tf.Tensor,
+    radius: tf.Tensor,
+    low: tf.Tensor | None,
+    high: tf.Tensor | None,
+    axes: tuple[int, ...],
+) -> tf.Tensor:
+    """`clip(a offset)` of norm `radius` over `axes`: the nearest point to `offset` of a sphere in a box.
+
+    The norm grows with a. Values that are clipped, and those that are not, say which a it would be if
+    they stayed the same ones; a bracket keeps the search from leaving.
+
+    Args:
+        offset: `[N, ...]`, from the centre.
+        radius: that broadcasts against norms.
+        low: bounds less the centre; None for none.
+        high: likewise.
+        axes: of one norm.
+    """
+    size = tf.sqrt(tf.reduce_sum(tf.square(offset), axes, keepdims=True))
+    first = tf.math.divide_no_nan(radius * tf.ones_like(size), size)
+    zero = tf.zeros_like(first)
+
+    def again(number: tf.Tensor, *rest: tf.Tensor) -> tf.Tensor:
+        return (number < _PASSES) & tf.reduce_any(rest[-1])
+
+    def once(
+        number: tf.Tensor, a: tf.Tensor, least: tf.Tensor, most: tf.Tensor, busy: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
+        free = a * offset
+        x = clipped(free, low, high)
+        inside = tf.cast(tf.equal(free, x), x.dtype)
+        square = tf.reduce_sum(tf.square(x), axes, keepdims=True)
+        held = tf.reduce_sum((1.0 - inside) * tf.square(x), axes, keepdims=True)
+        moving = tf.reduce_sum(inside * tf.square(offset), axes, keepdims=True)
+        short = square < tf.square(radius)
+        new_least = tf.where(short, a, least)
+        new_most = tf.where(short, most, a)
+        wanted = tf.sqrt(tf.math.divide_no_nan(tf.maximum(tf.square(radius) - held, 0.0), moving))
+        middle = tf.where(new_most < _LARGEST, (new_least + new_most) / 2, 4.0 * a)
+        good = (wanted > new_least) & (wanted < new_most)
+        new = tf.where(good, wanted, middle)
+        tolerance = 4.0 * _epsilon(x.dtype)
+        near = tf.abs(tf.sqrt(square) - radius) <= tolerance * radius
+        tight = new_most - new_least <= tolerance * new_most
+        still = busy & ~(near | tight) & (new < _LARGEST)
+        new_least, new_most = tf.where(still, new_least, least), tf.where(still, new_most, most)
+        return number + 1, tf.where(still, new, a), new_least, new_most, still
+
+    busy = tf.fill(tf.shape(first), True)
+    if low is None and high is None:
+        a = first
+    else:
+        far = tf.fill(tf.shape(first), tf.constant(2 * _LARGEST, first.dtype))
+        a = tf.while_loop(again, once, (tf.constant(0), first, zero, far, busy))[1]
+    return clipped(a * offset, low, high)
+
+
+def contrast_within(
+    centered: tf.Tensor,
+    own_mean: tf.Tensor,
+    mean: tf.Tensor | None,
+    std: tf.Tensor,
+    low: tf.Tensor | None,
+    high: tf.Tensor | None,
+    axes: tuple[int, ...],
+    weights: tf.Tensor,
+) -> tf.Tensor:
+    """`clip(a u + b)` of a mean and a standard deviation, u an image less its mean.
+
+    It is the nearest image of that mean and standard deviation within bounds (the conditions of Karush,
+    Kuhn and Tucker). Where the mean is free, `b = a own_mean + (1 - a) m` with m the mean that comes
+    out. Given which values are clipped, a and b follow in closed form; then the values are clipped
+    anew.
+
+    Args:
+        centered: `[N, ...]`, u.
+        own_mean: the mean that was taken off.
+        mean: wanted; None for a free one.
+        std: wanted.
+        low: bounds, None for none.
+        high: likewise.
+        axes: over which mean and standard deviation are taken.
+        weights: 1 where a value counts, else 0.
+    """
+    total = tf.reduce_sum(weights * tf.ones_like(centered), axes, keepdims=True)
+
+    def summed(x: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(weights * x, axes, keepdims=True)
+
+    square = summed(tf.square(centered)) / total
+    a = tf.math.divide_no_nan(std * tf.ones_like(square), tf.sqrt(square))
+    b = (own_mean if mean is None else mean) * tf.ones_like(square)
+    if low is None and high is None:
+        return a * centered + b
+
+    def again(number: tf.Tensor, a: tf.Tensor, b: tf.Tensor, busy: tf.Tensor) -> tf.Tensor:
+        del a, b
+        return (number < _PASSES) & tf.reduce_any(busy)
+
+    def once(
+        number: tf.Tensor, a: tf.Tensor, b: tf.Tensor, busy: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
+        free = a * centered + b
+        x = clipped(free, low, high)
+        inside = tf.cast(tf.equal(free, x), x.dtype)
+        # Values that are clipped, then the others: numbers, sums of u and of u^2.
+        ends, ends_2 = summed((1 - inside) * x), summed((1 - inside) * tf.square(x))
+        n, s, q = summed(inside), summed(inside * centered), summed(inside * tf.square(centered))
+        new_a, new_b = _line(a, b, own_mean, mean, std, total, ends, ends_2, n, s, q)
+        fine = (n > 0) & tf.math.is_finite(new_a) & (new_a > 0)
+        # More of the values are clipped than the contrast allows: less of u, or more of it.
+        got = tf.sqrt(summed(tf.square(x - summed(x) / total)) / total)
+        new_a = tf.where(
+            fine, tf.clip_by_value(new_a, a / 8.0, a * 8.0), tf.where(got > std, a / 2, a * 2)
+        )
+        new_b = tf.where(fine, new_b, b)
+        tolerance = 4.0 * _epsilon(x.dtype)
+        moved = tf.abs(new_a - a) > tolerance * a
+        moved |= tf.abs(new_b - b) > tolerance * (tf.abs(b) + std)
+        still = busy & (new_a < _LARGEST)
+        a, b = tf.where(still, new_a, a), tf.where(still, new_b, b)
+        return number + 1, a, b, still & moved
+
+    rows = tf.fill(tf.shape(a), True)
+    _, new_a, new_b, _ = tf.while_loop(again, once, (tf.constant(0), a, b, rows))
+    x = clipped(new_a * centered + new_b, low, high)
+    center = summed(x) / total
+    spread = tf.sqrt(summed(tf.square(x - center)) / total)
+    missed = tf.abs(spread - std) > 1e-5 * std
+    if mean is None:
+        mean = _feasible_mean(own_mean * tf.ones_like(a), std, low, high)
+    else:
+        missed |= tf.abs(center - mean) > 1e-5 * (tf.abs(mean) + std)
+    missed &= a > 0  # a constant image has no contrast to scale
+    b = mean * tf.ones_like(a)
+    low = tf.constant(-_LARGEST, x.dtype) if low is None else low
+    high = tf.constant(_LARGEST, x.dtype) if high is None else high
+    a, b = _search(centered, a, b, std, low, high, axes, summed, total, missed)
+    return tf.where(missed, clipped(a * centered + b, low, high), x)
+
+
+def _feasible_mean(
+    own: tf.Tensor, std: tf.Tensor, low: tf.Tensor | None, high: tf.Tensor | None
+) -> tf.Tensor:
+    """The mean nearest to an image's own that leaves room for the contrast between two bounds."""
+    if low is None or high is None:
+        return own
+    least, most = tf.reduce_mean(low), tf.reduce_mean(high)
+    half = (most - least) / 2
+    room = tf.sqrt(tf.maximum(tf.square(half) - tf.square(1.02 * std), 0.0))
+    return tf.clip_by_value(own, (least + most) / 2 - room, (least + most) / 2 + room)
+
+
+def _search(
+    centered: tf.Tensor,
+    first: tf.Tensor,
+    mean: tf.Tensor,
+    std: tf.Tensor,
+    low: tf.Tensor,
+    high: tf.Tensor,
+    axes: tuple[int, ...],
+    summed: Callable[[tf.Tensor], tf.Tensor],
+    total: tf.Tensor,
+    missed: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """A and b by bisection, for the rows that need it: images at the bounds, or with hardly a value free.
+
+    For every a there is a b of the mean that is wanted, and the standard deviation grows with a.
+    """
+    furthest = tf.reduce_max(tf.abs(centered), axes, keepdims=True)
+
+    def shift(a: tf.Tensor) -> tf.Tensor:
+        least = tf.reduce_min(low) - a * furthest
+        most = tf.reduce_max(high) + a * furthest
+
+        def halve(number: tf.Tensor, least: tf.Tensor, most: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            b = (least + most) / 2
+            short = summed(clipped(a * centered + b, low, high)) / total < mean
+            return number + 1, tf.where(short, b, least), tf.where(short, most, b)
+
+        many = lambda number, least, most: number < _PASSES  # noqa: E731
+        _, least, most = tf.while_loop(many, halve, (tf.constant(0), least, most))
+        return (least + most) / 2
+
+    def again(number: tf.Tensor, least: tf.Tensor, most: tf.Tensor) -> tf.Tensor:
+        del least, most
+        return (number < _PASSES) & tf.reduce_any(missed)
+
+    def once(number: tf.Tensor, least: tf.Tensor, most: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        a = tf.sqrt(least * most)
+        x = clipped(a * centered + shift(a), low, high)
+        short = tf.sqrt(summed(tf.square(x - summed(x) / total)) / total) < std
+        return number + 1, tf.where(short, a, least), tf.where(short, most, a)
+
+    ends = (tf.constant(0), 1e-3 * first, 1e9 * first)
+    _, least, most = tf.while_loop(again, once, ends)
+    a = tf.sqrt(least * most)
+    b = tf.cond(tf.reduce_any(missed), lambda: shift(a), lambda: mean)
+    return a, b
+
+
+def _line(
+    a: tf.Tensor,
+    b: tf.Tensor,
+    own: tf.Tensor,
+    mean: tf.Tensor | None,
+    std: tf.Tensor,
+    total: tf.Tensor,
+    ends: tf.Tensor,
+    ends_2: tf.Tensor,
+    n: tf.Tensor,
+    s: tf.Tensor,
+    q: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """A and b for which the image has its mean and standard deviation, if the same values are clipped."""
+    if mean is not None:
+        rest = total * mean - ends
+        numerator = total * (tf.square(std) + tf.square(mean)) - ends_2
+        numerator -= tf.math.divide_no_nan(tf.square(rest), n)
+        new = tf.sqrt(tf.math.divide_no_nan(numerator, q - tf.math.divide_no_nan(tf.square(s), n)))
+        return new, tf.math.divide_no_nan(rest - new * s, n)
+
+    def at(a: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        m = tf.math.divide_no_nan(ends + a * (s + n * own), total - n * (1.0 - a))
+        b = a * own + (1.0 - a) * m
+        square = ends_2 + tf.square(a) * q + 2.0 * a * b * s + tf.square(b) * n
+        return m, b, square / total - tf.square(m) - tf.square(std)
+
+    del b
+    new = a
+    for _ in range(6):  # Newton's steps on one number per row, with a slope by differences
+        step = 1e-3 * new
+        value, near = at(new)[2], at(new + step)[2]
+        move = tf.math.divide_no_nan(value * step, near - value)
+        new = tf.clip_by_value(new - move, new / 4.0, new * 4.0)
+    return new, at(new)[1]
+
+
+def on_equations(
+    images: tf.Tensor,
+    matrix: np.ndarray,
+    values: np.ndarray,
+    low: tf.Tensor | None,
+    high: tf.Tensor | None,
+) -> tf.Tensor:
+    """The nearest `[N, D]` with `x @ matrix.T = values` within bounds.
+
+    Without bounds in closed form. With bounds `x = clip(z + y A)`, where y `[N, m]` is the minimum of a
+    convex function whose gradient is `x A^T - values`: Newton's steps with a choice of lengths.
+    In float64, because multipliers add up differences.
+    """
+    z = tf.cast(images, tf.float64)
+    a = tf.constant(matrix, tf.float64)
+    b = tf.constant(values, tf.float64)
+    solve = tf.constant(np.linalg.pinv(matrix @ matrix.T), tf.float64)
+    off = tf.matmul(tf.matmul(z, a, transpose_b=True) - b, solve)
+    z -= tf.matmul(off, a)
+    if low is None and high is None:
+        return tf.cast(z, images.dtype)
+    low = None if low is None else tf.cast(low, tf.float64)
+    high = None if high is None else tf.cast(high, tf.float64)
+    count, size = matrix.shape
+    norms = tf.constant(np.sqrt(np.sum(matrix**2, 1)), tf.float64)
+    widest = tf.reduce_max(norms)
+
+    def cost(y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        free = z + tf.matmul(y, a)
+        x = clipped(free, low, high)
+        inner = x * free - 0.5 * tf.square(x)  # the half square less that of what is clipped off
+        return tf.reduce_sum(inner, -1) - tf.reduce_sum(y * b, -1), x, tf.cast(free == x, x.dtype)
+
+    def again(number: tf.Tensor, y: tf.Tensor, busy: tf.Tensor) -> tf.Tensor:
+        del y
+        return (number < _NEWTON) & tf.reduce_any(busy)
+
+    def once(number: tf.Tensor, y: tf.Tensor, busy: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        now, x, inside = cost(y)
+        off = tf.matmul(x, a, transpose_b=True) - b
+        tolerance = 1e-10 * (tf.abs(b) + tf.matmul(tf.abs(x), tf.abs(a), transpose_b=True))
+        held = tf.reduce_all(tf.abs(off) <= tolerance, -1)
+        free_a = tf.reshape(a[None] * inside[:, None, :], [-1, size])
+        curve = tf.reshape(tf.matmul(free_a, a, transpose_b=True), [-1, count, count])
+        # A direction without a free value has no curvature of its own: a plain gradient step there.
+        flat = tf.linalg.diag_part(curve) <= 0
+        # Where few values are free the curvature is singular; the ridge goes as the equations are met.
+        miss = tf.norm(off, axis=-1) / (tf.norm(b) + widest)
+        ridge = (1e-12 + 1e-3 * tf.minimum(miss, 1.0)) * tf.square(widest)
+        steep = tf.where(flat, tf.square(norms), tf.zeros([], tf.float64))
+        curve += ridge[:, None, None] * tf.eye(count, dtype=tf.float64) + tf.linalg.diag(steep)
+        step = -tf.linalg.solve(curve, off[..., None])[..., 0]
+        tried = tf.stack([cost(y + length * step)[0] for length in _LENGTHS])
+        best = tf.argmin(tried, 0)
+        moved = y + tf.gather(tf.constant(_LENGTHS, tf.float64), best)[:, None] * step
+        better = tf.reduce_min(tried, 0) < now + 1e-14 * tf.abs(now)
+        still = busy & ~held
+        go = (still & better)[:, None]
+        return number + 1, tf.where(go, moved, y), still & better
+
+    rows = tf.shape(z)[:1]
+    start = tf.zeros(tf.concat([rows, [count]], 0), tf.float64)
+    y = tf.while_loop(again, once, (tf.constant(0), start, tf.fill(rows, True)))[1]
+    return tf.cast(cost(y)[1], images.dtype)
+
+
+def _epsilon(dtype: tf.DType) -> float:
+    return float(np.finfo(dtype.as_numpy_dtype).eps)

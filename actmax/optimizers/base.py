@@ -1,0 +1,74 @@
+"""Optimizers as pure functions on tensors: `update(gradients, state, params, rate) -> params, state`.
+
+Every one takes a learning rate per image, keeps its state per image, and moves params *down* the
+gradient that it is given; which gradient that is, the loop decides.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow as tf
+
+from actmax import checks
+from actmax.types import Params
+from regularizers.base import Weight, check_weight
+
+
+def like(rate: tf.Tensor, leaf: tf.Tensor) -> tf.Tensor:
+    """A rate `[1 or N]` shaped to multiply a leaf `[N, ...]`."""
+    return tf.reshape(tf.cast(rate, leaf.dtype), [-1] + [1] * (leaf.shape.rank - 1))
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer(abc.ABC):
+    """A rule that turns gradients into new params.
+
+    Attributes:
+        learning_rate: a number, one number per image, or a schedule of the step, in units of params.
+        fixed_rows: True if `update` needs to know N, at the price of one trace per N.
+        by_value: True if every value is divided by a history of its own, which beside a constraint that
+            is not one of values, each on its own, ends at no optimum.
+    """
+
+    fixed_rows: ClassVar[bool] = False
+    by_value: ClassVar[bool] = False
+
+    learning_rate: Weight = 0.05
+
+    def __post_init__(self) -> None:
+        rate = check_weight(self.learning_rate, "the learning rate")
+        if not callable(rate) and np.any(np.asarray(rate) < 0):
+            raise ValueError(
+                checks.message(
+                    "a learning rate of at least 0",
+                    repr(self.learning_rate),
+                    "To minimize, negate the objective.",
+                )
+            )
+
+    @abc.abstractmethod
+    def init(self, params: Params) -> Any:
+        """State before the first step: a structure of tensors, `[N, ...]` or scalars."""
+
+    @abc.abstractmethod
+    def update(
+        self, gradients: Params, state: Any, params: Params, learning_rate: tf.Tensor
+    ) -> tuple[Params, Any]:
+        """New params and state; pure.
+
+        Args:
+            gradients: structure of `[N, ...]`, the direction to move against.
+            state: what `init` or the last `update` returned.
+            params: structure of `[N, ...]`.
+            learning_rate: `[1]` or `[N]`.
+        """
+
+
+def fraction(value: float, name: str) -> None:
+    """Raises ValueError unless a number is in [0, 1)."""
+    if checks.number(value, name, low=0.0, high=1.0) == 1.0:
+        raise ValueError(checks.message(f"{name} to be in [0, 1)", repr(value)))
