@@ -11,11 +11,12 @@ import tensorflow as tf
 
 from actmax.constraints.base import euclidean
 from actmax.loop import Arguments, Loop
+from actmax.optimizers import Adam, InUnits
 from actmax.problem import Problem
 from actmax.types import Images, Params
 
-# Root mean square of the longest step that is tried, in units of the set.
-_REACH = 0.03
+# Root mean squares of the steps that are tried, in units of the set: half the width of a ball is its radius.
+_LENGTHS = (0.02, 0.1, 0.5)
 # Gains below this part of the score are rounding.
 _ROUNDING = {tf.float64: 1e-12}
 # Outside of a set by more than this part of an image's size is more than rounding.
@@ -67,12 +68,11 @@ def look(
     arguments: Arguments,
     history: Mapping[str, np.ndarray],
 ) -> Standing:
-    """How the images of a run stand, in one step of the loop and two scores.
+    """How the images of a run stand, in one step of the loop and three scores.
 
-    The step is one of the run's own optimizer, from a fresh state, projected on the set; for plain
-    gradient descent and Adam per image it is along the gradient. Scores at its end and half of it, and
-    a parabola through them, search its length. What it gains in score less weighted penalties, without
-    transforms, is divided by what the run gained.
+    The step is along the gradient in units of the set, projected on it. Scores at three lengths,
+    and a parabola through them, search how long. What it gains in score less weighted penalties,
+    without transforms, is divided by what the run gained.
 
     Args:
         loop: of the run; nothing is traced anew.
@@ -87,10 +87,10 @@ def look(
     steps = len(history["score"])
     if steps == 0:
         return Standing(np.full(len(distance), np.nan), distance, outside)
-    rates = tf.ones_like(arguments.rates) * _first_rate(arguments.rates)
-    carry, _ = loop.run(loop.begin(params), arguments._replace(rates=rates), steps - 1, steps)
-    move = tf.nest.map_structure(tf.subtract, carry.params, params)
-    move = _lengthened(problem, params, move)
+    ascent = _gradient(loop, params, arguments, steps - 1)
+    step = _sized(problem, ascent)
+    reached = problem.project(tf.nest.map_structure(tf.add, params, step), arguments.kept)
+    move = _lengthened(problem, tf.nest.map_structure(tf.subtract, reached, params))
     weights = np.asarray(arguments.weights)[:, -1:]
 
     def objective(images: Images, scores: tf.Tensor) -> np.ndarray:
@@ -107,7 +107,7 @@ def look(
 
     here = objective(pictures, scores)
     with np.errstate(all="ignore"):
-        gain = _most(at(0.5) - here, at(1.0) - here)
+        gain = _most(*(at(length) - here for length in _LENGTHS))
         first = history["score"][0].astype(np.float64)
         for weight, (name, _, _) in zip(weights, problem.penalties, strict=True):
             first = first - np.asarray(weight[0], np.float64) * history[name][0]
@@ -118,37 +118,85 @@ def look(
     return Standing(np.where(live, share, np.nan), distance, outside)
 
 
-def _first_rate(rates: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_max(rates, axis=0, keepdims=True)
+def _gradient(loop: Loop, params: Params, arguments: Arguments, step: int) -> Params:
+    """The gradient of J with respect to params, by a function that is compiled already where there is one.
+
+    After one step from a fresh state, Adam's first moment is the gradient times 1 - beta_1.
+    """
+    optimizer = loop.problem.optimizer
+    inner = optimizer.inner if isinstance(optimizer, InUnits) else optimizer
+    if type(inner) is not Adam or loop.problem.gradients:
+        return loop.value_and_gradient(params, arguments, step)[1]
+    carry, _ = loop.run(loop.begin(params), arguments, step, step + 1)
+    share = inner.beta_1 - 1.0
+    found = tf.nest.map_structure(lambda m: m / tf.cast(share, m.dtype), carry.state["mean"])
+    return optimizer.in_units(found) if isinstance(optimizer, InUnits) else found
 
 
-def _most(half: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """The most that a parabola through 0 and gains at half and at the whole length has there."""
-    slope, bend = 4.0 * half - whole, 2.0 * whole - 4.0 * half
-    peak = np.where(bend < 0, -slope / (2.0 * bend), 1.0)
-    inside = (peak > 0) & (peak < 1)
-    top = np.where(inside & (slope > 0), slope * peak / 2.0, 0.0)
-    return np.maximum(np.maximum(half, whole), top)
+def _units(problem: Problem, name: str, leaf: tf.Tensor) -> tf.Tensor:
+    entry = next(entry for entry in problem.inputs if entry.name == name)
+    unit = entry.constraint.units(entry.shape)
+    unit = unit if entry.parameterization.are_images else float(np.mean(unit))
+    return tf.constant(unit, leaf.dtype)
 
 
-def _lengthened(problem: Problem, params: Params, move: Params) -> Params:
-    """A move with the length that is tried, per row, over all inputs in units of their sets."""
-    squares, count = [], 0
-    for entry in problem.inputs:
-        unit = entry.constraint.units(entry.shape)
-        for leaf, of in zip(
-            tf.nest.flatten(move[entry.name]), tf.nest.flatten(params[entry.name]), strict=True
-        ):
-            own = entry.parameterization.are_images
-            size = tf.constant(unit if own else float(np.mean(unit)), of.dtype)
-            scaled = tf.reshape(leaf / size, [tf.shape(leaf)[0], -1])
-            squares.append(tf.reduce_sum(tf.square(scaled), 1))
-            count += int(np.prod(leaf.shape[1:]))
-    length = tf.sqrt(tf.add_n(squares) / float(max(count, 1)))
-    factor = tf.math.divide_no_nan(tf.constant(_REACH, length.dtype), length)
-    return tf.nest.map_structure(
-        lambda leaf: leaf * tf.reshape(factor, [-1] + [1] * (leaf.shape.rank - 1)), move
+def _sized(problem: Problem, ascent: Params) -> Params:
+    """A step along the gradient in units of the sets, as long as a set is wide."""
+    scaled = {
+        name: tf.nest.map_structure(lambda g, name=name: g * _units(problem, name, g), part)
+        for name, part in ascent.items()
+    }
+    largest = tf.reduce_max(
+        [tf.reduce_max(tf.abs(_flat(leaf)), 1) for leaf in tf.nest.flatten(scaled)], axis=0
     )
+    scaled = tf.nest.map_structure(lambda g: tf.math.divide_no_nan(g, _rows(largest, g)), scaled)
+    size = _size(scaled)
+    return {
+        name: tf.nest.map_structure(
+            lambda g, name=name: (
+                tf.math.divide_no_nan(g, _rows(size, g)) * _units(problem, name, g)
+            ),
+            part,
+        )
+        for name, part in scaled.items()
+    }
+
+
+def _flat(leaf: tf.Tensor) -> tf.Tensor:
+    return tf.reshape(leaf, [tf.shape(leaf)[0], -1])
+
+
+def _rows(values: tf.Tensor, leaf: tf.Tensor) -> tf.Tensor:
+    return tf.reshape(tf.cast(values, leaf.dtype), [-1] + [1] * (leaf.shape.rank - 1))
+
+
+def _size(scaled: Params) -> tf.Tensor:
+    """Root mean square over all leaves. `[N]`."""
+    leaves = [_flat(leaf) for leaf in tf.nest.flatten(scaled)]
+    total = tf.add_n([tf.reduce_sum(tf.square(leaf), 1) for leaf in leaves])
+    return tf.sqrt(total / float(max(sum(int(leaf.shape[1]) for leaf in leaves), 1)))
+
+
+def _most(short: np.ndarray, middle: np.ndarray, long: np.ndarray) -> np.ndarray:
+    """The most of three gains, and of the parabola through 0 and the first two."""
+    first, second, _ = _LENGTHS
+    bend = (middle / second - short / first) / (second - first)
+    slope = short / first - bend * first
+    peak = np.where(bend < 0, -slope / (2.0 * bend), 0.0)
+    top = np.where((slope > 0) & (peak < second), slope * peak / 2.0, 0.0)
+    return np.maximum.reduce([short, middle, long, top])
+
+
+def _lengthened(problem: Problem, move: Params) -> Params:
+    """A move of root mean square 1, per row, over all inputs in units of their sets."""
+    length = _size(
+        {
+            name: tf.nest.map_structure(lambda m, name=name: m / _units(problem, name, m), part)
+            for name, part in move.items()
+        }
+    )
+    factor = tf.math.divide_no_nan(tf.ones_like(length), length)
+    return tf.nest.map_structure(lambda leaf: leaf * _rows(factor, leaf), move)
 
 
 def _distances(problem: Problem, pictures: Images, kept: Images) -> tuple[np.ndarray, np.ndarray]:

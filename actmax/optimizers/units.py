@@ -53,6 +53,10 @@ class InUnits(Optimizer):
             for name, part in params.items()
         }
 
+    def in_units(self, gradients: Params) -> Params:
+        """Gradients with respect to `params / units` as gradients with respect to params."""
+        return self._in(gradients)
+
     def init(self, params: Params) -> Any:
         return self.inner.init(params)
 
