@@ -165,10 +165,18 @@ def test_a_mask_is_checked(mask, error, message):
         actmax.Maximizer(tiny(), input_range=(0, 1), regularizers=[], mask=mask)
 
 
-@pytest.mark.parametrize("constraint", [actmax.L2Ball(1.0), actmax.Contrast(0.2)])
-def test_a_mask_goes_with_ranges_alone(constraint):
-    with pytest.raises(ValueError, match="with a mask, a constraint on each value by itself"):
+def test_a_mask_goes_with_ranges_and_with_what_is_solved_for_a_part():
+    class Own(actmax.Constraint):
+        pass
+
+    with pytest.raises(
+        ValueError, match="with a mask, a constraint on each value by itself, or one"
+    ):
+        actmax.Maximizer(tiny(), input_range=Own(), regularizers=[], mask=MASK)
+    for constraint in (actmax.L2Ball(1.0), actmax.Contrast(0.2)):
         actmax.Maximizer(tiny(), input_range=constraint, regularizers=[], mask=MASK)
+        with pytest.raises(ValueError, match="a mask of 0 and 1 beside"):
+            actmax.Maximizer(tiny(), input_range=constraint, regularizers=[], mask=0.5 * MASK)
 
 
 def test_a_mask_needs_an_image():
