@@ -7,13 +7,13 @@ made by calling the function here with its settings.
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
 
 from actmax import checks
-from regularizers.base import image_axes, spatial_axes
+from regularizers.base import Strength, image_axes, spatial_axes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,21 +89,38 @@ class ClipValue:
 class BlurGradient:
     """Gaussian blur of the gradient: ascent in a Sobolev-like metric. `[N, H, W, C] -> [N, H, W, C]`.
 
+    Any number of spatial axes. Beside a constraint the blurred gradient has the last word: on a sphere
+    a linear unit with kernel w ends at the blurred w, not at w. Let the blur fall to 0 where the optimum
+    is asked for: `BlurGradient(actmax.Linear(2.0, 0.0, 500))`.
+
     Source: Walker et al., Inception loops, Nature Neuroscience 2019,
     https://doi.org/10.1038/s41593-019-0517-x, which preconditions the gradient in this way.
 
     Args:
-        sigma: standard deviation in pixels; 0 leaves the gradient alone.
+        sigma: standard deviation in pixels, a number, or one per spatial axis (frames and pixels are not
+            alike); each a number, or a schedule of the step with its own number of steps. 0 leaves the
+            gradient alone.
     """
 
-    sigma: float
+    sigma: Strength | tuple[Strength, ...]
 
     def __post_init__(self) -> None:
-        checks.number(self.sigma, "sigma", low=0.0)
+        if isinstance(self.sigma, (tuple, list)):
+            for each in self.sigma:
+                _strength(each, "every sigma")
+            object.__setattr__(self, "sigma", tuple(self.sigma))
+        else:
+            _strength(self.sigma, "sigma")
 
-    def __call__(self, gradients: tf.Tensor) -> tf.Tensor:
-        for axis in spatial_axes(gradients):
-            gradients = blur_axis(gradients, self.sigma, axis)
+    def __call__(self, gradients: tf.Tensor, step: tf.Tensor | None = None) -> tf.Tensor:
+        axes = spatial_axes(gradients)
+        sigmas = self.sigma if isinstance(self.sigma, tuple) else (self.sigma,) * len(axes)
+        if len(sigmas) != len(axes):
+            raise ValueError(
+                checks.message(f"a sigma for each of {len(axes)} spatial axes", f"{len(sigmas)}")
+            )
+        for axis, sigma in zip(axes, sigmas, strict=True):
+            gradients = blur_axis(gradients, _at(sigma, step), axis)
         return gradients
 
 
@@ -112,35 +129,69 @@ class InverseFrequency:
     """Damps high frequencies of the gradient by a power law. `[N, H, W, C] -> [N, H, W, C]`.
 
     The gradient's spectrum times `1 / max(1, (fx^2 + fy^2)^power)`, frequencies in cycles per image,
-    divided by the mean of that filter.
+    divided by the mean of that filter; over one, two or three spatial axes: series, images, video.
 
     Source: Walker et al., Inception loops, Nature Neuroscience 2019,
     https://doi.org/10.1038/s41593-019-0517-x, code https://github.com/cajal/inception_loop2019.
 
     Args:
-        power: 0 or more; 0 leaves the gradient alone. 0.1 in the paper's code.
+        power: 0 or more, a number or a schedule of the step with its own number of steps; 0 leaves the
+            gradient alone. 0.1 in the paper's code.
     """
 
-    power: float = 0.1
+    power: Strength = 0.1
 
     def __post_init__(self) -> None:
-        checks.number(self.power, "power", low=0.0)
+        _strength(self.power, "power")
 
-    def __call__(self, gradients: tf.Tensor) -> tf.Tensor:
-        if gradients.shape.rank != 4:
+    def __call__(self, gradients: tf.Tensor, step: tf.Tensor | None = None) -> tf.Tensor:
+        sizes = [int(size) for size in gradients.shape[1:-1]]
+        if not 1 <= len(sizes) <= 3:
             raise ValueError(
-                checks.message("gradients [N, H, W, C]", f"shape {tuple(gradients.shape)}")
+                checks.message(
+                    "gradients [N, ..., C] with one to three spatial axes",
+                    f"shape {tuple(gradients.shape)}",
+                )
             )
-        height, width = int(gradients.shape[1]), int(gradients.shape[2])
-        rows = np.fft.fftfreq(height, 1.0 / height)[:, None]
-        full = np.fft.fftfreq(width, 1.0 / width)[None, :]
-        keep = 1.0 / np.maximum(1.0, (rows**2 + full**2) ** self.power)
-        kept = tf.constant((keep / keep.mean())[:, : width // 2 + 1], gradients.dtype)
-        spectrum = tf.signal.rfft2d(tf.transpose(gradients, [0, 3, 1, 2]))
-        filtered = tf.signal.irfft2d(
-            spectrum * tf.cast(kept, spectrum.dtype), fft_length=[height, width]
+        grids = np.meshgrid(*(np.fft.fftfreq(n, 1.0 / n) for n in sizes), indexing="ij")
+        square = sum(grid**2 for grid in grids)
+        if callable(self.power):
+            power = tf.cast(_at(self.power, step), tf.float64)
+            whole = 1.0 / tf.maximum(tf.ones([], tf.float64), tf.constant(square) ** power)
+            keep = tf.cast(whole / tf.reduce_mean(whole), gradients.dtype)
+        else:
+            fixed = 1.0 / np.maximum(1.0, square**self.power)
+            keep = tf.constant(fixed / fixed.mean(), gradients.dtype)
+        kept = keep[..., : sizes[-1] // 2 + 1]
+        order = [0, len(sizes) + 1, *range(1, len(sizes) + 1)]
+        forth, back = _FOURIER[len(sizes)]
+        spectrum = forth(tf.transpose(gradients, order))
+        filtered = back(spectrum * tf.cast(kept, spectrum.dtype), fft_length=sizes)
+        return tf.transpose(filtered, [0, *range(2, len(sizes) + 2), 1])
+
+
+# Of as many spatial axes.
+_FOURIER = {
+    1: (tf.signal.rfft, tf.signal.irfft),
+    2: (tf.signal.rfft2d, tf.signal.irfft2d),
+    3: (tf.signal.rfft3d, tf.signal.irfft3d),
+}
+
+
+def _strength(value: Any, name: str) -> None:
+    if not callable(value):
+        checks.number(value, name, low=0.0)
+
+
+def _at(value: Strength, step: tf.Tensor | None) -> Any:
+    """A number as it is, a schedule at the step."""
+    if not callable(value):
+        return value
+    if step is None:
+        raise ValueError(
+            checks.message("a step for a schedule", "none", "Give step=, as the loop does.")
         )
-        return tf.transpose(filtered, [0, 2, 3, 1])
+    return tf.cast(value(step), tf.float64)
 
 
 def blur_matrix(size: int, sigma: float | tf.Tensor, dtype: tf.DType) -> tf.Tensor:
