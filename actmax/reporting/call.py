@@ -16,7 +16,7 @@ import numpy as np
 from actmax.objectives import FunctionObjective
 from actmax.reporting.older import from_record
 from actmax.types import FixedArray, digest
-from regularizers.base import FunctionPenalty, FunctionTransform
+from regularizers.decorated import FunctionPenalty, FunctionTransform
 
 # Arrays of more numbers, and lists of more names, are handed in and not written out.
 _LONGEST = 64
