@@ -28,7 +28,7 @@ from actmax.catalogs.reading import Catalog
 from actmax.files import clear
 from actmax.maximizer import Maximizer, looking
 from actmax.maximizer.speed import refuse_measured
-from actmax.models.structure import children
+from actmax.models.paths import children
 from actmax.objectives import Channel, Logit, Objective
 from actmax.types import describe
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 
 from actmax import checks
+from actmax.models import paths
 from actmax.objectives import CHANNELS_LAST
 from actmax.types import IMAGES
 
@@ -96,48 +98,23 @@ def _dtype_name(dtype: Any) -> str:
     return str(getattr(dtype, "name", dtype))
 
 
-def children(layer: Any) -> list[Any]:
-    """Layers directly inside a layer."""
-    import keras
-
-    if isinstance(layer, keras.Model):
-        found = list(layer.layers)
-    else:
-        found = []
-        for value in vars(layer).values():
-            values = value.values() if isinstance(value, dict) else value
-            many = isinstance(value, (list, tuple, dict))
-            found += [v for v in (values if many else [value]) if isinstance(v, keras.Layer)]
-    unique = {id(child): child for child in found if child is not layer}
-    return [c for c in unique.values() if not isinstance(c, keras.layers.InputLayer)]
-
-
-def _walk(
-    model: Any, prefix: str = "", seen: frozenset[int] = frozenset()
-) -> Iterator[tuple[str, Any]]:
-    for child in children(model):
-        if id(child) in seen:
-            continue
-        path = prefix + child.name
-        yield path, child
-        yield from _walk(child, path + "/", seen | {id(child)})
-
-
 def every_layer(model: Any) -> list[Any]:
     """Every layer inside a Keras model, whatever its path; none of a plain callable."""
-    return [layer for _, layer in _walk(model)] if is_keras(model) else []
+    return [layer for _, _, layer in paths.walk(model)] if is_keras(model) else []
 
 
 def layers(model: Any) -> dict[str, Any]:
     """Every layer of a Keras model by its path, as `"backbone/block3_conv1"`, in order.
 
-    A plain callable has none.
+    A part of a path is the layer's name where it was given or is stored with the model, and its attribute
+    and place otherwise, as in `"tower/steps/2"`: so a path means the same layer in every process. A plain
+    callable has none.
 
     Raises:
         ValueError: if two layers have the same path.
     """
     found: dict[str, Any] = {}
-    for path, layer in _walk(model) if is_keras(model) else ():
+    for path, _, layer in paths.walk(model) if is_keras(model) else ():
         if found.setdefault(path, layer) is not layer:
             raise ValueError(
                 checks.message(
@@ -150,7 +127,11 @@ def layers(model: Any) -> dict[str, Any]:
 
 
 def layer_paths(model: Any) -> tuple[str, ...]:
-    """Paths of every layer of a Keras model, in order.
+    """Paths of every layer of a Keras model, in order. They hold in every process.
+
+    A layer goes by its name, as Keras stores it. A layer without a name of its own, which the code of a
+    class makes, goes by its attribute and place, as `"tower/steps/2"`. A shared layer has a path in every
+    layer that it is in.
 
     Raises:
         TypeError: if it is no Keras model.
@@ -187,11 +168,37 @@ def find_layer(model: Any, name: str, known: Mapping[str, Any] | None = None) ->
         ValueError: if there is none, with the nearest paths.
     """
     known = layers(model) if known is None else known
-    name = name.removesuffix(CHANNELS_LAST)
-    path, _ = split(name)
+    return known[split(lasting(model, name, known))[0]]
+
+
+def lasting(model: Any, name: str, known: Mapping[str, Any] | None = None) -> str:
+    """The path of a layer that holds in every process: of a path by Keras' counted names, too.
+
+    Warns where such a name has a number. Without one it is the first of its kind, or a given name.
+
+    Raises:
+        ValueError: if no layer has that path, or several have.
+    """
+    known = layers(model) if known is None else known
+    path, call = split(name)
     if path in known:
-        return known[path]
-    near = [p for p in known if p.rsplit("/", 1)[-1] == path]
+        return name
+    former = [new for new, old, _ in paths.walk(model) if old == path] if known else []
+    if len({id(known[new]) for new in former}) == 1:
+        given = former[0].split("/")
+        if any(part[-1:].isdigit() and part not in given for part in path.split("/")):
+            warnings.warn(
+                checks.message(
+                    f"a path that holds in every process, as {former[0]!r}",
+                    f"{path!r}, which has a number that Keras counts in each process anew",
+                    f"Write {former[0]!r}.",
+                ),
+                FutureWarning,
+                stacklevel=2,
+            )
+        layout = CHANNELS_LAST if name.endswith(CHANNELS_LAST) else ""
+        return former[0] + ("" if call is None else f":{call}") + layout
+    near = former or [p for p in known if p.rsplit("/", 1)[-1] == path]
     near = near or difflib.get_close_matches(path, known, n=3, cutoff=0.4)
     hint = f"Did you mean {', '.join(map(repr, near))}? " if near else ""
     raise ValueError(
