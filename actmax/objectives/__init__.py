@@ -17,6 +17,7 @@ from actmax.objectives.base import (
     Kind,
     Normalized,
     Objective,
+    Sum,
     refuse_coupled,
 )
 from actmax.objectives.diversity import Diversity
@@ -34,6 +35,7 @@ __all__ = [
     "Caricature",
     "Channel",
     "Combination",
+    "Sum",
     "Direction",
     "Diversity",
     "FunctionObjective",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import functools
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
@@ -120,6 +121,13 @@ class Objective(abc.ABC):
     def __neg__(self) -> Objective:
         return _combine("*", -1.0, self)
 
+    def __truediv__(self, other: Any) -> Objective:
+        if isinstance(other, bool) or not isinstance(other, (int, float)):
+            return NotImplemented
+        if other == 0:
+            raise ValueError(checks.message("a number other than 0 to divide an objective by", "0"))
+        return _combine("*", self, 1.0 / other)
+
 
 _OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
@@ -132,23 +140,31 @@ def _combine(operation: str, left: Any, right: Any) -> Objective:
     for side in (left, right):
         if isinstance(side, bool) or not isinstance(side, (int, float, Objective)):
             return NotImplemented
-    return Combination(operation, left, right)
+    if operation == "*":
+        return Combination(operation, left, right)
+    first, second = _flat(left), _flat(right)
+    turned = {"+": "-", "-": "+"} if operation == "-" else {"+": "+", "-": "-"}
+    return Sum(
+        (*first.terms, *second.terms), first.signs + "".join(turned[sign] for sign in second.signs)
+    )
 
 
-@dataclasses.dataclass(frozen=True)
-class Combination(Objective):
-    """`left operation right`, where each side is an objective or a number, and one is an objective."""
+def _flat(side: Any) -> Sum:
+    return side if isinstance(side, Sum) else Sum((side,), "+")
 
-    operation: str
-    left: Objective | float
-    right: Objective | float
 
-    def __post_init__(self) -> None:
-        checks.one_of(self.operation, "operation", tuple(_OPERATIONS))
-        for side in (self.left, self.right):
-            if not isinstance(side, Objective):
-                checks.number(side, "a number in an objective")
-        kinds = {side.kind for side in self._sides()} - {None}
+class _Composite(Objective):
+    """An objective of others, which share their targets. Its parts are looked through once."""
+
+    @abc.abstractmethod
+    def _parts(self) -> Sequence[Any]:
+        """Objectives and numbers."""
+
+    def _check(self) -> None:
+        for part in self._parts():
+            if not isinstance(part, Objective):
+                checks.number(part, "a number in an objective")
+        kinds = {part.kind for part in self._objectives} - {None}
         if len(kinds) > 1:
             raise TypeError(
                 checks.message(
@@ -158,32 +174,84 @@ class Combination(Objective):
                 )
             )
 
-    def _sides(self) -> list[Objective]:
-        return [side for side in (self.left, self.right) if isinstance(side, Objective)]
+    @functools.cached_property
+    def _objectives(self) -> tuple[Objective, ...]:
+        return tuple(part for part in self._parts() if isinstance(part, Objective))
 
-    @property
+    @functools.cached_property
     def couples_images(self) -> bool:  # type: ignore[override]
-        return any(side.couples_images for side in self._sides())
+        return any(part.couples_images for part in self._objectives)
 
-    @property
+    @functools.cached_property
     def layers(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(layer for side in self._sides() for layer in side.layers))
+        return tuple(dict.fromkeys(layer for part in self._objectives for layer in part.layers))
 
-    @property
+    @functools.cached_property
     def taps(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(name for side in self._sides() for name in side.taps))
+        return tuple(dict.fromkeys(name for part in self._objectives for name in part.taps))
 
-    @property
+    @functools.cached_property
     def kind(self) -> Kind:
-        return next((side.kind for side in self._sides() if side.kind is not None), None)
+        return next((part.kind for part in self._objectives if part.kind is not None), None)
 
     def check(self, shapes: Mapping[str, tuple[int | None, ...]], targets: Any) -> None:
-        for side in self._sides():
-            side.check(shapes, targets if side.kind is not None else None)
+        for part in self._objectives:
+            part.check(shapes, targets if part.kind is not None else None)
 
     def check_heads(self, heads: Mapping[str, str]) -> None:
-        for side in self._sides():
-            side.check_heads(heads)
+        for part in self._objectives:
+            part.check_heads(heads)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sum(_Composite):
+    """Terms added up or taken away, from the first on; each is an objective or a number.
+
+    Args:
+        terms: at least one.
+        signs: "+" or "-" of every term, as "+-+".
+    """
+
+    terms: tuple[Any, ...]
+    signs: str
+
+    def __post_init__(self) -> None:
+        if not self.terms or len(self.signs) != len(self.terms) or set(self.signs) - {"+", "-"}:
+            raise ValueError(
+                checks.message(
+                    'terms, and "+" or "-" for each', f"{len(self.terms)} terms, {self.signs!r}"
+                )
+            )
+        self._check()
+
+    def _parts(self) -> Sequence[Any]:
+        return self.terms
+
+    def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
+        total: Any = None
+        for sign, term in zip(self.signs, self.terms, strict=True):
+            value = term(activations, targets) if isinstance(term, Objective) else term
+            if total is None:
+                total = value if sign == "+" else -value
+            else:
+                total = _OPERATIONS[sign](*_of_one_type((total, value)))
+        return total
+
+
+@dataclasses.dataclass(frozen=True)
+class Combination(_Composite):
+    """`left operation right`, where each side is an objective or a number, and one is an objective."""
+
+    operation: str
+    left: Objective | float
+    right: Objective | float
+
+    def __post_init__(self) -> None:
+        checks.one_of(self.operation, "operation", tuple(_OPERATIONS))
+        self._check()
+
+    def _parts(self) -> Sequence[Any]:
+        return (self.left, self.right)
 
     def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
         values = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from actmax.objectives import (
     objective,
     statistics_distance,
 )
+from actmax.types import describe
 
 # [N, H, W, C], no two sizes alike, so that no axis can stand for another.
 VALUES = np.random.default_rng(0).normal(size=(4, 3, 6, 5))
@@ -492,3 +494,34 @@ def test_what_an_objective_of_anyones_has_if_it_says_nothing():
     assert part.kind is None and part.couples_images is False
     assert part.check({}, None) is None and part.check_heads({}) is None
     assert part.probability({}, None, {"": "softmax"}) is None
+
+
+# Sums.
+
+
+def test_a_sum_of_many_terms_is_flat_and_asks_every_term_once(monkeypatch):
+    asked = []
+    kind = actmax.Channel.kind.fget
+    counted = property(lambda self: (asked.append(1), kind(self))[1])
+    monkeypatch.setattr(type(actmax.Channel("a")).__mro__[1], "kind", counted)
+    terms = [actmax.Channel(f"layer{n}", n) for n in range(400)]
+    total = sum(terms)
+    values = {f"layer{n}": tf.constant(np.arange(401.0)[None] * (n + 1)) for n in range(400)}
+    assert total(values, None).numpy() == [sum(n * (n + 1) for n in range(400))]
+    assert total.layers == tuple(values)
+    assert len(asked) <= 400 * 401  # A few milliseconds; asked anew by every level it was 2^400.
+    hash(total), repr(total), describe(total), pickle.loads(pickle.dumps(total))
+
+
+def test_a_sum_takes_away_what_stands_behind_a_minus_and_divides():
+    a, b, c, d = (actmax.Channel(name, 0) for name in "abcd")
+    values = {name: tf.constant([[v]]) for name, v in zip("abcd", (1.0, 10.0, 100.0, 1000.0))}
+    found = lambda objective: float(objective(values, None)[0])
+    assert found(a - (b - c) - d) == 1 - (10 - 100) - 1000
+    assert found(3 - (a + b)) == 3 - 11
+    assert found(-(a - b) / 4) == 9 / 4
+    assert found((a + b) * (c - d) + 2 * a) == 11 * -900 + 2
+    with pytest.raises(ValueError, match="other than 0"):
+        a / 0
+    with pytest.raises(TypeError, match="unsupported operand"):
+        1 / a

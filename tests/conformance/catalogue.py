@@ -71,7 +71,8 @@ OBJECTIVES = {
     "BatchNormPrior": Entry(
         "objective", actmax.BatchNormPrior, targets=None, model=lambda: normalized(shape=UNEVEN)
     ),
-    "Combination": Entry("objective", lambda: 0.5 * actmax.Logit() - 2 * actmax.Channel("conv", 1)),
+    "Sum": Entry("objective", lambda: 0.5 * actmax.Logit() - 2 * actmax.Channel("conv", 1)),
+    "Combination": Entry("objective", lambda: actmax.Logit() * actmax.Channel("conv", 1)),
     # Of outputs that are no softmax: that of a network, without oneDNN, is rounded by the place of a row.
     "function": Entry(
         "objective",
