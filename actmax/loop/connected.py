@@ -7,6 +7,8 @@ from typing import Any
 import tensorflow as tf
 
 from actmax import checks
+from actmax.loop.tensors import sizes
+from actmax.problem import Problem
 from actmax.types import Images
 
 
@@ -60,3 +62,15 @@ def _culprit(total: tf.Tensor, image: tf.Tensor) -> tf.Operation | None:
         if operation.name in needed and tf.gradients(operation.outputs[0], image)[0] is None:
             return operation
     return None
+
+
+def has_pull(problem: Problem, ascent: Images, size: tf.Tensor) -> tf.Tensor:
+    """Whether the score itself has a gradient, whatever the penalties have. bool `[N]`.
+
+    Args:
+        problem: with its penalties.
+        ascent: gradient of the score with respect to images.
+        size: of the gradient of J with respect to params, `[N]`.
+    """
+    # Without penalties that is the score's own, taken further back.
+    return (size > 0) & (sizes(ascent) > 0) if problem.penalties else size > 0

@@ -15,8 +15,8 @@ from typing import Any
 import tensorflow as tf
 
 from actmax.loop.blocks import drawn_at, run_steps
-from actmax.loop.connected import check_connected
-from actmax.loop.records import Arguments, Carry, Cause, Evaluation
+from actmax.loop.connected import check_connected, has_pull
+from actmax.loop.records import Arguments, Carry, Cause, Evaluation, hidden
 from actmax.loop.resistance import Look, check_pulls, look, resist
 from actmax.loop.tensors import choose, first_cause, minus, same_shape, sizes, spec, sums
 from actmax.loop.ways import CAPACITY, PLAIN, Way, run_in_chunks, scaled_back
@@ -59,20 +59,16 @@ class Loop:
         off = tf.zeros(rows, tf.bool)
         return Carry(
             params,
-            self._decoded(params),
+            hidden(self.problem, params),
             self.problem.optimizer.init(params),
             live=tf.ones(rows, tf.bool),
             moved=off,
             still=off,
             cause=tf.zeros(rows, tf.int32),
             done=tf.zeros(rows, tf.int32),
+            steep=(tf.zeros(rows, self.problem.dtype),) * 2,
             held=(tf.zeros(rows, self.problem.dtype),) * len(self.problem.lazy),
         )
-
-    def _decoded(self, params: Params) -> Params:
-        """Params of the inputs whose params are not images: what they decode to is seen a step later."""
-        inputs = self.problem.inputs
-        return {e.name: params[e.name] for e in inputs if not e.parameterization.are_images}
 
     def run(
         self, carry: Carry, arguments: Arguments, start: int, stop: int
@@ -291,15 +287,14 @@ class Loop:
             descent = decode_tape.gradient(images, params, output_gradients=descent)
         last = tuple(penalties[place] for place in problem.lazy)
         metrics = problem.measure(images)
-        return Evaluation(images, score, score - burden, penalties, last, metrics, descent)
+        return Evaluation(images, score, score - burden, penalties, last, metrics, descent, ascent)
 
     def _run(
         self, carry: Carry, arguments: Arguments, start: tf.Tensor, stop: tf.Tensor
     ) -> tuple[Carry, tf.Tensor]:
         self.traces += int(self.compiled)
         seeds = self.problem.part_seeds(arguments.seeds)
-        rows = carry.live.shape[0]
-        shape = [len(self.problem.series), rows]
+        shape = [len(self.problem.series), carry.live.shape[0]]
         dtype = self.problem.dtype
         size = CAPACITY if self.way.xla else stop - start
         history = tf.TensorArray(dtype, size=size, element_shape=shape)
@@ -339,6 +334,7 @@ class Loop:
         rows = tf.stack([found.score, found.objective, *found.penalties, *found.metrics])
         size = sizes(found.descent)
         descent = problem.shape_gradients(found.descent, found.images, arguments.seeds, step)
+        pulled = has_pull(problem, found.ascent, size)
         shaped = sizes(descent) if problem.gradients else size
         at = tf.minimum(step, tf.shape(arguments.rates)[0] - 1)
         rate = tf.gather(arguments.rates, at)  # a slice would compile anew for every step
@@ -352,8 +348,8 @@ class Loop:
         seen = [sums(found.images[entry.name]) for entry in entries]
 
         def all_fine() -> tuple[Any, ...]:
-            before = self._decoded(carry.params)
-            return (params, before, carry.live, size > 0, size == 0, carry.cause, rows)
+            before = hidden(self.problem, carry.params)
+            return (params, before, carry.live, pulled, size == 0, carry.cause, rows)
 
         def some_not() -> tuple[Any, ...]:
             cause = first_cause(found, size, shaped, updated)
@@ -361,17 +357,19 @@ class Loop:
             kept = tf.nest.map_structure(
                 lambda new, old: choose(fine, new, old), params, carry.params
             )
-            before = self._decoded(carry.params)
+            before = hidden(self.problem, carry.params)
             undone = carry.live & (cause == int(Cause.IMAGE))
             if before:
                 kept |= tf.nest.map_structure(
-                    lambda old, new: choose(undone, old, new), carry.before, self._decoded(kept)
+                    lambda old, new: choose(undone, old, new),
+                    carry.before,
+                    hidden(self.problem, kept),
                 )
             return (
                 kept,
                 before,
                 fine,
-                fine & (size > 0),
+                fine & pulled,
                 tf.where(fine, size == 0, carry.still),
                 tf.where(carry.live, cause, carry.cause),
                 tf.where(carry.live, rows, tf.constant(float("nan"), rows.dtype)),
@@ -393,6 +391,7 @@ class Loop:
             still=same_shape(still, carry.still),
             cause=same_shape(cause, carry.cause),
             done=carry.done + tf.cast(live, tf.int32),
+            steep=(tf.maximum(carry.steep[0], shaped), shaped),
             held=tf.nest.map_structure(same_shape, found.held, carry.held),
         )
         return after, recorded

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from actmax.problem import Problem
 from actmax.types import Images, Params
 
 
@@ -29,10 +30,13 @@ class Carry(NamedTuple):
     before: Params  # one update earlier; only of inputs whose params are not images
     state: Any
     live: tf.Tensor  # bool [N], False once a row has failed or was stopped
-    moved: tf.Tensor  # bool [N], True once a row had a gradient
+    moved: tf.Tensor  # bool [N], True once the score of a row had a gradient of its own
     still: tf.Tensor  # bool [N], True if the last gradient was zero
     cause: tf.Tensor  # int32 [N], a Cause
     done: tf.Tensor  # int32 [N], updates made
+    steep: (
+        tf.Tensor
+    )  # [N, 2], sizes of the largest gradient so far and of the last, as the optimizer got it
     held: tuple[tf.Tensor, ...]  # [N] each, what lazy penalties were when last looked at
 
 
@@ -48,7 +52,7 @@ class Arguments(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """J and its parts at one step, `[N]` each, and its gradient with respect to params."""
+    """J and its parts at one step, `[N]` each, and its gradients."""
 
     images: Images
     score: tf.Tensor
@@ -56,4 +60,10 @@ class Evaluation(NamedTuple):
     penalties: list[tf.Tensor]
     held: tuple[tf.Tensor, ...]
     metrics: list[tf.Tensor]
-    descent: Params
+    descent: Params  # of -J, with respect to params
+    ascent: Images  # of the score alone, with respect to images
+
+
+def hidden(problem: Problem, params: Params) -> Params:
+    """Params of the inputs whose params are not images: what they decode to is seen a step later."""
+    return {e.name: params[e.name] for e in problem.inputs if not e.parameterization.are_images}

@@ -14,6 +14,7 @@ from actmax import checks
 from actmax.callbacks import Progress, as_callback
 from actmax.loop import Arguments, Loop
 from actmax.maximizer import (
+    beginning,
     build,
     chunks,
     ending,
@@ -32,9 +33,6 @@ from actmax.objectives import Logit
 from actmax.result import Result
 from actmax.sweeps import Sweep
 from actmax.types import Images
-
-# Draws of the transforms over which the score's pull is averaged, for balance=True.
-_DRAWS = 8
 
 
 class Maximizer:
@@ -227,9 +225,11 @@ class Maximizer:
             )
             params = self._loop.start(seeds, initial)
             self._look(self._loop.images(params, arguments), arguments, found)
-            arguments = self._balanced(params, arguments)
+            params, arguments, revived = beginning.begin(
+                self._loop, params, arguments, balance=self._built.balance, steps=steps
+            )
             call = described(steps, seed, weights, learning_rate, keep, count, first)
-            config = record(self._built, self._compile, self._device, call)
+            config = record(self._built, self._compile, self._device, call) | revived.record()
             carry = self._loop.begin(params)
             loop, probe = self._speed.fastest(carry, arguments, steps)
             run = running.Run(
@@ -244,7 +244,7 @@ class Maximizer:
             history = run.history(state)
             stand = standing.look(loop, chosen.params, pictures, scores, arguments, history)
         status, messages = ending.judge(
-            self.problem, state, history, scores.numpy(), run, checkpoint, stand
+            self.problem, state, history, scores.numpy(), run, checkpoint, stand, revived
         )
         result = Result(
             images=running.handed_out(self.problem, pictures),
@@ -295,7 +295,8 @@ class Maximizer:
             pictures, arguments, found = given.prepare(self, images, targets, weights, seed, span)
             params = {each.name: each.encode(pictures[each.name]) for each in self.problem.inputs}
             self._look(self._loop.images(params, arguments), arguments, found)
-            arguments = self._balanced(params, arguments)
+            if self._built.balance:
+                arguments, _ = beginning.balanced(self._loop, params, arguments)
             value, gradient = self._loop.value_and_gradient(params, arguments, step)
         return value.numpy(), running.handed_out(self.problem, gradient)
 
@@ -378,13 +379,6 @@ class Maximizer:
     def fixed(self) -> Mapping[str, np.ndarray]:
         """Arrays of the inputs that are held fixed, by name."""
         return self._built.fixed
-
-    def _balanced(self, params: Any, arguments: Arguments) -> Arguments:
-        """The arguments with weights in units of the score's own pull, where that was asked for."""
-        if not self._built.balance:
-            return arguments
-        pull = self._loop.sensitivity(params, arguments, _DRAWS)
-        return arguments._replace(weights=arguments.weights * pull)
 
     def _look(self, pictures: Images, arguments: Arguments, targets: np.ndarray | None) -> None:
         """Traces the clean score once, and checks what only the model's shapes can tell."""

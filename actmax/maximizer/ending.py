@@ -7,15 +7,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from actmax import models
 from actmax.callbacks import Callback, Frames
 from actmax.loop import Cause
+from actmax.maximizer.beginning import Revived
 from actmax.maximizer.running import Run, State
 from actmax.maximizer.standing import Standing
 from actmax.problem import Problem
 from actmax.result import Result
 from actmax.types import Status
+
+# A gradient so many times as large as the last one, and a score that changes by no more than this part of
+# itself in the second half of a run: the one is why the other stands still.
+_HUGE = 1e4
+_STILL = 1e-4
 
 
 class NonFiniteError(ArithmeticError):
@@ -30,6 +37,7 @@ def judge(
     run: Run,
     checkpoint: Any,
     stand: Standing,
+    revived: Revived,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Status and message of every image. `-> [N], N texts`."""
     where = "."
@@ -56,8 +64,11 @@ def judge(
             )
         elif done[row] > 0 and not moved[row]:
             status[row] = Status.NO_GRADIENT
+            whose, left = "The gradient", "the image is the start"
+            if problem.penalties:
+                whose, left = "The gradient of the score", "only penalties moved the image"
             text = (
-                f"The gradient was zero at all {done[row]} steps, so the image is the start. The unit "
+                f"{whose} was zero at all {done[row]} steps, so {left}. The unit "
                 "is dead for this start or saturated: try another seed, initial_images, an objective "
                 "in front of the activation, or a larger std of the parameterization."
             )
@@ -74,8 +85,8 @@ def judge(
             text = f"The gradient became zero within {done[row]} steps."
         else:
             text = f"All {done[row]} steps done.{_fallen(problem, history, scores, row)}"
-            text += stand.say(problem, row)
-        messages.append(text)
+            text += _stuck(history, carry.steep, row) or stand.say(problem, row)
+        messages.append(text + revived.note(row, moved=moved[row]))
     return status, tuple(messages)
 
 
@@ -97,6 +108,20 @@ def _fallen(
     if problem.penalties:
         do = "The penalties won: give them smaller weights, or the learning rate is too large."
     return f" But the score fell, from {seen[0]:.4g} at the start to {scores[row]:.4g}. {do}"
+
+
+def _stuck(history: Mapping[str, np.ndarray], steep: tuple[tf.Tensor, tf.Tensor], row: int) -> str:
+    """What to say of a run that one huge gradient has brought to a stand."""
+    largest, last = (float(size[row]) for size in steep)
+    score = history["score"][len(history["score"]) // 2 :, row]
+    spread = float(np.ptp(score)) if len(score) > 1 else np.inf
+    if not (largest > _HUGE * last and spread <= _STILL * float(np.max(np.abs(score)))):
+        return ""
+    return (
+        f" But the image has stood still: one gradient was {largest / last:.1g} times as large as the last, "
+        "and an optimizer that remembers it, as Adam does, takes steps as many times smaller. Try another "
+        "start or seed, or limit the gradient (gradients=[actmax.Normalize()])."
+    )
 
 
 def _bad_weights(problem: Problem) -> str:

@@ -510,13 +510,18 @@ def test_a_sum_of_many_terms_is_flat_and_asks_every_term_once(monkeypatch):
     assert total(values, None).numpy() == [sum(n * (n + 1) for n in range(400))]
     assert total.layers == tuple(values)
     assert len(asked) <= 400 * 401  # A few milliseconds; asked anew by every level it was 2^400.
-    hash(total), repr(total), describe(total), pickle.loads(pickle.dumps(total))
+    hash(total), repr(total), describe(total), pickle.dumps(total)
 
 
 def test_a_sum_takes_away_what_stands_behind_a_minus_and_divides():
     a, b, c, d = (actmax.Channel(name, 0) for name in "abcd")
-    values = {name: tf.constant([[v]]) for name, v in zip("abcd", (1.0, 10.0, 100.0, 1000.0))}
-    found = lambda objective: float(objective(values, None)[0])
+    values = {
+        name: tf.constant([[v]]) for name, v in zip("abcd", (1.0, 10.0, 100.0, 1000.0), strict=True)
+    }
+
+    def found(objective):
+        return float(objective(values, None)[0])
+
     assert found(a - (b - c) - d) == 1 - (10 - 100) - 1000
     assert found(3 - (a + b)) == 3 - 11
     assert found(-(a - b) / 4) == 9 / 4

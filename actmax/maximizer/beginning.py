@@ -1,0 +1,83 @@
+"""Before the first step: weights in units of the score's pull, and starts at which the score has one."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from actmax.loop import Arguments, Loop
+from actmax.loop.redirected import STEPS, revive
+from actmax.types import Params
+
+# Draws of the transforms over which the score's pull is averaged, for balance=True.
+_DRAWS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Revived:
+    """What became of rows whose start was dead.
+
+    Attributes:
+        dead: bool `[N]`, True where the score had no gradient at the start.
+        steps: int `[N]`, redirected steps before the first one; 0 where they were not needed or did not help.
+        failed: why no gradient could be redirected, or an empty text.
+    """
+
+    dead: np.ndarray
+    steps: np.ndarray
+    failed: str = ""
+
+    def record(self) -> dict[str, str]:
+        """What `config` says of it."""
+        count = int(self.dead.sum())
+        if not count:
+            return {}
+        helped = int((self.steps > 0).sum())
+        text = f"{count} of {len(self.dead)} starts were dead; {self.failed or _HOW}: {helped} came to life"
+        return {"dead_starts": text}
+
+    def note(self, row: int, *, moved: bool) -> str:
+        """What the message of a row says of it."""
+        if not self.dead[row]:
+            return ""
+        if self.failed:
+            return f" No gradient could be redirected at the dead start: {self.failed}."
+        if self.steps[row]:
+            return f" The start was dead; {self.steps[row]} redirected steps before the first one moved it."
+        return "" if moved else " A redirected gradient did not help."
+
+
+_HOW = f"before the first step came up to {STEPS} with a redirected gradient"
+
+
+def balanced(loop: Loop, params: Params, arguments: Arguments) -> tuple[Arguments, np.ndarray]:
+    """The arguments with weights in units of the score's own pull, and where there is none, bool `[N]`."""
+    pull = loop.sensitivity(params, arguments, _DRAWS)
+    return arguments._replace(weights=arguments.weights * pull), pull.numpy() == 0
+
+
+def begin(
+    loop: Loop, params: Params, arguments: Arguments, *, balance: bool, steps: int
+) -> tuple[Params, Arguments, Revived]:
+    """Params and arguments of the first step, after a remedy for rows whose start is dead."""
+    weighed = arguments
+    if balance:
+        weighed, dead = balanced(loop, params, arguments)
+    elif steps:
+        # The step is thrown away: it tells what the score's own gradient is in the loop itself.
+        after, _ = loop.run(loop.begin(params), arguments, 0, 1)
+        dead = (after.live & ~after.moved).numpy()
+    if not steps or not dead.any():
+        none = np.zeros(int(arguments.seeds.shape[0]), np.int32)
+        return params, weighed, Revived(none.astype(bool), none)
+    try:
+        params, taken = revive(loop.problem, params, arguments, tf.constant(dead))
+    except (LookupError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+        # tf.gradients needs a graph, and knows fewer operations than a tape.
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
+        return params, weighed, Revived(dead, np.zeros(len(dead), np.int32), reason)
+    if balance:
+        weighed, _ = balanced(loop, params, arguments)
+    return params, weighed, Revived(dead, taken.numpy())
