@@ -204,7 +204,7 @@ def lasting(model: Any, name: str, known: Mapping[str, Any] | None = None) -> st
     raise ValueError(
         checks.message(
             "the path of a layer of the model",
-            repr(name),
+            repr(name.removesuffix(CHANNELS_LAST)),
             hint + "List the paths with actmax.layer_paths(model)."
             if known
             else "A plain callable has no layers: use a Keras model, or a function of the output.",
