@@ -74,6 +74,7 @@ MAY_IMPORT_THE_PACKAGE = ("testing", "zoo", "recipes", "cli", "__main__")
 REGULARIZERS_FOR_ALL = (
     "regularizers.asking",
     "regularizers.base",
+    "regularizers.decorated",
     "regularizers.lanes",
     "regularizers.random",
 )

@@ -83,7 +83,8 @@ class Judge:
         taps = models.Taps(self.model, [LOGITS, *layers])
         found: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in taps.names}
         for batch, count in self.batches(images, batch_size):
-            for name, value in taps({"images": batch}).items():
+            activations = taps({"images": batch})
+            for name, value in ((name, activations[name]) for name in taps.names):
                 array = np.asarray(value, np.float32)[:count]
                 # Logits of higher rank are means over space, as in objectives.
                 if name == LOGITS and array.ndim > _DENSE_RANK:

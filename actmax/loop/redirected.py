@@ -87,18 +87,24 @@ def _step(
     problem: Problem, params: Params, state: Any, arguments: Arguments
 ) -> tuple[Params, Any, tf.Tensor, tf.Tensor]:
     """Params after one redirected step, and whether the score's own gradient, and this one, are not zero."""
-    leaves = tf.nest.flatten(params)
-    slope = functools.partial(tf.gradients, xs=leaves, unconnected_gradients="zero")
-    own = slope(_total(problem, params, arguments))
+    own = _slope(problem, params, arguments)
     with arguments.seeds.graph.gradient_override_map(_registered()):
         # Operations are marked when they are made, also those of the model's own layers.
-        total = _total(problem, params, arguments)
-    descent = tf.nest.pack_sequence_as(params, [-gradient for gradient in slope(total)])
+        ascent = _slope(problem, params, arguments)
+    descent = tf.nest.map_structure(tf.negative, ascent)
     reached = sizes(descent) > 0
     images = problem.decode(params, arguments.kept)
     descent = problem.shape_gradients(descent, images, arguments.seeds, tf.constant(0))
     moved, state = problem.optimizer.update(descent, state, params, arguments.rates[0])
-    return problem.project(moved), state, sizes(own) > 0, reached
+    return problem.project(moved, arguments.kept), state, sizes(own) > 0, reached
+
+
+def _slope(problem: Problem, params: Params, arguments: Arguments) -> Params:
+    """The gradient of the score of all rows."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(params)
+        total = _total(problem, params, arguments)
+    return tape.gradient(total, params, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
 
 def _total(problem: Problem, params: Params, arguments: Arguments) -> tf.Tensor:

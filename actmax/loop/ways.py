@@ -11,7 +11,6 @@ from typing import Any
 import tensorflow as tf
 
 from actmax import checks
-from actmax.loop.again import run_again
 from actmax.loop.records import Arguments, Carry
 from actmax.loop.tensors import choose, sizes
 from actmax.models import Compute, Taps, Variant
@@ -58,16 +57,16 @@ class Way:
 
     def models(self, problem: Problem) -> tuple[Taps | Variant, ...]:
         """The models computed in this way."""
-        if not self.fold and not self.recompute and self.compute is None:
-            if not self.adjoint:
-                return problem.models
-            # A plain callable has no layers: its gradient is TensorFlow's.
-            return tuple(
-                Variant(taps, adjoint=True) if taps.keras else taps for taps in problem.models
-            )
-        again = run_again if self.recompute else None
+        if not (self.fold or self.recompute or self.adjoint) and self.compute is None:
+            return problem.models
         return tuple(
-            Variant(taps, fold=self.fold, compute=self.compute, again=again, adjoint=self.adjoint)
+            Variant(
+                taps,
+                fold=self.fold,
+                compute=self.compute,
+                recompute=self.recompute,
+                adjoint=self.adjoint,
+            )
             for taps in problem.models
         )
 

@@ -1,10 +1,10 @@
 """Taps: activations of any layer of a Keras model, and its output before the softmax.
 
-Nothing about the model is rebuilt or changed. While our own function is traced, the layers in question
-hand over what they return; the softmax is found by walking the traced graph back from the output.
+Nothing about the model is rebuilt or changed. It is traced once into a graph of our own (`trace`), which is
+read as a list of operations (`program`); what is asked for is made again from it (`replay`, `passes`), as it
+is or with other operations in the place of some (`rewriting`).
 """
 
-from actmax.models.adjoint import onednn
 from actmax.models.detect import (
     applications_preprocess,
     bad_weight,
@@ -16,11 +16,13 @@ from actmax.models.detect import (
     taken,
     weights_digest,
 )
+from actmax.models.passes import Compute
+from actmax.models.products import onednn
 from actmax.models.ranges import Reading
 from actmax.models.seeing import activations
 from actmax.models.structure import InputSpec, input_specs, is_keras, layer_paths, layers, symbolic
-from actmax.models.taps import Taps, before_head
-from actmax.models.variant import Compute, Variant
+from actmax.models.taps import Taps
+from actmax.models.variant import Variant
 
 __all__ = [
     "Compute",
@@ -31,7 +33,6 @@ __all__ = [
     "activations",
     "applications_preprocess",
     "bad_weight",
-    "before_head",
     "channels_of",
     "detect_range",
     "input_specs",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import re
 from collections.abc import Container, Sequence
@@ -27,21 +26,18 @@ def readings(model: Any, specs: Sequence[InputSpec]) -> dict[str, Reading]:
     from actmax.models.taps import Taps  # which needs what this module tells
 
     signature = {
-        spec.name: tf.TensorSpec([None, *(spec.shape or ())], spec.dtype, name=f"input_{place}")
-        for place, spec in enumerate(specs)
+        spec.name: tf.TensorSpec([None, *(spec.shape or ())], spec.dtype) for spec in specs
     }
     try:
-        forward = functools.partial(Taps(model, ()).forward)
-        traced = tf.function(forward, autograph=False).get_concrete_function(signature)
+        traced = Taps(model, ()).traced(signature)
     except Exception:
         return {}
-    flat = tf.nest.flatten(traced.structured_input_signature[0][0])
-    given = {spec.name: tensor for spec, tensor in zip(flat, traced.inputs, strict=False)}
-    outputs = [value for value in tf.nest.flatten(traced.outputs) if hasattr(value, "op")]
+    program = traced.program
+    outputs = [value for value in traced.returned if hasattr(value, "op")]
     known = {path.rsplit("/", 1)[-1] for path in layers(model)} if is_keras(model) else set()
     found = {}
-    for name, wanted in signature.items():
-        reading = read_range(traced.graph, given[wanted.name], outputs)
+    for name in signature:
+        reading = read_range(program.graphs[0], program.tensors[traced.inputs[name]], outputs)
         found[name] = dataclasses.replace(reading, source=_layer(reading.source, known))
     return found
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 
 from actmax import checks
-from actmax.models.layout import to_channels_last
+from actmax.models.heads import Head, head_of, in_front
+from actmax.models.layout import channel_axis, order_to_last
+from actmax.models.outputs import Output
+from actmax.models.passes import PlainPass, TracedPass
 from actmax.models.structure import (
     fill,
     find_layer,
@@ -21,91 +22,44 @@ from actmax.models.structure import (
     split,
     symbolic_inputs,
 )
-from actmax.objectives import BATCH_NORM, CHANNELS_LAST, OUTPUT, ROWS, Normalized
+from actmax.models.trace import Trace, refuse_python, trace
+from actmax.objectives import (
+    BATCH_NORM,
+    CHANNELS_LAST,
+    LOGARITHMS,
+    LOGITS,
+    OUTPUT,
+    PROBABILITIES,
+    ROWS,
+    Normalized,
+)
 from actmax.types import IMAGES
 
 Inputs: TypeAlias = Mapping[str, tf.Tensor]
 
-# Operations between a softmax and the output that leave values alone; they are applied again to what
-# stands before the softmax.
-_TRANSPARENT = ("Identity", "Cast", "Reshape")
-_HEADS = ("Softmax", "LogSoftmax", "Sigmoid")
-_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
-
-# Tracing replaces a layer's `call` for a moment; two traces of one model must not interleave.
-TRACING = threading.RLock()
+# Names of what stands at the end of a model, and is handed over with its channels last.
+_AT_THE_END = (LOGITS, LOGARITHMS, PROBABILITIES)
+_HALF = (tf.float16, tf.bfloat16)
 
 
-class _Call(NamedTuple):
-    """One call of a layer: its first argument, and what it returned."""
+@dataclasses.dataclass(frozen=True)
+class _Normalizer:
+    """What a call of a batch-norm layer is given, and the layer's path."""
 
-    given: Any
-    result: Any
-
-
-@contextlib.contextmanager
-def _listening(found: Mapping[str, Any]) -> Iterator[dict[str, list[_Call]]]:
-    """While open, every layer given records its calls, under each of its paths."""
-    heard: dict[str, list[_Call]] = {path: [] for path in found}
-    paths: dict[int, list[str]] = {}
-    for path, layer in found.items():
-        paths.setdefault(id(layer), []).append(path)
-
-    def wrap(layer: Any, call: Callable[..., Any]) -> Callable[..., Any]:
-        def listening_call(*args: Any, **kwargs: Any) -> Any:
-            result = call(*args, **kwargs)
-            given = args[0] if args else next(iter(kwargs.values()), None)
-            for path in paths[id(layer)]:
-                heard[path].append(_Call(given, result))
-            return result
-
-        return listening_call
-
-    with TRACING, contextlib.ExitStack() as stack:
-        for layer in {id(layer): layer for layer in found.values()}.values():
-            own = vars(layer).get("call")
-            # On the instance and past Keras' attribute tracking, so that nothing remains of it.
-            object.__setattr__(layer, "call", wrap(layer, layer.call))
-            if own is None:
-                stack.callback(object.__delattr__, layer, "call")
-            else:
-                stack.callback(object.__setattr__, layer, "call", own)
-        yield heard
-
-
-def before_head(output: tf.Tensor) -> tuple[tf.Tensor, str]:
-    """What stands before the softmax or sigmoid of a traced output, and which it was.
-
-    Returns:
-        `(tensor, head)`, head one of "softmax", "logsoftmax", "sigmoid", "linear" (no such head; the
-        tensor is the output), "unknown" (the output comes out of a function that cannot be looked
-        into; the tensor is the output).
-    """
-    chain: list[tf.Operation] = []
-    operation = output.op
-    while operation.type in _TRANSPARENT:
-        chain.append(operation)
-        operation = operation.inputs[0].op
-    if operation.type not in _HEADS:
-        return output, "unknown" if operation.type in _CALLS else "linear"
-    logits = operation.inputs[0]
-    for passed in reversed(chain):
-        if passed.type == "Cast":
-            logits = tf.cast(logits, passed.outputs[0].dtype)
-        elif passed.type == "Reshape":
-            logits = tf.reshape(logits, passed.inputs[1])
-            logits.set_shape(passed.outputs[0].shape)
-    return logits, operation.type.lower()
+    path: str
+    given: int
 
 
 class Taps:
     """Activations of a model by name: `inputs -> {name: [N, ...]}`, in a graph or eagerly.
 
-    The softmax can only be found in a graph, so an eager call runs a graph of its own.
+    The model is traced once, and what is asked for is made again in the graph that is open (an eager
+    call runs a graph of its own).
 
     Attributes:
-        heads: by output name, what stood at the end of the model ("softmax", ..., see
-            `before_head`); known after the first call.
+        heads: by output name ("" for the only one), what stands at its end ("softmax", ..., see
+            `heads.Head`); known after the first call.
+        ends: likewise by name of a layer, where a layer's own end is a softmax or sigmoid.
         shapes: by name, static shape of every activation, with the batch dimension.
     """
 
@@ -114,20 +68,18 @@ class Taps:
         self.names = tuple(names)
         self.keras = is_keras(model)
         self.heads: dict[str, str] = {}
+        self.ends: dict[str, str] = {}
         self.shapes: dict[str, tuple[int | None, ...]] = {}
+        self._plain = PlainPass()
         self._structure = symbolic_inputs(model) if self.keras else None
         inner = [name for name in names if not name.startswith(":")]
         known = layers(model) if inner else {}
-        self._layers = {split(name)[0]: find_layer(model, name, known) for name in inner}
+        self._layers = {name: find_layer(model, _part(name)[0], known) for name in inner}
         self._normalizers = _normalizers(model) if BATCH_NORM in self.names else {}
-        # A partial, because TensorFlow warns of retracing by a method's code, not by its instance.
-        own = functools.partial(self.collect, forward=None)
-        self._graph = tf.function(own, autograph=False, reduce_retracing=True)
 
-    def __call__(self, inputs: Inputs) -> dict[str, tf.Tensor]:
+    def __call__(self, inputs: Inputs) -> dict[str, Any]:
         """Activations of every name."""
-        inputs = dict(inputs)
-        return (self._graph if tf.executing_eagerly() else self.collect)(inputs)
+        return self.collect(inputs)
 
     def trace(self, like: Mapping[str, tf.TensorSpec]) -> None:
         """Traces a pass over inputs like these, and runs nothing.
@@ -135,31 +87,142 @@ class Taps:
         Raises:
             ValueError: if the pass does not call what is asked for.
         """
-        self._graph.get_concrete_function(dict(like))
+        self.tapped(self.traced(like))
 
-    def tapped(self) -> tuple[Any, ...]:
-        """The layers whose activations are asked for."""
-        return tuple((self._layers | self._normalizers).values())
+    def traced(self, like: Mapping[str, Any]) -> Trace:
+        """The model's trace for inputs like these; numbers of rows are open."""
+        specs = {name: _open(value) for name, value in like.items()}
+        return trace(self.model, self.forward, specs)
 
-    def collect(
-        self, inputs: Inputs, forward: Callable[[dict[str, tf.Tensor]], Any] | None = None
-    ) -> dict[str, tf.Tensor]:
-        """Activations of every name, traced into the graph that is open.
+    def collect(self, inputs: Inputs, way: TracedPass | None = None) -> dict[str, Any]:
+        """Activations of every name, made in the graph that is open, or by a graph of their own.
 
         Args:
             inputs: by name.
-            forward: runs the model, of inputs by name; None for the model itself.
+            way: how the model is computed; None for its operations as they are.
         """
-        with _listening(self._layers | self._normalizers) as heard:
-            output = (forward or self.forward)(dict(inputs))
-        outputs = self._named(output)
-        found = {name: self._pick(name, outputs, heard) for name in self.names if name != ROWS}
-        if ROWS in self.names:
-            found[ROWS] = tf.range(tf.shape(next(iter(inputs.values())))[0])
-        self.shapes = {
-            name: tuple(value.shape) for name, value in found.items() if tf.is_tensor(value)
+        inputs = {name: tf.convert_to_tensor(value) for name, value in inputs.items()}
+        found = self.traced(inputs)
+        wanted, numbers = self.wanted(found)
+        refuse_python(found.program, numbers)
+        values = (way or self._plain).run(found, inputs, numbers)
+        by_number = dict(zip(numbers, values, strict=True))
+        picked = {
+            name: self._filled(name, value, by_number, found) for name, value in wanted.items()
         }
-        return found
+        if ROWS in self.names:
+            picked[ROWS] = tf.range(tf.shape(next(iter(inputs.values())))[0])
+        self.shapes = {
+            name: tuple(value.shape) for name, value in picked.items() if tf.is_tensor(value)
+        }
+        return picked
+
+    def ahead(self, inputs: Mapping[str, Any], way: TracedPass) -> None:
+        """Makes what depends on weights alone in the graph that is open."""
+        found = self.traced(inputs)
+        way.prepare(found, list(inputs), self.wanted(found)[1])
+
+    def wanted(self, found: Trace) -> tuple[dict[str, Any], list[int]]:
+        """As `tapped`, and all of its numbers."""
+        wanted = self.tapped(found)
+        return wanted, sorted({n for value in wanted.values() for n in _numbers(value)})
+
+    def tapped(self, found: Trace) -> dict[str, Any]:
+        """For every name what of the trace it stands for, in numbers.
+
+        Raises:
+            ValueError: if the pass has nothing of the name.
+        """
+        wanted: dict[str, Any] = {}
+        for name in self.names:
+            if name == ROWS:
+                continue
+            if name == BATCH_NORM:
+                wanted[name] = self._normalized(found)
+            elif name.startswith(":"):
+                wanted |= self._of_output(name, found)
+            else:
+                wanted[name] = _one_call(name, found)
+                self._look_at_end(name, wanted[name], found)
+        return wanted
+
+    def _of_output(self, name: str, found: Trace) -> dict[str, Any]:
+        kind, _, key = name.partition("/")
+        outputs = found.outputs
+        if kind == OUTPUT and not key and len(outputs.every) > 1:
+            # A function of the output of a model with several gets them all.
+            if outputs.distinct:
+                return {name: {str(output.name): output.number for output in outputs.every}}
+            return {name: outputs.structure}
+        output = outputs.find(key or None)
+        if kind == OUTPUT:
+            return {name: output.number}
+        head, logits, logarithms, probabilities = _in_front(found, output)
+        self.heads[key] = head.kind
+        rest = f"/{key}" if key else ""
+        wanted = {name: logits}
+        if head.kind in ("softmax", "logsoftmax", "sigmoid", "logsigmoid"):
+            wanted |= {LOGARITHMS + rest: logarithms, PROBABILITIES + rest: probabilities}
+        return wanted
+
+    def _look_at_end(self, name: str, value: Any, found: Trace) -> None:
+        if isinstance(value, int):
+            kind = head_of(found.program, value).kind
+            if kind != "linear":
+                self.ends[name] = kind
+
+    def _filled(self, name: str, value: Any, made: Mapping[int, tf.Tensor], found: Trace) -> Any:
+        if isinstance(value, list) and name == BATCH_NORM:
+            return tuple(self._statistics(entry, made) for entry in value)
+        filled = tf.nest.map_structure(lambda n: _wide(made[n]), value)
+        if name.endswith(CHANNELS_LAST) or name.partition("/")[0] in _AT_THE_END:
+            traced = found.program.outermost.get(value, found.program.tensors[value])
+            axis = channel_axis(traced, self._layers.get(name))
+            if traced.shape.rank is not None and axis != traced.shape.rank - 1:
+                filled = tf.transpose(filled, order_to_last(traced.shape.rank, axis))
+        kind, _, key = name.partition("/")
+        if self.heads.get(key) in ("sigmoid", "logsigmoid") and filled.shape[-1] == 1:
+            # One sigmoid unit is two classes: target 1 is the logit, target 0 its negative.
+            if kind == LOGITS:
+                return tf.concat([-filled, filled], axis=-1)
+            if kind == PROBABILITIES:
+                return tf.concat([1.0 - filled, filled], axis=-1)
+        return filled
+
+    def _normalized(self, found: Trace) -> list[_Normalizer]:
+        entries = [
+            _Normalizer(path, call.given)
+            for path in self._normalizers
+            for call in found.calls.get(path, ())
+            if call.given is not None
+        ]
+        if not entries:
+            raise ValueError(
+                checks.message(
+                    "a forward pass that calls a BatchNormalization layer",
+                    f"no call of {list(self._normalizers)}",
+                    "Take the prior from another network: BatchNormPenalty(model=...).",
+                )
+            )
+        return entries
+
+    def _statistics(self, entry: _Normalizer, made: Mapping[int, tf.Tensor]) -> Normalized:
+        """What enters a call of a batch-norm layer, with the statistics that it expects.
+
+        The moving statistics are read when the graph runs, never when it is traced, and never written.
+        """
+        layer = self._normalizers[entry.path]
+        given = made[entry.given]
+        axis = layer.axis if isinstance(layer.axis, int) else layer.axis[0]
+        if axis % given.shape.rank != given.shape.rank - 1:
+            order = [a for a in range(given.shape.rank) if a != axis % given.shape.rank]
+            given = tf.transpose(given, [*order, axis % given.shape.rank])
+        rows = [tf.shape(given)[0], 1]
+        statistics = [
+            tf.tile(tf.cast(tf.convert_to_tensor(value), given.dtype)[None], rows)
+            for value in (layer.moving_mean, layer.moving_variance)
+        ]
+        return Normalized(given, *statistics)
 
     def forward(self, inputs: dict[str, tf.Tensor]) -> Any:
         """What the model returns, of inputs by name."""
@@ -171,59 +234,36 @@ class Taps:
         argument = next(iter(inputs.values())) if list(inputs) == [IMAGES] else inputs
         return self.model(argument, training=False) if self.keras else self.model(argument)
 
-    def _named(self, output: Any) -> dict[str | None, tf.Tensor]:
-        """Outputs by name; a single output has the name None as well."""
-        if isinstance(output, Mapping):
-            named: dict[str | None, Any] = {str(key): value for key, value in output.items()}
-        elif isinstance(output, (list, tuple)):
-            names = getattr(self.model, "output_names", None) or range(len(output))
-            named = {str(name): value for name, value in zip(names, output, strict=True)}
-        else:
-            named = {str(name): output for name in getattr(self.model, "output_names", None) or ()}
-            named[None] = output
-        if len(named) == 1:
-            named[None] = next(iter(named.values()))
-        for name, value in named.items():
-            if not tf.is_tensor(value):
-                raise TypeError(
-                    checks.message(
-                        "a model that returns tensors",
-                        f"{type(value).__name__} as output {name or ''}".strip(),
-                        "A model that calls predict or NumPy has no gradient: call it on tensors.",
-                    )
-                )
-        return named
 
-    def _pick(
-        self, name: str, outputs: dict[str | None, tf.Tensor], heard: dict[str, list[_Call]]
-    ) -> Any:
-        if not name.startswith(":"):
-            path, _ = split(name)
-            value = _one_call(
-                name.removesuffix(CHANNELS_LAST), [call.result for call in heard[path]]
-            )
-            last = name.endswith(CHANNELS_LAST)
-            return to_channels_last(value, self._layers[path]) if last else value
-        if name == BATCH_NORM:
-            return _normalized(self._normalizers, heard)
-        kind, _, key = name.partition("/")
-        if name == OUTPUT and None not in outputs:
-            # A function of the output of a model with several gets them all, by name.
-            return {str(output): value for output, value in outputs.items()}
-        if (key or None) not in outputs:
-            known = [output for output in outputs if output is not None]
-            do = "Name one, as in actmax.Logit(output=...)." if not key else ""
-            raise ValueError(checks.message(f"one of the outputs {known}", repr(key or None), do))
-        output = outputs[key or None]
-        if kind == OUTPUT:
-            return output
-        logits, head = before_head(output)
-        logits = to_channels_last(logits)
-        self.heads[key] = head
-        if head == "sigmoid" and logits.shape[-1] == 1:
-            # One sigmoid unit is two classes: target 1 is the logit, target 0 its negative.
-            return tf.concat([-logits, logits], axis=-1)
-        return logits
+def _open(value: Any) -> tf.TensorSpec:
+    """Like a tensor, with an open number of rows."""
+    shape = tf.TensorShape(value.shape)
+    return tf.TensorSpec([None, *shape[1:]] if shape.rank else shape, value.dtype)
+
+
+def _numbers(value: Any) -> list[int]:
+    found = []
+    for leaf in tf.nest.flatten(value):
+        if isinstance(leaf, _Normalizer):
+            found.append(leaf.given)
+        elif leaf is not None:
+            found.append(leaf)
+    return found
+
+
+def _wide(value: tf.Tensor) -> tf.Tensor:
+    """Half precision as float32: sums of many of its values overflow, or lose their digits."""
+    return tf.cast(value, tf.float32) if value.dtype in _HALF else value
+
+
+def _in_front(found: Trace, output: Output) -> tuple[Head, int, int, int]:
+    """Head, logits, logarithms and probabilities of an output, worked out once for a trace."""
+    known = found.heads.get(output.number)
+    if known is None:
+        head = head_of(found.program, output.number)
+        known = (head, *in_front(found.program, output.number, head))
+        found.heads[output.number] = known
+    return known
 
 
 def _normalizers(model: Any) -> dict[str, Any]:
@@ -244,46 +284,21 @@ def _normalizers(model: Any) -> dict[str, Any]:
     return {path: layer for path, layer in kinds.items() if unique[id(layer)] == path}
 
 
-def _normalized(
-    normalizers: Mapping[str, Any], heard: dict[str, list[_Call]]
-) -> tuple[Normalized, ...]:
-    """What enters every call of a batch-norm layer, with the statistics that it expects.
-
-    The moving statistics are read when the graph runs, never when it is traced, and never written.
-    """
-    found = []
-    for path, layer in normalizers.items():
-        for call in heard[path]:
-            given = tf.convert_to_tensor(call.given)
-            axis = layer.axis if isinstance(layer.axis, int) else layer.axis[0]
-            if axis % given.shape.rank != given.shape.rank - 1:
-                order = [a for a in range(given.shape.rank) if a != axis % given.shape.rank]
-                given = tf.transpose(given, [*order, axis % given.shape.rank])
-            rows = [tf.shape(given)[0], 1]
-            statistics = [
-                tf.tile(tf.cast(tf.convert_to_tensor(value), given.dtype)[None], rows)
-                for value in (layer.moving_mean, layer.moving_variance)
-            ]
-            found.append(Normalized(given, *statistics))
-    if not found:
-        raise ValueError(
-            checks.message(
-                "a forward pass that calls a BatchNormalization layer",
-                f"no call of {list(normalizers)}",
-                "Take the prior from another network: BatchNormPenalty(model=...).",
-            )
-        )
-    return tuple(found)
-
-
-def _one_call(name: str, calls: list[Any]) -> tf.Tensor:
-    path, index = split(name)
+def _one_call(name: str, found: Trace) -> Any:
+    """What a call of a layer returned."""
+    name = name.removesuffix(CHANNELS_LAST)
+    whole, result = _part(name)
+    path, index = split(whole)
+    calls = found.calls.get(path, ())
     if not calls:
+        inside = path in found.inside
         raise ValueError(
             checks.message(
                 f"layer {path!r} to be called by the model's forward pass",
-                "no call of it",
-                "Choose a layer that the inference pass uses.",
+                "calls inside of a loop, one for every step" if inside else "no call of it",
+                "Choose the layer around it."
+                if inside
+                else "Choose a layer that the inference pass uses.",
             )
         )
     if index is None and len(calls) > 1:
@@ -293,13 +308,29 @@ def _one_call(name: str, calls: list[Any]) -> tf.Tensor:
         )
     if index is not None and index >= len(calls):
         raise ValueError(checks.message(f"a call of {path!r} in 0..{len(calls) - 1}", repr(name)))
-    value = calls[index or 0]
-    if not tf.is_tensor(value):
+    value = calls[index or 0].result
+    if result is not None:
+        flat = tf.nest.flatten(value)
+        if result >= len(flat) or flat[result] is None:
+            raise ValueError(
+                checks.message(f"a result of {whole!r} in 0..{len(flat) - 1}", repr(name))
+            )
+        return flat[result]
+    if value is None:
         raise ValueError(
             checks.message(
-                f"layer {path!r} to return one tensor",
-                type(value).__name__,
+                f"layer {path!r} to return a tensor of the pass",
+                "something else",
                 "Choose a layer inside or behind it, or write an objective of the model's output.",
             )
         )
     return value
+
+
+def _part(name: str) -> tuple[str, int | None]:
+    """`"path[1]"` -> `("path", 1)`; `"path"` -> `("path", None)`; what says the layout is left out."""
+    name = name.removesuffix(CHANNELS_LAST)
+    whole, bracket, place = name.removesuffix("]").rpartition("[")
+    if name.endswith("]") and bracket and place.isdigit():
+        return whole, int(place)
+    return name, None

@@ -20,6 +20,9 @@ Kind: TypeAlias = Literal["index", "vector"] | None
 # model of several outputs the output's name follows the colon and a slash: ":logits/age".
 OUTPUT = ":output"
 LOGITS = ":logits"
+# Beside logits, where the model ends with a softmax or sigmoid: its probabilities, and their logarithms.
+LOGARITHMS = ":logarithms"
+PROBABILITIES = ":probabilities"
 # What enters every batch-norm layer: a tuple of `Normalized`.
 BATCH_NORM = ":batch_norm"
 # Which image a row is, or is a transformed copy of: int `[N]`, counted from 0.

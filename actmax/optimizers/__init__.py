@@ -10,7 +10,6 @@ from actmax.optimizers.rules import SGD, Adam, ForgetfulAdagrad, ProgressSGD, RM
 from actmax.optimizers.units import InUnits
 
 __all__ = [
-    "SGD",
     "Adam",
     "ForgetfulAdagrad",
     "InUnits",
@@ -18,4 +17,5 @@ __all__ = [
     "Optimizer",
     "ProgressSGD",
     "RMSprop",
+    "SGD",
 ]

@@ -14,9 +14,7 @@ from hypothesis import strategies as st
 import actmax
 from actmax import models
 from actmax.maximizer import speed
-from actmax.models.adjoint import adjoints, product
-from actmax.models.overriding import overridden
-from actmax.objectives import LOGITS
+from actmax.objectives import LOGITS, OUTPUT
 
 L = keras.layers
 CHANNELS = 8
@@ -42,20 +40,31 @@ def in_float64():
     keras.config.set_dtype_policy(before)
 
 
+def adjoint(layer):
+    """The layer with gradients as forward passes, and how many operations have one of their own."""
+    way = models.Variant(models.Taps(layer, [OUTPUT]), adjoint=True)
+
+    def replaced(images):
+        found = way.taps.traced({"images": images})
+        plan = way.way.plan(found, ["images"], way.taps.wanted(found)[1])
+        return list(plan.program.adjoint)
+
+    return (lambda images: way({"images": images})[OUTPUT]), replaced
+
+
 def compare(layer, images, *, exact=False):
-    """Holds the layer's result and gradient to what they are without us; how many methods were replaced."""
+    """Holds result and gradient to what they are without us; how many gradients are forward passes."""
     upstream = draw(layer(images).shape, 1)
     wanted = pulled(layer, images, upstream)
-    replaced = adjoints([layer])
-    with overridden(replaced):
-        found = pulled(layer, images, upstream)
+    function, replaced = adjoint(layer)
+    found = pulled(function, images, upstream)
     np.testing.assert_array_equal(found[0], wanted[0])
     if exact:
         np.testing.assert_array_equal(found[1], wanted[1])
     else:
         np.testing.assert_allclose(found[1], wanted[1], rtol=1e-11, atol=1e-11)
     assert not set(vars(layer)) & {"call", "convolution_op"}
-    return len(replaced)
+    return len(replaced(images))
 
 
 @pytest.mark.parametrize("padding", ["same", "valid"])
@@ -82,7 +91,8 @@ def test_a_convolution_of_single_pixels_may_skip_some(strides, padding, shape):
 def test_back_is_the_transpose_of_forth(high, wide, rows, made, padding, seed):
     layer = L.Conv2D(made, (high, wide), padding=padding, use_bias=False)
     layer.build([None, rows, 7, CHANNELS])
-    forth = product(layer, draw([high, wide, CHANNELS, made], seed))
+    layer.kernel.assign(draw([high, wide, CHANNELS, made], seed))
+    forth, _ = adjoint(layer)
     images = draw([1, rows, 7, CHANNELS], seed + 1)
     result = forth(images)
     upstream = draw(result.shape, seed + 2)
@@ -125,8 +135,7 @@ def test_an_image_of_open_size_is_pooled_by_tensorflow():
     def graph(images):
         with tf.GradientTape() as tape:
             tape.watch(images)
-            with overridden(adjoints([layer])):
-                result = layer(images)
+            result = adjoint(layer)[0](images)
         return tape.gradient(result, images)
 
     wanted = pulled(layer, images, tf.ones([2, 3, 3, 3], tf.float64))[1]
@@ -136,60 +145,160 @@ def test_an_image_of_open_size_is_pooled_by_tensorflow():
 @pytest.mark.parametrize(
     "layer",
     [
-        L.Conv2D(4, 3, strides=2), L.Conv2D(4, 3, dilation_rate=2), L.Conv2D(8, 3, groups=2),
-        L.DepthwiseConv2D(3), L.Conv2DTranspose(4, 3), L.SeparableConv2D(4, 3), L.Dense(4),
-        L.MaxPooling2D(3, strides=2), L.AveragePooling2D(2), L.Conv2D(4, 3, dtype="mixed_bfloat16"),
+        L.Conv2D(4, 3, strides=2), L.DepthwiseConv2D(3), L.Conv2DTranspose(4, 3), L.Dense(4),
+        L.MaxPooling2D(3, strides=2), L.AveragePooling2D(2),
+        L.Conv2D(4, 3, dtype="mixed_bfloat16"),
     ],
     ids=lambda layer: layer.name,
 )  # fmt: skip
 def test_other_layers_are_left_alone(layer):
-    layer(draw([1, 8, 8, CHANNELS]))
-    assert adjoints([layer]) == []
+    images = draw([1, 8, 8, CHANNELS])
+    layer(images)
+    assert adjoint(layer)[1](images) == []
 
 
-def test_few_channels_and_layers_without_weights_are_left_alone():
-    thin = L.Conv2D(4, 3)
-    thin(draw([1, 8, 8, CHANNELS - 1]))
-    assert adjoints([thin, L.Conv2D(4, 3)]) == []
+def test_few_channels_are_left_alone():
+    thin, images = L.Conv2D(4, 3), draw([1, 8, 8, CHANNELS - 1])
+    thin(images)
+    assert adjoint(thin)[1](images) == []
 
 
 def test_a_quantized_layer_is_left_alone():
     layer = L.Dense(256, dtype="float32")
     layer.build([None, 256])
-    assert len(adjoints([layer])) == 1
+    images = draw([2, 256], dtype=tf.float32)
+    assert len(adjoint(layer)[1](images)) == 1
     layer.quantize("int8")
-    assert adjoints([layer]) == []
+    assert adjoint(layer)[1](images) == []
 
 
-def test_a_subclass_may_do_something_else():
-    class Doubled(L.Conv2D):
-        def convolution_op(self, inputs, kernel):
-            return 2.0 * super().convolution_op(inputs, kernel)
-
-    layer = Doubled(4, 3)
-    layer(draw([1, 8, 8, CHANNELS]))
-    assert adjoints([layer]) == []
+class Doubled(L.Conv2D):
+    def convolution_op(self, inputs, kernel):
+        return 2.0 * super().convolution_op(inputs, kernel)
 
 
-def test_the_gradient_has_a_gradient():
-    layer = L.Conv2D(5, 3)
-    images = draw([1, 6, 6, CHANNELS])
-    layer(images)
+class Standardized(L.Conv2D):
+    def convolution_op(self, inputs, kernel):
+        mean, variance = tf.nn.moments(kernel, [0, 1, 2], keepdims=True)
+        return super().convolution_op(inputs, (kernel - mean) * tf.math.rsqrt(variance + 1e-3))
 
-    def second():
-        with tf.GradientTape() as outer:
-            outer.watch(images)
-            with tf.GradientTape() as inner:
-                inner.watch(images)
-                value = tf.reduce_sum(tf.square(layer(images)))
-            first = inner.gradient(value, images)
-            size = tf.reduce_sum(tf.square(first))
-        return outer.gradient(size, images).numpy()
 
-    wanted = second()
-    with overridden(adjoints([layer])):
-        found = second()
-    np.testing.assert_allclose(found, wanted, rtol=1e-10)
+class Averaged(L.Layer):
+    """A layer that gives the layer inside of it another kernel while it is called."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def build(self, shape):
+        self.inner.build(shape)
+        self.other = self.add_weight(shape=self.inner.kernel.shape, initializer="glorot_uniform")
+        self.built = True
+
+    def call(self, inputs):
+        own = self.inner._kernel if hasattr(self.inner, "_kernel") else self.inner.kernel
+        name = "_kernel" if hasattr(self.inner, "_kernel") else "kernel"
+        object.__setattr__(self.inner, name, 0.5 * (tf.convert_to_tensor(own) + self.other))
+        result = self.inner(inputs)
+        object.__setattr__(self.inner, name, own)
+        return result
+
+
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [
+        (lambda: Doubled(4, 3), [2, 8, 8, CHANNELS]),
+        (lambda: Standardized(4, 3), [2, 8, 8, CHANNELS]),
+        (lambda: Averaged(L.Conv2D(4, 3)), [2, 8, 8, CHANNELS]),
+        (lambda: Averaged(L.Dense(256)), [2, 256]),
+    ],
+    ids=["doubled", "standardized", "averaged", "averaged_dense"],
+)
+def test_the_kernel_is_the_one_that_the_operation_gets(make, shape):
+    assert compare(make(), draw(shape)) == 1
+
+
+@pytest.mark.parametrize("groups", [2, 4, 8])
+@pytest.mark.parametrize("options", [{}, {"padding": "same"}, {"strides": 2, "padding": "same"}])
+def test_a_convolution_in_groups_goes_back_group_by_group(groups, options):
+    """In every way of computing: TensorFlow's gradient of all groups at once is slow, not wrong."""
+    keras.config.set_dtype_policy("float32")
+    layer = L.Conv2D(16, 3, groups=groups, activation="tanh", **options)
+    images = draw([2, 9, 8, CHANNELS], dtype=tf.float32)
+    upstream = draw(layer(images).shape, 1, tf.float32)
+    taps = models.Taps(layer, [OUTPUT])
+    found = pulled(lambda x: taps({"images": x})[OUTPUT], images, upstream)
+    wanted = by_hand(layer, images, upstream, groups)
+    np.testing.assert_allclose(found[0], wanted[0], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found[1], wanted[1], rtol=1e-4, atol=1e-5)
+
+
+def by_hand(layer, images, upstream, groups):
+    """By hand: as many layers without groups, each with its part of channels and kernel."""
+
+    def parts(images):
+        kernels = tf.split(tf.convert_to_tensor(layer.kernel), groups, -1)
+        images = tf.split(images, groups, -1)
+        made = [
+            tf.nn.conv2d(x, kernel, layer.strides, layer.padding.upper())
+            for x, kernel in zip(images, kernels, strict=True)
+        ]
+        return tf.tanh(tf.concat(made, -1) + layer.bias)
+
+    return pulled(parts, images, upstream)
+
+
+@pytest.mark.parametrize("groups", [2, 8])
+def test_a_convolution_of_series_or_volumes_in_groups(groups):
+    keras.config.set_dtype_policy("float32")
+    kinds = [(L.Conv1D(16, 3, groups=groups), [9]), (L.Conv3D(16, 2, groups=groups), [4, 3, 5])]
+    for layer, shape in kinds:
+        images = draw([2, *shape, CHANNELS], dtype=tf.float32)
+        upstream = draw(layer(images).shape, 1, tf.float32)
+        taps = models.Taps(layer, [OUTPUT])
+        found = pulled(lambda x, taps=taps: taps({"images": x})[OUTPUT], images, upstream)
+        wanted = pulled(layer, images, upstream)
+        for ours, theirs in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def first_of_the_largest(volumes, upstream, size, stride, padding):
+    """By hand: the gradient of a max pooling over volumes, all of it to the first of the largest."""
+    found = np.zeros_like(volumes)
+    made = upstream.shape[1:4]
+    before = [
+        max((m - 1) * s + k - side, 0) // 2 if padding == "same" else 0
+        for m, s, k, side in zip(made, stride, size, volumes.shape[1:4], strict=True)
+    ]
+    for n, *place, c in np.ndindex(*upstream.shape):
+        begin = [p * s - b for p, s, b in zip(place, stride, before, strict=True)]
+        window = [
+            range(max(b, 0), min(b + k, side))
+            for b, k, side in zip(begin, size, volumes.shape[1:4], strict=True)
+        ]
+        part = volumes[n][np.ix_(*window)][..., c]
+        at = np.unravel_index(np.argmax(part), part.shape)
+        found[(n, *(w[i] for w, i in zip(window, at, strict=True)), c)] += upstream[(n, *place, c)]
+    return found
+
+
+@pytest.mark.parametrize("values", ["distinct", "near", "constant"])
+@pytest.mark.parametrize(("size", "stride"), [(2, 2), (3, 2), ((1, 2, 3), (1, 1, 2))])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_a_pooling_over_volumes_pays_each_window_once(values, size, stride, padding):
+    """TensorFlow's kernel pays all values within 1e-5 of the largest, in full."""
+    volumes = draw([2, 5, 4, 6, 2], dtype=tf.float32).numpy()
+    volumes = {"distinct": volumes, "near": volumes * 1e-6, "constant": np.ones_like(volumes)}[
+        values
+    ]
+    layer = L.MaxPooling3D(size, strides=stride, padding=padding, dtype="float32")
+    upstream = draw(layer(volumes).shape, 1, tf.float32)
+    taps = models.Taps(layer, [OUTPUT])
+    result, found = pulled(lambda x: taps({"images": x})[OUTPUT], tf.constant(volumes), upstream)
+    np.testing.assert_array_equal(result, layer(volumes))
+    sizes = [(value,) * 3 if isinstance(value, int) else value for value in (size, stride)]
+    wanted = first_of_the_largest(volumes, upstream.numpy(), *sizes, padding)
+    np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
 
 
 def network():
@@ -234,8 +343,9 @@ def test_a_network_scores_the_same_and_has_the_same_gradient(model, way):
 
 def test_layers_are_found_inside_models_and_nothing_remains_of_them(model):
     layers = {id(layer): layer for layer in models.layers(model).values()}.values()
-    replaced = [type(o.layer).__name__ for o in adjoints(layers)]
-    assert sorted(replaced) == ["Conv2D"] * 3 + ["Dense", "MaxPooling2D"]
+    images = tf.TensorSpec([None, *model.input_shape[1:]], tf.float64)
+    kinds = adjoint(model)[1](images)
+    assert sorted(kinds) == ["Conv2D"] * 3 + ["MatMul", "MaxPool"]
     scores_and_gradient(model, adjoint=True)
     assert not any(set(vars(layer)) & {"call", "convolution_op"} for layer in layers)
 

@@ -10,9 +10,7 @@ import tensorflow as tf
 
 import actmax
 from actmax import models
-from actmax.loop.again import run_again
-from actmax.models import segments
-from actmax.models.segments import Segments
+from actmax.models import passes
 from actmax.objectives import LOGITS
 from regularizers import L2, Jitter, TotalVariation
 
@@ -81,6 +79,16 @@ def pull(model, names=(LOGITS,), **way):
     return [value.numpy().astype(np.float64) for value in graph(images)], run
 
 
+def chosen(way):
+    """The segments of a variant."""
+    return planned(way).segments
+
+
+def planned(way):
+    found = way.taps.traced({"images": tf.TensorSpec([None, 12, 12, 3])})
+    return way.way.plan(found, ["images"], way.taps.wanted(found)[1])
+
+
 def assert_same(found, expected):
     for got, wanted in zip(found, expected, strict=True):
         np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
@@ -91,8 +99,8 @@ def test_scores_and_gradients_are_the_models_own(build):
     model = build()
     names = ["output/early", "output/late"] if build is two_heads else [LOGITS]
     names = [f":{name}" for name in names] if build is two_heads else names
-    (found, way), (wanted, _) = pull(model, names, again=run_again), pull(model, names)
-    assert len(way.segments.chain) > 1
+    (found, way), (wanted, _) = pull(model, names, recompute=True), pull(model, names)
+    assert len(chosen(way)) > 1
     assert np.abs(wanted[1]).max() > 0
     assert_same(found, wanted)
 
@@ -101,46 +109,44 @@ def test_scores_and_gradients_are_the_models_own(build):
 def test_the_backward_pass_runs_layers_in_the_way_of_the_forward_pass(way):
     """By the time of the gradient, what had been put in place of layers' calls is gone again."""
     model = residual()
-    assert_same(pull(model, again=run_again, **way)[0], pull(model, **way)[0])
+    assert_same(pull(model, recompute=True, **way)[0], pull(model, **way)[0])
 
 
-@pytest.mark.parametrize("build", [residual, chain, two_heads])
-def test_segments_have_every_step_once_and_pass_on_one_tensor(build):
-    model = build()
-    cut = Segments(model, (), run_again)
-    tf.function(cut.measure, autograph=False).get_concrete_function(
-        tf.TensorSpec([None, 12, 12, 3])
-    )
-    steps = [step for segment in cut.chain for step in segment.steps]
-    inner = [layer for layer in models.layers(model).values() if isinstance(layer, keras.Model)]
-    called = {id(step.layer) for step in steps} - {id(layer) for layer in inner}
-    leaves = {id(layer) for layer in models.layers(model).values()} - {id(x) for x in inner}
-    assert called == leaves
-    written = {id(model.inputs[0])}
-    for before, segment in zip([None, *cut.chain[:-1]], cut.chain, strict=True):
-        given = id(model.inputs[0]) if before is None else before.result
+@pytest.mark.parametrize("build", [residual, chain, trained_way])
+def test_segments_have_every_operation_once_and_pass_on_one_tensor(build):
+    way = models.Variant(models.Taps(build(), [LOGITS]), recompute=True)
+    plan = planned(way)
+    nodes = [node for segment in plan.segments for node in segment.nodes]
+    assert nodes == list(plan.nodes)
+    given = plan.sources
+    for segment in plan.segments:
         assert segment.given == given
-        known = {given}
-        for step in segment.steps:
-            assert set(step.reads) <= known  # nothing of an earlier segment but the one tensor
-            assert not set(step.writes) & written
-            known |= set(step.writes)
-            written |= set(step.writes)
+        known = set(given)
+        for node in segment.nodes:
+            # Nothing of an earlier segment but the one tensor.
+            assert set(node.inputs) & plan.moving <= known
+            known |= set(node.outputs)
+        assert segment.last or len(segment.results) == 1
+        given = segment.results
+    assert given == plan.wanted
 
 
 def test_layers_that_are_asked_for_stay_in_the_last_segment():
     model = residual()
     middle = model.layers[4].name
-    found, way = pull(model, [middle, LOGITS], again=run_again)
+    found, way = pull(model, [middle, LOGITS], recompute=True)
     assert_same(found, pull(model, [middle, LOGITS])[0])
-    last = {id(step.layer) for step in way.segments.chain[-1].steps}
-    assert id(model.get_layer(middle)) in last
-    assert len(way.segments.chain) > 1
+    found = way.taps.traced({"images": tf.TensorSpec([None, 12, 12, 3])})
+    *others, last = chosen(way)
+    wanted = way.taps.wanted(found)[0][middle]
+    assert wanted in last.results
+    assert not any(wanted in node.outputs for part in others for node in part.nodes)
+    assert others
 
 
 def test_recomputed_layers_are_in_the_graph_twice_and_wait_for_the_gradient():
     model = chain()
-    way = models.Variant(models.Taps(model, [LOGITS]), again=run_again)
+    way = models.Variant(models.Taps(model, [LOGITS]), recompute=True)
 
     @tf.function(autograph=False)
     def graph(images):
@@ -151,9 +157,9 @@ def test_recomputed_layers_are_in_the_graph_twice_and_wait_for_the_gradient():
 
     traced = graph.get_concrete_function(tf.TensorSpec([2, 12, 12, 3]))
     convolutions = [op for op in traced.graph.get_operations() if op.type == "Conv2D"]
-    *cut, last = way.segments.chain
-    again = sum(isinstance(step.layer, L.Conv2D) for part in cut for step in part.steps)
-    kept = sum(isinstance(step.layer, L.Conv2D) for step in last.steps)
+    *cut, last = chosen(way)
+    again = sum(node.operation.type == "Conv2D" for part in cut for node in part.nodes)
+    kept = sum(node.operation.type == "Conv2D" for node in last.nodes)
     assert again > 0
     assert len(convolutions) == 2 * again + kept == 4 + again
     waits = [any(before.control_inputs for before in _before(op)) for op in convolutions]
@@ -243,41 +249,59 @@ class Own(keras.Model):
         self.top = L.Dense(5)
 
     def call(self, images):
-        return self.top(tf.reduce_mean(images, [1, 2]))
+        return self.top(tf.reduce_mean(tf.nn.tanh(3.0 * images), [1, 2]))
 
 
 def two_inputs():
-    images, extra = keras.Input((12, 12, 3)), keras.Input((2,))
+    images, extra = keras.Input((12, 12, 3), name="image"), keras.Input((2,), name="extra")
     x = L.Concatenate()([L.GlobalAveragePooling2D()(images), extra])
     return keras.Model([images, extra], L.Dense(5)(x))
 
 
-@pytest.mark.parametrize("build", [Own, two_inputs])
-def test_models_that_cannot_be_cut_are_named(build):
-    with pytest.raises(ValueError, match=r"^Expected a Functional or Sequential Keras model with"):
-        Segments(build(), (), run_again)
+def test_a_class_of_ones_own_is_cut_as_well():
+    model = Own()
+    model(tf.zeros([1, 12, 12, 3]))
+    (found, way), (wanted, _) = pull(model, recompute=True), pull(model)
+    assert len(chosen(way)) > 1
+    assert_same(found, wanted)
+
+
+def test_a_model_of_two_inputs_is_cut_behind_the_place_where_they_meet():
+    model = two_inputs()
+    images = {"image": tf.random.stateless_uniform([3, 12, 12, 3], [0, 1])}
+    images["extra"] = tf.random.stateless_uniform([3, 2], [0, 2])
+
+    def found(**way):
+        taps = models.Taps(model, [LOGITS])
+        run = models.Variant(taps, **way) if way else taps
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            total = tf.reduce_sum(run(images)[LOGITS] ** 2)
+        return tape.gradient(total, images)
+
+    ours, theirs = found(recompute=True), found()
+    assert_same([ours[name] for name in images], [theirs[name].numpy() for name in images])
 
 
 def test_nothing_to_cut_is_an_error():
     model = residual()
+    first = actmax.Maximizer(
+        model, actmax.Channel(model.layers[1].name), input_range=(0, 1),
+        regularizers=[], compile="recompute",
+    )  # fmt: skip
+    # The convolution, its bias and its activation are cut: what is behind them is not needed.
+    assert len(first([0], steps=1).scores) == 1
+    one = keras.Sequential([keras.Input((4,)), L.Dense(2, use_bias=False)])
     with pytest.raises(ValueError, match=r"^Expected a place to cut before the layers"):
-        actmax.Maximizer(
-            model, actmax.Channel(model.layers[1].name), input_range=(0, 1),
-            regularizers=[], compile="recompute",
-        )  # fmt: skip
+        actmax.maximize(
+            one, targets=[0], input_range=(0, 1), regularizers=[], compile="recompute", steps=1
+        )
 
 
-def test_a_layer_that_computes_something_else_is_found_out(monkeypatch):
-    own = segments._renamed
-    monkeypatch.setattr(segments, "_renamed", lambda *given: _shifted(own(*given)))
+def test_a_model_that_is_cut_wrongly_is_found_out(monkeypatch):
+    own = passes.TracedPass._in_segments
+    monkeypatch.setattr(
+        passes.TracedPass, "_in_segments", lambda *given: [value + 0.1 for value in own(*given)]
+    )
     with pytest.raises(ValueError, match=r"^Expected a model that computes the same layer by"):
         maximizer(residual(), compile="recompute")([0], steps=1)
-
-
-def _shifted(step):
-    def run(values):
-        step.run(values)
-        (key,) = step.writes
-        values[key] = values[key] + 0.1
-
-    return segments.Step(step.layer, step.reads, step.writes, run)

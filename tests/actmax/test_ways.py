@@ -13,6 +13,7 @@ import regularizers
 from actmax import models
 from actmax.loop import Loop, Way, agreement, check_fold
 from actmax.maximizer import speed
+from actmax.models.folding import Chain
 from actmax.objectives import LOGITS
 from regularizers import L2, Jitter, TotalVariation
 
@@ -93,6 +94,14 @@ def pull(model, variant=None, rows=3, dtype=tf.float32):
     return [np.asarray(value, np.float64) for value in graph(images)], way
 
 
+def folded(way):
+    """Types of the operations that took in a norm."""
+    model = way.taps.model
+    inputs = {"images": tf.TensorSpec([None, *model.input_shape[1:]])}
+    found = way.taps.traced(inputs)
+    return way.way.plan(found, ["images"], way.taps.wanted(found)[1]).program.folded
+
+
 def assert_same(found, expected, relative=1e-5):
     for got, wanted in zip(found, expected, strict=True):
         np.testing.assert_allclose(got, wanted, rtol=0, atol=relative * np.abs(wanted).max())
@@ -100,9 +109,9 @@ def assert_same(found, expected, relative=1e-5):
 
 def test_every_norm_but_the_one_behind_an_activation_goes_into_the_layer_before_it(relu):
     _, way = pull(relu, {"fold": True})
-    taken = [type(fold.layer).__name__ for fold in way.folds if fold.layer is not None]
-    assert sorted(taken) == ["Conv2D", "Conv2D", "Dense", "DepthwiseConv2D", "SeparableConv2D"]
-    assert [fold.layer for fold in way.folds].count(None) == 1
+    # A separable convolution is a depthwise one and one of single pixels, which takes the norm.
+    kinds = ["Conv2D", "Conv2D", "Conv2D", "DepthwiseConv2dNative", "MatMul"]
+    assert sorted(folded(way)) == kinds
 
 
 def test_a_folded_model_has_the_same_scores_and_gradients(smooth):
@@ -174,16 +183,27 @@ def in_training_mode():
     return keras.Sequential([keras.Input((8, 8, 3)), Training(), L.Flatten()])
 
 
-@pytest.mark.parametrize("build", [shared_norm, read_twice, in_training_mode])
+def test_a_layer_called_twice_takes_its_norm_in_twice():
+    """Each call is an operation of its own."""
+    model = randomize(shared_norm())
+    found, way = pull(model, {"fold": True})
+    assert folded(way) == ("Conv2D", "Conv2D")
+    assert_same(found, pull(model)[0])
+
+
+@pytest.mark.parametrize("build", [read_twice, in_training_mode])
 def test_what_cannot_be_folded_stays(build):
     model = randomize(build())
     found, way = pull(model, {"fold": True})
-    assert all(fold.layer is None for fold in way.folds)
+    assert folded(way) == ()
     assert_same(found, pull(model)[0])
 
 
 def test_a_fold_that_differs_raises(relu, monkeypatch):
-    monkeypatch.setattr(models.fold, "_passed_on", lambda inputs, *_, **__: 1.01 * inputs)
+    scaled = Chain.scaled
+    monkeypatch.setattr(
+        Chain, "scaled", lambda *given: (1.01 * scaled(*given)[0], scaled(*given)[1])
+    )
     with pytest.raises(
         ValueError, match=r"^Expected a model that computes the same with its batch"
     ):
@@ -269,13 +289,19 @@ def test_a_large_weight_does_not_go_through_half_precision(smooth):
     assert (run.status == actmax.Status.OK).all()
 
 
-def test_what_is_no_keras_model_cannot_be_computed_in_another_way():
-    for options in ({"compile": "fold"}, {"precision": "bfloat16"}):
-        with pytest.raises(ValueError, match=r"^Expected a Keras model, whose layers"):
-            actmax.Maximizer(
-                lambda images: tf.reduce_mean(images, [1, 2]), input_range=(0, 1),
-                regularizers=[], input_shape=(4, 4, 3), **options,
-            )  # fmt: skip
+def test_what_is_no_keras_model_is_computed_in_another_way_too(smooth):
+    options = {"input_range": (0, 1), "regularizers": [], "input_shape": smooth.input_shape[1:]}
+    images = np.full([2, *smooth.input_shape[1:]], 0.4)
+
+    def found(model, **way):
+        return actmax.Maximizer(model, **options, **way).value_and_gradient(images, [0, 1])
+
+    def function(images):
+        return smooth(images, training=False)
+
+    for way in ({"compile": "fold"}, {"precision": "bfloat16"}):
+        for ours, theirs in zip(found(function, **way), found(smooth, **way), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
 
 
 def test_auto_keeps_what_is_fastest_and_remembers_it(one_block, monkeypatch):
@@ -321,7 +347,10 @@ def test_auto_pays_for_its_probe_from_all_runs_together(one_block, monkeypatch):
 
 def test_auto_leaves_out_what_does_not_agree(one_block, monkeypatch):
     monkeypatch.setattr(speed, "SHARE", 1e6)
-    monkeypatch.setattr(models.fold, "_passed_on", lambda inputs, *_, **__: 1.01 * inputs)
+    scaled = Chain.scaled
+    monkeypatch.setattr(
+        Chain, "scaled", lambda *given: (1.01 * scaled(*given)[0], scaled(*given)[1])
+    )
     run = maximizer(one_block, compile="auto")(TARGETS, steps=1)
     assert run.config["probe"]["used"] != "fold"
     assert run.config["probe"]["left_out"]["fold"].startswith("Expected a model that computes")
@@ -369,7 +398,7 @@ def test_networks_of_keras_applications_fold(name, last):
     assert check_fold(loop, images, arguments).holds
     loop.pull(images, arguments)  # the check has loops of its own
     norms = sum(isinstance(x, L.BatchNormalization) for x in models.layers(model).values())
-    assert sum(fold.layer is not None for fold in loop.models[0].folds) == norms
+    assert len(folded(loop.models[0])) == norms
 
 
 def test_what_comes_after_the_layer_is_not_computed(relu, tmp_path):

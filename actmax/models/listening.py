@@ -1,0 +1,95 @@
+"""Which layers a model calls while it is traced, heard from outside: no layer is touched.
+
+A graph of our own is told when a name scope of Keras closes. At that moment `keras.Layer.__call__` is
+on the stack, with the layer, what it was given and what it returned. Code inside a nested
+`tf.function` is traced into a graph of TensorFlow's; there Python's profiler tells, in this thread only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+from collections.abc import Iterator
+from types import CodeType, FrameType
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+from tensorflow.python.framework.func_graph import FuncGraph
+
+
+class Heard(NamedTuple):
+    """One call of a layer, in the order in which calls end: the layer, its arguments, its result."""
+
+    layer: Any
+    given: Any
+    result: Any
+
+
+class ListeningGraph(FuncGraph):
+    """A function's graph that notes every call of a Keras layer made while it is the default graph.
+
+    Attributes:
+        heard: the calls.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.heard: list[Heard] = []
+        self._last: FrameType | None = None
+
+    @contextlib.contextmanager
+    def name_scope(self, name: str | None) -> Iterator[str]:
+        """TensorFlow's scope; when it closes, the call of the layer that opened it is noted."""
+        with super().name_scope(name) as scope:
+            yield scope
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and frame.f_code is not _layer_call():
+            frame = frame.f_back
+        # A scope inside of a call closes before the call has a result.
+        if frame is None or frame is self._last or "outputs" not in frame.f_locals:
+            return
+        self._last = frame
+        self.heard.append(_heard(frame, frame.f_locals["outputs"]))
+
+    def forget(self) -> None:
+        """Lets go of the layers, so that a trace does not keep them alive."""
+        self.heard, self._last = [], None
+
+
+@contextlib.contextmanager
+def everywhere(heard: list[Heard]) -> Iterator[None]:
+    """While open, calls of layers in this thread are noted, also inside of nested functions."""
+    code, before = _layer_call(), sys.getprofile()
+
+    def note(frame: FrameType, event: str, result: Any) -> None:
+        if event == "return" and frame.f_code is code and result is not None:
+            heard.append(_heard(frame, result))
+
+    sys.setprofile(note)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
+
+
+def _heard(frame: FrameType, result: Any) -> Heard:
+    values = frame.f_locals
+    given = values.get("args") or tuple((values.get("kwargs") or {}).values())
+    return Heard(values["self"], given[0] if given else None, result)
+
+
+@functools.cache
+def _layer_call() -> CodeType:
+    """The code of `keras.Layer.__call__`, behind the decorators that shorten its tracebacks."""
+    import keras
+
+    function: Any = keras.Layer.__call__
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    return function.__code__
+
+
+def placeholder(dtype: Any, shape: Any) -> tf.Tensor:
+    """An input of the graph that is open."""
+    return tf.raw_ops.Placeholder(dtype=dtype, shape=shape)

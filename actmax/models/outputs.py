@@ -1,0 +1,152 @@
+"""What a model returns, and how each output is named."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from actmax import checks
+from actmax.models.program import Program
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """One output.
+
+    Attributes:
+        number: of its tensor.
+        path: where it stands in what the model returns, `"a/p"`; empty for a single one.
+        name: what Keras calls it; None where it has no name.
+        position: its place in `model.outputs`, from 0.
+    """
+
+    number: int
+    path: str
+    name: str | None
+    position: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Outputs:
+    """All outputs, and the structure that the model returns them in.
+
+    Attributes:
+        every: one after the other, in the order of `model.outputs`.
+        structure: as the model returns it, with numbers.
+    """
+
+    every: tuple[Output, ...]
+    structure: Any
+
+    @classmethod
+    def of(cls, model: Any, result: Any, program: Program) -> Outputs:
+        """The outputs of a traced pass.
+
+        Raises:
+            TypeError: if one of them is no tensor.
+        """
+        found = list(_leaves(result))
+        for path, value in found:
+            if not tf.is_tensor(value):
+                raise TypeError(_no_tensor(path, value))
+        names = getattr(model, "output_names", None) or ()
+        named = list(names) if len(names) == len(found) else [None] * len(found)
+        numbers = [program.number(value) for _, value in found]
+        if isinstance(result, Mapping) and not any(
+            isinstance(value, (Mapping, list, tuple)) for value in result.values()
+        ):
+            # The keys of a dict are the names of its outputs.
+            named = [path for path, _ in found]
+        every = tuple(
+            Output(number, path, None if name is None else str(name), place)
+            for place, (number, (path, _), name) in enumerate(
+                zip(numbers, found, named, strict=True)
+            )
+        )
+        flat = iter(numbers)
+        return cls(every, _replaced(result, flat))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """How to name each output, each name once."""
+        return tuple(self._label(output) for output in self.every)
+
+    def _label(self, output: Output) -> str:
+        names = [other.name for other in self.every]
+        if output.name is not None and names.count(output.name) == 1:
+            return output.name
+        return output.path or str(output.position)
+
+    @property
+    def distinct(self) -> bool:
+        """Whether names alone tell the outputs apart."""
+        names = [output.name for output in self.every]
+        return None not in names and len(set(names)) == len(names)
+
+    def find(self, key: str | None) -> Output:
+        """The output of a name, a path, or a position.
+
+        Raises:
+            ValueError: if there is none, or more than one.
+        """
+        if key is None:
+            if len(self.every) == 1:
+                return self.every[0]
+            raise ValueError(self._which("None", "Name one, as in actmax.Logit(output=...)."))
+        for matches in (
+            [output for output in self.every if output.path == key and key],
+            [output for output in self.every if output.name == key],
+            [output for output in self.every if str(output.position) == key],
+        ):
+            if len(matches) == 1:
+                return matches[0]
+            if matches:
+                places = " or ".join(f"output={output.position}" for output in matches)
+                raise ValueError(
+                    checks.message(
+                        f"one output, by its position: {places}",
+                        f"{key!r}, the name of {len(matches)} outputs",
+                        "Positions are those of model.outputs, from 0.",
+                    )
+                )
+        raise ValueError(self._which(repr(key), "A position, as output=0, names one, too."))
+
+    def _which(self, given: str, do: str) -> str:
+        return checks.message(f"one of the outputs {list(self.names)}", given, do)
+
+
+def _leaves(result: Any, path: str = "") -> list[tuple[str, Any]]:
+    """`(path, value)` in the order of Keras: dicts by their keys."""
+    if isinstance(result, Mapping):
+        pairs = [(str(key), result[key]) for key in sorted(result, key=str)]
+    elif isinstance(result, (list, tuple)):
+        pairs = [(str(place), value) for place, value in enumerate(result)]
+    else:
+        return [(path, result)]
+    return [
+        leaf for key, value in pairs for leaf in _leaves(value, f"{path}/{key}" if path else key)
+    ]
+
+
+def _replaced(result: Any, numbers: Any) -> Any:
+    if isinstance(result, Mapping):
+        found = {key: _replaced(result[key], numbers) for key in sorted(result, key=str)}
+        return {key: found[key] for key in result}
+    if isinstance(result, (list, tuple)):
+        values = [_replaced(value, numbers) for value in result]
+        return type(result)(*values) if hasattr(result, "_fields") else type(result)(values)
+    return next(numbers)
+
+
+def _no_tensor(path: str, value: Any) -> str:
+    given = f"{type(value).__name__} as output {path}".strip()
+    do = "A model that calls predict or NumPy has no gradient: call it on tensors."
+    if callable(getattr(value, "mean", None)) and callable(getattr(value, "sample", None)):
+        do = (
+            "It is a distribution: give a function of the model that returns a tensor, as "
+            "lambda images: model(images, training=False).mean()."
+        )
+    return checks.message("a model that returns tensors", given, do)

@@ -1,0 +1,266 @@
+"""Ways through a traced model: as it is, rewritten, in another type, in segments."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+import tensorflow as tf
+
+from actmax.models.precision import Retyped
+from actmax.models.program import Node, Program
+from actmax.models.replay import Replay, Values, through
+from actmax.models.rewriting import Options, rewritten
+from actmax.models.segments import Segment, segments
+from actmax.models.trace import Trace
+
+Compute: TypeAlias = Literal["float64", "bfloat16", "float16", "mixed"]
+
+PLAIN = Options()
+# What costs nothing to read again.
+_READS = ("ReadVariableOp", "Const")
+
+
+class Pass(abc.ABC):
+    """How the tensors that are wanted are computed."""
+
+    @abc.abstractmethod
+    def run(
+        self, found: Trace, inputs: Mapping[str, tf.Tensor], wanted: Sequence[int]
+    ) -> list[tf.Tensor]:
+        """The tensors of these numbers, in the graph that is open. A tape gets their gradient."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is to be made for some tensors of a trace.
+
+    Attributes:
+        program: rewritten.
+        sources: numbers of the inputs.
+        wanted: numbers of the results.
+        moving: numbers of what depends on the inputs.
+        nodes: that depend on the inputs, in order.
+        ahead: numbers of what depends on weights alone and costs more than reading.
+        segments: pieces of the nodes; empty for all at once.
+    """
+
+    program: Program
+    sources: tuple[int, ...]
+    wanted: tuple[int, ...]
+    moving: frozenset[int]
+    nodes: tuple[Node, ...]
+    ahead: tuple[int, ...]
+    segments: tuple[Segment, ...]
+
+
+class TracedPass(Pass):
+    """A model's operations, computed as options say.
+
+    Args:
+        options: what stands in the place of operations.
+        compute: type of the computation; None for the model's own. "mixed" for convolutions and
+            products in bfloat16, and everything else in float32.
+        recompute: whether the backward pass computes activations anew, segment by segment.
+    """
+
+    def __init__(
+        self,
+        options: Options = PLAIN,
+        compute: Compute | None = None,
+        *,
+        recompute: bool = False,
+    ) -> None:
+        self.options = dataclasses.replace(options, half=compute == "mixed")
+        self.dtype = None if compute in (None, "mixed") else tf.as_dtype(compute)
+        self.recompute = recompute
+        self.ready: tuple[Trace | None, Values] = (None, {})
+        self._compiled: dict[Any, Any] = {}
+
+    def plan(self, found: Trace, names: Sequence[str], wanted: Sequence[int]) -> Plan:
+        """What is to be made; worked out once for a trace."""
+        sources = tuple(found.inputs[name] for name in names)
+        key = ("plan", sources, tuple(wanted), self.options, self.recompute)
+        if key not in found.rewritten:
+            program = rewritten(found, sources, wanted, self.options)
+            nodes = program.reachable(wanted, sources)
+            moving = program.behind(sources, nodes)
+            runs = tuple(node for node in nodes if not moving.isdisjoint(node.inputs))
+            read = {n for node in runs for n in node.inputs} | set(wanted)
+            ahead = tuple(
+                n
+                for n in sorted(read - moving)
+                if n in program.makers and program.makers[n].kind not in _READS
+            )
+            cut = segments(program, runs, sources, wanted) if self.recompute else ()
+            found.rewritten[key] = Plan(
+                program, sources, tuple(wanted), frozenset(moving), runs, ahead, cut
+            )
+        return found.rewritten[key]
+
+    def prepare(self, found: Trace, names: Sequence[str], wanted: Sequence[int]) -> None:
+        """Makes what depends on weights alone in the graph that is open; `run` takes it from there."""
+        plan = self.plan(found, names, wanted)
+        replay = Replay(plan.program, {})
+        replay.make(plan.ahead)
+        self.ready = found, {n: self._typed(replay.value(n)) for n in plan.ahead}
+
+    def run(
+        self, found: Trace, inputs: Mapping[str, tf.Tensor], wanted: Sequence[int]
+    ) -> list[tf.Tensor]:
+        plan = self.plan(found, list(inputs), wanted)
+        if tf.executing_eagerly():
+            return self._eagerly(plan, list(inputs.values()))
+        ready = self.ready[1] if self.ready[0] is found else {}
+        if plan.segments:
+            return self._in_segments(plan, list(inputs.values()), ready)
+        replays: list[Replay] = []
+
+        def forward(*given: tf.Tensor) -> list[tf.Tensor]:
+            known = dict(zip(plan.sources, map(self._typed, given), strict=True))
+            replay = self._replay(plan, {**ready, **known})
+            replay.make(plan.wanted)
+            replays.append(replay)
+            return [replay.value(number) for number in plan.wanted]
+
+        def backward(*upstream: tf.Tensor | None) -> list[tf.Tensor | None]:
+            slopes = replays[0].gradient(plan.wanted, upstream, plan.sources)
+            return [_as(slope, value) for slope, value in zip(slopes, inputs.values(), strict=True)]
+
+        return through(forward, list(inputs.values()), backward)
+
+    def _eagerly(self, plan: Plan, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """The pass, and the way back, each as a graph of its own."""
+        specs = [tf.TensorSpec([None] * bool(v.shape.rank) + v.shape[1:], v.dtype) for v in inputs]
+        key = (id(plan), tuple((tuple(spec.shape), spec.dtype) for spec in specs))
+        if key not in self._compiled:
+            forward, backward = _Forward(self, plan), _Backward(self, plan)
+            # Concrete functions, which `tf.config.run_functions_eagerly` leaves alone.
+            made = tf.function(forward, autograph=False).get_concrete_function(*specs)
+            slopes = tf.function(backward, autograph=False, reduce_retracing=True)
+            self._compiled[key] = (plan, made, slopes)
+        _, made, slopes = self._compiled[key]
+
+        def back(*upstream: tf.Tensor | None) -> list[tf.Tensor | None]:
+            arrived = [
+                tf.zeros_like(result) if slope is None else slope
+                for slope, result in zip(upstream, results, strict=True)
+            ]
+            likes = [tf.TensorSpec(slope.shape, slope.dtype) for slope in arrived]
+            found = slopes.get_concrete_function(specs, likes)(list(inputs), arrived)
+            return [found.get(str(place)) for place in range(len(inputs))]
+
+        results = through(made, inputs, back)
+        return results
+
+    def pulled(
+        self, plan: Plan, inputs: Sequence[tf.Tensor], upstream: Sequence[tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
+        """Gradients with respect to inputs, by their place, of those of the results."""
+        known = dict(zip(plan.sources, map(self._typed, inputs), strict=True))
+        replay = self._replay(plan, known)
+        replay.make(plan.wanted)
+        slopes = replay.gradient(plan.wanted, upstream, plan.sources)
+        return {
+            str(place): tf.cast(slope, value.dtype)
+            for place, (slope, value) in enumerate(zip(slopes, inputs, strict=True))
+            if slope is not None
+        }
+
+    def pushed(self, plan: Plan, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """The results."""
+        known = dict(zip(plan.sources, map(self._typed, inputs), strict=True))
+        replay = self._replay(plan, known)
+        replay.make(plan.wanted)
+        return [tf.identity(replay.value(number)) for number in plan.wanted]
+
+    def _replay(self, plan: Plan, given: Values) -> Replay:
+        if self.dtype is None:
+            return Replay(plan.program, given)
+        replay = Retyped(plan.program, given)
+        replay.moving, replay.dtype = set(plan.moving), self.dtype
+        return replay
+
+    def _typed(self, value: tf.Tensor) -> tf.Tensor:
+        if self.dtype is None or not value.dtype.is_floating:
+            return value
+        return tf.cast(value, self.dtype)
+
+    def _in_segments(
+        self, plan: Plan, inputs: Sequence[tf.Tensor], ready: Values
+    ) -> list[tf.Tensor]:
+        """One segment after the other; all but the last are run again for their gradient."""
+        given = [self._typed(value) for value in inputs]
+        carried: Values = dict(zip(plan.sources, given, strict=True))
+        for segment in plan.segments:
+            sources = [number for number in segment.given if number in carried]
+            values = [carried[number] for number in sources]
+            results = self._segment(plan, segment, sources, values, ready)
+            # Inputs that a later segment reads stay; all else is what the segment hands on.
+            carried = {**carried, **dict(zip(segment.results, results, strict=True))}
+        return [carried[number] for number in plan.wanted]
+
+    def _segment(
+        self,
+        plan: Plan,
+        segment: Segment,
+        sources: Sequence[int],
+        values: Sequence[tf.Tensor],
+        ready: Values,
+    ) -> list[tf.Tensor]:
+        kept: list[Replay] = []
+
+        def made(given: Sequence[tf.Tensor]) -> Replay:
+            replay = self._replay(plan, {**ready, **dict(zip(sources, given, strict=True))})
+            replay.make(segment.results, plan.program.reachable(segment.results, replay.values))
+            return replay
+
+        def forward(*given: tf.Tensor) -> list[tf.Tensor]:
+            replay = made(given)
+            if segment.last:
+                kept.append(replay)
+            return [replay.value(number) for number in segment.results]
+
+        def backward(*upstream: tf.Tensor | None) -> list[tf.Tensor | None]:
+            if kept:
+                return kept[0].gradient(segment.results, upstream, sources)
+            # Held back until the gradient is there, or it would be computed ahead, and kept.
+            arrived = [slope for slope in upstream if slope is not None]
+            with tf.control_dependencies(arrived):
+                again = [tf.identity(value) for value in values]
+                replay = made(again)
+            return replay.gradient(segment.results, upstream, sources)
+
+        return through(forward, values, backward)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Forward:
+    """A pass as a function of inputs: an object of its own, so that TensorFlow counts its traces alone."""
+
+    way: TracedPass
+    plan: Plan
+
+    def __call__(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
+        return self.way.pushed(self.plan, inputs)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Backward:
+    """The way back as a function of inputs and the results' gradients."""
+
+    way: TracedPass
+    plan: Plan
+
+    def __call__(self, inputs: list[tf.Tensor], upstream: list[tf.Tensor]) -> dict[str, tf.Tensor]:
+        return self.way.pulled(self.plan, inputs, upstream)
+
+
+class PlainPass(TracedPass):
+    """The model's operations, as they are, but for gradients that TensorFlow gets wrong."""
+
+
+def _as(slope: tf.Tensor | None, value: tf.Tensor) -> tf.Tensor | None:
+    return slope if slope is None or slope.dtype == value.dtype else tf.cast(slope, value.dtype)

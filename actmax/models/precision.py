@@ -1,0 +1,139 @@
+"""A program's operations in another type, its variables as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.core.framework import attr_value_pb2
+from tensorflow.python.framework import ops
+
+from actmax.models.program import GRADIENT, Made, Node, Program
+from actmax.models.replay import Replay, Values, again, compiled
+
+_WIDE = (tf.float32, tf.float64)
+
+
+class Retyped(Replay):
+    """A pass in which everything that depends on the inputs is computed in another type.
+
+    What depends on weights alone is computed in its own type and rounded once.
+
+    Attributes:
+        moving: numbers of what depends on the inputs.
+        dtype: of the computation.
+    """
+
+    moving: set[int]
+    dtype: tf.DType
+
+    def another(self, program: Program, given: Values) -> Replay:
+        replay = Retyped(program, given)
+        replay.moving, replay.dtype = program.behind(given), self.dtype
+        return replay
+
+    def _built(self, node: Node, given: Sequence[tf.Tensor]) -> Made:
+        moving = not self.moving.isdisjoint(node.inputs)
+        return super()._built(node, [_like(v, self.dtype) for v in given] if moving else given)
+
+    def _again(self, node: Node, given: Sequence[tf.Tensor]) -> Made:
+        if node.own_gradient is not None and node.kind == "IdentityN":
+            return Made(list(given))
+        if self.moving.isdisjoint(node.inputs) or node.own_gradient is not None:
+            known = [_like(v, t.dtype) for v, t in zip(given, node.operation.inputs, strict=True)]
+            return _cast_back(again(node, known), given, node)
+        if node.inner is not None:
+            known = [_like(v, t.dtype) for v, t in zip(given, node.operation.inputs, strict=True)]
+            return _cast_back(compiled(node.inner, known), given, node)
+        return computed_in(node, given, self.dtype)
+
+
+def computed_in(node: Node, given: Sequence[tf.Tensor], dtype: tf.DType) -> Made:
+    """One operation in another type; in its own where TensorFlow has it in no other."""
+    attributes = dict(node.attributes)
+    changed = set()
+    for attribute in node.operation.op_def.attr:
+        value = attributes.get(attribute.name)
+        if attribute.type != "type" or value is None or tf.as_dtype(value.type) not in _WIDE:
+            continue
+        allowed = attribute.allowed_values.list.type
+        if allowed and dtype.as_datatype_enum not in allowed:
+            continue
+        attributes[attribute.name] = attr_value_pb2.AttrValue(type=dtype.as_datatype_enum)
+        changed.add(attribute.name)
+    functions = any(value.HasField("func") for value in attributes.values())
+    if functions or not changed:
+        known = [_like(v, t.dtype) for v, t in zip(given, node.operation.inputs, strict=True)]
+        return _cast_back(again(node, known), given, node)
+    known = list(_arguments(node, given, changed, dtype))
+    graph = ops.get_default_graph()
+    wanted = list(_results(node, changed, dtype))
+    operation = graph._create_op_internal(
+        node.kind, known, wanted, None, node.operation.name, attributes, node.operation.op_def
+    )
+    for tensor, old in zip(operation.outputs, node.operation.outputs, strict=True):
+        if old.shape.rank is not None and tensor.shape.rank is None:
+            tensor.set_shape([None, *old.shape[1:]] if old.shape.rank else old.shape)
+    return _cast_back(Made(operation.outputs, None, operation), given, node)
+
+
+def _arguments(node: Node, given: Sequence[tf.Tensor], changed: set[str], dtype: tf.DType) -> Any:
+    place = 0
+    for argument in node.operation.op_def.input_arg:
+        count = 1
+        if argument.number_attr:
+            count = node.attributes[argument.number_attr].i
+        elif argument.type_list_attr:
+            count = len(node.attributes[argument.type_list_attr].list.type)
+        for _ in range(count):
+            old = node.operation.inputs[place].dtype
+            yield _like(given[place], dtype if argument.type_attr in changed else old)
+            place += 1
+
+
+def _results(node: Node, changed: set[str], dtype: tf.DType) -> Any:
+    place = 0
+    for argument in node.operation.op_def.output_arg:
+        count = 1
+        if argument.number_attr:
+            count = node.attributes[argument.number_attr].i
+        elif argument.type_list_attr:
+            count = len(node.attributes[argument.type_list_attr].list.type)
+        for _ in range(count):
+            old = node.operation.outputs[place].dtype
+            yield dtype if argument.type_attr in changed else old
+            place += 1
+
+
+def _like(value: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    if value.dtype == dtype or not (value.dtype.is_floating and dtype.is_floating):
+        return value
+    return tf.cast(value, dtype)
+
+
+def _cast_back(made: Made, given: Sequence[tf.Tensor], node: Node) -> Made:
+    """The operation's gradient, each in the type of what was given."""
+    operation: Any = made.operation
+
+    def backward(*slopes: tf.Tensor | None) -> list[tf.Tensor | None]:
+        arrived = [
+            slope if slope is None else _like(slope, result.dtype)
+            for slope, result in zip(slopes, made.results, strict=True)
+        ]
+        if made.backward is not None:
+            found = made.backward(*arrived)
+        else:
+            function = ops.get_gradient_function(operation)
+            if function is None:
+                return [None] * len(given)
+            found = function(operation, *arrived)
+        found = found if isinstance(found, (list, tuple)) else [found]
+        return [
+            None if slope is None else _like(tf.convert_to_tensor(slope), value.dtype)
+            for slope, value in zip(found, given, strict=True)
+        ]
+
+    if GRADIENT in node.attributes:
+        return made
+    return Made(made.results, backward, operation)
