@@ -14,7 +14,12 @@ from actmax.testing.objectives import check_objective
 from actmax.testing.pictures import check_constraint, check_parameterization
 from actmax.testing.rows import ContractError
 from actmax.testing.traces import assert_traces
-from actmax.testing.updates import check_callback, check_gradient_function, check_optimizer
+from actmax.testing.updates import (
+    check_callback,
+    check_gradient_function,
+    check_operator,
+    check_optimizer,
+)
 
 __all__ = [
     "ContractError",
@@ -26,6 +31,7 @@ __all__ = [
     "check_gradient_function",
     "check_model",
     "check_objective",
+    "check_operator",
     "check_optimizer",
     "check_parameterization",
 ]

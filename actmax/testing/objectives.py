@@ -24,6 +24,8 @@ from actmax.types import IMAGES
 from regularizers import random
 
 _TARGETS = ":targets"
+# Activations this many times as large tell how a score grows; a square grows by 1e4 from 10 times on.
+FAR, GROWS, ALIKE = 1e3, 1e3, 1e-6
 
 
 def _cast(values: Any, dtype: tf.DType) -> Any:
@@ -38,8 +40,9 @@ def check_objective(
     """Checks an objective on the activations of a model.
 
     Laws: fields; layers exist; scores `[N]`, of the activations' dtype, finite; repeat; the gradient
-    equals central differences in float64 and reaches the image; a graph of unknown N agrees; rows are
-    independent unless `couples_images`; a small step along the gradient raises the score.
+    equals central differences in float64 and reaches the image; sign: it is no distance that has lost
+    its minus; a graph of unknown N agrees; rows are independent unless `couples_images`; a small step
+    along the gradient raises the score.
 
     Args:
         objective: an `Objective`, or a plain function of the model's output.
@@ -59,6 +62,13 @@ def check_objective(
     whole = as_objective(objective)
     part = Part(getattr(objective, "name", None) or name_of(objective))
     check_fields(part, whole)
+    with part.trying("runs", "Make it run on the activations of any batch of images."):
+        _check_objective(part, whole, model, targets, input_shape)
+
+
+def _check_objective(
+    part: Part, whole: Objective, model: Any, targets: Any, input_shape: Any
+) -> None:
     specs = input_specs(model)
     known = specs[0].shape if specs and input_shape is None else input_shape
     shape = tuple(int(size) for size in known or () if size is not None)
@@ -78,15 +88,47 @@ def check_objective(
         return whole({**values, **held}, others.get(_TARGETS))
 
     values = {name: value for name, value in activations.items() if name != ROWS}
+    check_repeat(part, score, values, others)
     wide = _cast(values, tf.float64)
     part.place = "in float64"
     check_repeat(part, score, wide, others)
-    check_gradient(part, score, wide, others, coupled=whole.couples_images)
+    with part.trying("gradient", "Make it run in float64, and give it a gradient."):
+        check_gradient(part, score, wide, others, coupled=whole.couples_images)
+    _check_sign(part, score, wide, others)
     check_graph(part, score, wide, others)
     if not whole.couples_images:
         check_independent(part, score, wide, others)
     part.place = f"on images of shape {shape}"
     _check_ascent(part, whole, taps, images, given)
+
+
+def _check_sign(part: Part, score: Any, values: Any, others: Any) -> None:
+    """An objective is to be high: one that is a distance from something has lost its minus.
+
+    A distance is above 0 everywhere, grows as a square or faster on both sides, and is smaller than at 0
+    somewhere, since what it is the distance from is not 0. A mean of squares is least at 0.
+    """
+
+    def at(factor: float) -> Any:
+        there = tf.nest.map_structure(
+            lambda leaf: factor * leaf if leaf.dtype.is_floating else leaf, values
+        )
+        return score(there, others).numpy()
+
+    none, near, far, back = (at(factor) for factor in (0.0, 10.0, FAR, -FAR))
+    least = np.minimum.reduce([at(factor) for factor in (-0.3, -0.1, 0.1, 0.3)])
+    with np.errstate(all="ignore"):
+        above = (none > 0) & (near > 0) & (far > 0) & (back > 0)
+        fast = (far > GROWS * near) & (back > GROWS * none)
+        lower = (least > 0) & (least < none * (1 - ALIKE))
+    distance = bool(np.all(above & fast & lower))
+    part.require(
+        "sign",
+        not distance,
+        "a score that is high where the objective is met",
+        "one that grows without end in every direction, as a distance from something does",
+        "Put a minus before it: the loop maximizes.",
+    )
 
 
 def _targets(objective: Objective, taps: Taps, targets: Any) -> tf.Tensor | None:

@@ -25,6 +25,7 @@ from actmax.testing.rows import (
     pick,
     seeds,
 )
+from regularizers.testing.sizes import sizes_held
 
 
 def check_parameterization(
@@ -149,7 +150,7 @@ def _check_round_trip(
 def check_constraint(
     constraint: Constraint,
     *,
-    shape: Sequence[int] = (8, 8, 3),
+    shape: Sequence[int] | None = None,
     convex: bool = False,
     tolerance: float = FLOAT32_ROUNDING,
 ) -> None:
@@ -157,13 +158,14 @@ def check_constraint(
 
     Laws: fields; shapes and dtypes kept; `apply` differentiable, equal to central differences, finite
     with a finite gradient at large inputs; `project(apply(x))` in `[low, high]`; `project` idempotent,
-    and non-expansive if the set is convex; `apply(invert(x))` is x inside the set; the start is in the
-    set; a graph of unknown N agrees; rows are independent.
+    and of a convex set the nearest point: non-expansive, at rest between two points of the set, and
+    `<x - project(x), z - project(x)> <= 0` for every z in it; `apply(invert(x))` is x inside the set;
+    the start is in the set; a graph of unknown N agrees; rows are independent, also next to a row of NaN.
 
     Args:
         constraint: the part.
-        shape: of one image.
-        convex: True to hold it to `||project(x) - project(y)|| <= ||x - y||`.
+        shape: of one image; None for `(8, 8, 3)`, or for that of an array that the constraint holds.
+        convex: True to hold it to what a projection on a convex set is.
         tolerance: how far a second projection may move, in units of the largest value; for those that
             iterate and stop.
 
@@ -177,7 +179,15 @@ def check_constraint(
     """
     part = Part(type(constraint).__name__)
     check_fields(part, constraint)
-    sizes = tuple(int(size) for size in shape)
+    sizes = tuple(int(size) for size in shape or next(sizes_held(constraint), (8, 8, 3)))
+    do = "Make it run on any images of that shape, whatever N is."
+    with part.trying("runs", do):
+        _check_constraint(part, constraint, sizes, convex, tolerance)
+
+
+def _check_constraint(
+    part: Part, constraint: Constraint, sizes: tuple[int, ...], convex: bool, tolerance: float
+) -> None:
     for dtype in (tf.float32, tf.float64):
         for size in (0.0, 1.0, 1e3, 1e6):
             part.place = f"on {dtype.name} images of size {size:g}, shape {sizes}"
@@ -210,6 +220,7 @@ def check_constraint(
     )
     if convex:
         _check_non_expansive(part, constraint, images)
+        _check_nearest(part, constraint, images)
 
 
 def _check_inside(part: Part, constraint: Constraint, images: tf.Tensor, tolerance: float) -> None:
@@ -261,3 +272,39 @@ def _check_non_expansive(part: Part, constraint: Constraint, images: tf.Tensor) 
         do = "A projection on a convex set is the nearest point of it; else give convex=False."
         expected = "two images to be no further apart after project than before"
         part.require("non-expansive", fine, expected, f"{after.numpy()} > {apart.numpy()}", do)
+
+
+def _check_nearest(part: Part, constraint: Constraint, images: tf.Tensor) -> None:
+    """The variational inequality, which of all points of a convex set the nearest alone satisfies."""
+
+    def inner(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(first * second, list(range(1, images.shape.rank)))
+
+    for scale in (1.0, 3.0):
+        outside = scale * images
+        nearest = constraint.project(outside)
+        away = outside - nearest
+        for stream, step in ((5, 1.0), (6, 0.1), (7, 0.01), (8, 0.01)):
+            other = constraint.project(nearest + step * draw(images, stream, -1.0, 1.0))
+            along = other - nearest
+            size = tf.sqrt(inner(away, away) * inner(along, along))
+            do = (
+                "Move to the nearest point, not to any point of the set: a scaled image is the nearest "
+                "of an L2 ball alone. Else give convex=False."
+            )
+            part.require(
+                "nearest",
+                tf.reduce_all(inner(away, along) <= 1e-6 * size + 1e-12),
+                "no point of the set to be nearer than the projection",
+                "one that is nearer",
+                do,
+            )
+            between = (nearest + other) / 2
+            gap = difference(constraint.project(between), between)
+            part.require(
+                "rest",
+                gap <= FLOAT32_ROUNDING,
+                "a point between two of a convex set to stay",
+                f"a move of {gap:.1e} of the largest value",
+                "Leave what is inside alone. Else give convex=False.",
+            )

@@ -1,4 +1,4 @@
-"""`check_gradient_function`, `check_optimizer` and `check_callback`."""
+"""`check_gradient_function`, `check_operator`, `check_optimizer` and `check_callback`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from actmax.maximizer import Maximizer
 from actmax.optimizers import SGD, KerasOptimizer, Optimizer
 from actmax.testing.common import COUNT, check_fields, name_of, sample_images
 from actmax.testing.rows import (
+    FLOAT32_ROUNDING,
     Part,
     all_finite,
     check_graph,
@@ -21,18 +22,22 @@ from actmax.testing.rows import (
     check_repeat,
     difference,
     pick,
+    seeds,
 )
 from actmax.types import STOP, Snapshot
+from regularizers.asking import asked
 
 
 def check_gradient_function(function: Any, *, shape: Sequence[int] = (8, 8, 3)) -> None:
     """Checks a gradient function, `gradients [N, ...] -> [N, ...]`.
 
     Laws: fields; shape and dtype kept; a zero gradient stays zero; finite, and not zero, for gradients
-    of every size from 1e-30 to 1e30; repeat; a graph of unknown N agrees; rows are independent.
+    of every size from 1e-30 to 1e30; sign: it does not turn the gradient round; axes: rows and columns
+    are treated alike, unless it says `isotropic = False`; repeat; a graph of unknown N agrees; rows are
+    independent. One that asks for `seeds` draws another result from other seeds.
 
     Args:
-        function: the part.
+        function: the part. It may ask for `images`, `seeds` and `step`.
         shape: of one image.
 
     Raises:
@@ -46,12 +51,20 @@ def check_gradient_function(function: Any, *, shape: Sequence[int] = (8, 8, 3)) 
     part = Part(name_of(function))
     check_fields(part, function)
     sizes = tuple(int(size) for size in shape)
+    asks = asked(function, ("images", "seeds", "step"))
+
+    def call(gradients: tf.Tensor, others: Any) -> tf.Tensor:
+        images, own, step = others
+        offered = {"images": tf.cast(images, gradients.dtype), "seeds": own, "step": step[0]}
+        return tf.convert_to_tensor(function(gradients, **{name: offered[name] for name in asks}))
+
+    given = [sample_images(sizes, tf.float64), seeds(COUNT, 7), tf.zeros([COUNT], tf.int32)]
     for dtype in (tf.float32, tf.float64):
         for size in (0.0, 1e-30, 1e-8, 1.0, 1e30):
             part.place = f"on {dtype.name} gradients of size {size:g}, shape {sizes}"
             gradients = sample_images(sizes, dtype, -1.0, 1.0) * tf.cast(size, dtype)
             with part.trying("shape", "Make it run there."):
-                found = tf.convert_to_tensor(function(gradients))
+                found = call(gradients, given)
             kept = found.shape == gradients.shape and found.dtype == dtype
             received = f"{tuple(found.shape)} {found.dtype.name}"
             part.require("shape", kept, "shape and dtype kept", received, "")
@@ -62,17 +75,112 @@ def check_gradient_function(function: Any, *, shape: Sequence[int] = (8, 8, 3)) 
             part.require("zero", zero == (size == 0), expected, "otherwise", do)
     part.place = "in float64"
     gradients = sample_images(sizes, tf.float64, -1.0, 1.0)
-    for check in (check_repeat, check_graph, check_independent):
-        check(part, lambda values, _: function(values), gradients, [])
+    check_repeat(part, call, gradients, given)
+    along = tf.reduce_sum(call(gradients, given) * gradients, list(range(1, len(sizes) + 1)))
+    part.require(
+        "sign",
+        tf.reduce_all(along > 0),
+        "a gradient that still goes down where it went down",
+        f"one that points against it, products {along.numpy()}",
+        "Leave its sign: the loop has chosen it.",
+    )
+    if "seeds" in asks:
+        others = [given[0], seeds(COUNT, 8), given[2]]
+        differs = difference(call(gradients, others), call(gradients, given)) > 0
+        do = "Draw with regularizers.random from the seeds, or do not ask for them."
+        part.require("seeds", differs, "other results of other seeds", "the same", do)
+    elif getattr(function, "isotropic", None) is not False:
+        _check_axes(part, call, gradients, given)
+    check_graph(part, call, gradients, given)
+    check_independent(part, call, gradients, given)
+
+
+def _check_axes(part: Part, call: Any, gradients: tf.Tensor, given: list[tf.Tensor]) -> None:
+    """What is done to rows is done to columns."""
+    if gradients.shape.rank != 4 or gradients.shape[1] != gradients.shape[2]:
+        return
+    turn = [0, 2, 1, 3]
+    images = tf.transpose(given[0], turn)
+    turned = call(tf.transpose(gradients, turn), [images, *given[1:]])
+    gap = difference(tf.transpose(turned, turn), call(gradients, given))
+    part.require(
+        "axes",
+        gap <= FLOAT32_ROUNDING,
+        "the transposed result of the transposed gradient",
+        f"a difference of {gap:.1e}",
+        "The axes are [N, H, W, C]: rows are 1, columns 2, channels 3; reduce over both. If it treats "
+        "them differently on purpose, say `isotropic: ClassVar[bool] = False`.",
+    )
+
+
+def check_operator(operator: Any, *, shape: Sequence[int] = (8, 8, 3)) -> None:
+    """Checks an operator of `AfterUpdate`, `(images, gradients, step) -> images`.
+
+    Laws: fields; shape and dtype kept; finite, also on constant images and with zero gradients; repeat;
+    a graph of unknown N agrees; rows are independent, also next to a row of NaN. One that asks for
+    `learning_rate` leaves images as they are where the rate is 0, and follows the rate of each row.
+
+    Args:
+        operator: the part.
+        shape: of one image.
+
+    Raises:
+        ContractError: at the first law that breaks.
+
+    Example:
+        >>> import actmax
+        >>> from actmax import testing
+        >>> testing.check_operator(actmax.DecayImage(0.1))
+    """
+    part = Part(name_of(operator))
+    check_fields(part, operator)
+    sizes = tuple(int(size) for size in shape)
+    asks = asked(operator, ("learning_rate",), first=3)
+
+    def call(images: tf.Tensor, others: Any) -> tf.Tensor:
+        gradients, rates = others
+        given = {"learning_rate": tf.cast(rates, images.dtype)} if asks else {}
+        step = tf.constant(1)
+        found = operator(images, tf.cast(gradients, images.dtype), step, **given)
+        return tf.convert_to_tensor(found)
+
+    push = sample_images(sizes, tf.float64, -1.0, 1.0)
+    rates = tf.constant([0.05] * COUNT, tf.float64)
+    for dtype in (tf.float32, tf.float64):
+        noise = sample_images(sizes, dtype)
+        for word, images, gradients in (
+            ("noise", noise, push),
+            ("constant images", tf.zeros_like(noise) + tf.cast(0.5, dtype), push),
+            ("zero gradients", noise, tf.zeros_like(push)),
+        ):
+            part.place = f"on {dtype.name} {word} of shape {sizes}"
+            with part.trying("shape", "Make it run there."):
+                found = call(images, [gradients, rates])
+            kept = found.shape == images.shape and found.dtype == dtype
+            received = f"{tuple(found.shape)} {found.dtype.name}"
+            part.require("shape", kept, "shape and dtype kept", received, "")
+            do = "Guard roots and divisions."
+            part.require("finite", all_finite(found), "finite images", "NaN or infinity", do)
+    part.place = "in float64"
+    images = sample_images(sizes, tf.float64)
+    with part.trying("repeat", "Keep no state."):
+        check_repeat(part, call, images, [push, rates])
+    if asks:
+        mixed = call(images, [push, tf.constant([0.0, 0.05, 0.05], tf.float64)])
+        still = difference(pick(mixed, [0]), pick(images, [0])) == 0
+        do = "Multiply what it does by the learning rate of the row."
+        part.require("rate", still, "rate 0 to move nothing", "a move", do)
+    check_graph(part, call, images, [push, rates])
+    check_independent(part, call, images, [push, rates])
 
 
 def check_optimizer(optimizer: Any, *, steps: int = 40) -> None:
     """Checks an optimizer of actmax, or a Keras optimizer instance.
 
     Laws: fields; params and state keep their structure, shapes and dtypes; pure: the same call gives
-    the same bytes and changes no argument; with rate 0 params stay put; it goes down the gradient of a
-    parabola; one rate per image (unless `fixed_rows`); a graph of unknown N agrees (unless
-    `fixed_rows`); rows are independent, also next to a row of NaN.
+    the same bytes and changes no argument; finite where gradients are 0; with rate 0 params stay put;
+    it goes down the gradient of a parabola; one rate per image (unless `fixed_rows`); a graph of unknown
+    N agrees (unless `fixed_rows`); rows are independent, also next to a row of NaN.
 
     Args:
         optimizer: the part.
@@ -102,6 +210,9 @@ def check_optimizer(optimizer: Any, *, steps: int = 40) -> None:
             params, state = rule.update(gradients, state, params, others[0])
         return params
 
+    with part.trying("repeat", "Return new params and a new state; assign to nothing."):
+        narrow = tf.nest.map_structure(lambda leaf: tf.cast(leaf, tf.float32), start)
+        check_repeat(part, run, narrow, [tf.cast(rate, tf.float32)])
     with part.trying("pure", "Return new params and a new state; assign to nothing."):
         state = rule.init(start)
         _, after = rule.update(start, state, start, rate)
@@ -112,6 +223,14 @@ def check_optimizer(optimizer: Any, *, steps: int = 40) -> None:
     )
     part.require("state", same, "state of the same shapes and dtypes", "others", "")
     check_repeat(part, run, start, [rate])
+    flat = tf.nest.map_structure(tf.zeros_like, start)
+    unmoved, rest = rule.update(flat, rule.init(start), start, rate)
+    for _ in range(2):
+        unmoved, rest = rule.update(flat, rest, unmoved, rate)
+    do = "Guard the division: a gradient may be 0 from the first step on."
+    part.require(
+        "finite", all_finite(unmoved), "finite params of gradient 0", "NaN or infinity", do
+    )
     still = run(start, [tf.zeros_like(rate)])
     do = "Multiply the whole move by the rate."
     part.require("rate", difference(still, start) == 0, "rate 0 to move nothing", "a move", do)

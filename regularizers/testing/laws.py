@@ -53,7 +53,8 @@ def _fields(probe: Probe) -> None:
     except TypeError as error:
         raise Fault(
             f"Expected fields that can be hashed. Received: {error}. Use @dataclasses.dataclass("
-            "frozen=True), and tuples instead of lists; an array goes into regularizers.Array."
+            "frozen=True), and tuples instead of lists; for an array say "
+            "`dataclasses.field(compare=False, repr=False)`."
         ) from error
 
 

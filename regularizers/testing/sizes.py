@@ -40,7 +40,7 @@ def settle(probe: Probe, chosen: bool) -> None:
     probe.first_error = next(error for error in errors if error is not None)
     if chosen:
         return
-    found = list(_sizes(probe.part))
+    found = list(sizes_held(probe.part))
     for error in errors:
         found += [_numbers(match) for match in _KERAS.findall(str(error))]
     fits = [shape for shape in dict.fromkeys(found) if traced(probe, shape) is None]
@@ -69,7 +69,7 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", text))
 
 
-def _sizes(part: Any) -> Iterator[tuple[int, ...]]:
+def sizes_held(part: Any) -> Iterator[tuple[int, ...]]:
     """Input shapes of networks and shapes of arrays that a part reaches."""
     for held in _held(part, _DEPTH, set()):
         shape = getattr(held, "input_shape", None)
