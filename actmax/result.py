@@ -138,14 +138,17 @@ class Result:
     def grid(self, *, columns: int | None = None, input: str | None = None) -> np.ndarray:
         """All images with their labels on one sheet, `-> uint8 [H, W, 3]`; crossed out if not finite."""
         tiles, fine = self._tiles(input)
-        ends = [f"{s:.3g}" if fine[row] else "not finite" for row, s in enumerate(self.scores)]
-        titles = [f"{name}  {end}" for name, end in zip(self.names(), ends, strict=True)]
+        ends = reporting.scored(self.config, self.scores, fine)
+        titles = [f"{name}: {end}" for name, end in zip(self._captions(), ends, strict=True)]
         return images.grid(tiles, titles, columns=columns)
 
     def scale(self, *, input: str | None = None) -> tuple[Any, Any]:
         """What is 0 and 255 in pictures: the range; if open, `(-m, m)` with m the largest absolute value."""
         name = self._pictured(input)
         return shown_between(self._of(name), self.low[name], self.high[name])
+
+    def _captions(self) -> tuple[str, ...]:
+        return reporting.captions(self.names(), self.config, labeled=self.labels is not None)
 
     def _tiles(self, input: str | None = None) -> tuple[np.ndarray, np.ndarray]:
         return images.tiles(self._of(self._pictured(input)), *self.scale(input=input))
@@ -203,7 +206,7 @@ class Result:
         own = ", ".join(map(str, self.config.get("model", ()))) or "model"
         page = reporting.Page(
             title=f"What {own} responds to" if title is None else title,
-            names=self.names(),
+            names=self._captions(),
             pictures=self.pictures(),
             scores=self.scores,
             history=self.history,

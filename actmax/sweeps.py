@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from actmax import checks, images, records
+from actmax import checks, images, records, reporting
 from actmax.result import RecordError, Result, result_of, write_result
 from actmax.types import Status, describe
 
@@ -135,7 +135,7 @@ class Sweep:
         return self.result.take([int(row) for row in chosen])
 
     def grid(self, rows: Sequence[str] | None = None) -> np.ndarray:
-        """All images on one sheet with every axis named. `-> uint8 [H, W, 3]`.
+        """All images on one sheet with their scores and every axis named. `-> uint8 [H, W, 3]`.
 
         Args:
             rows: names of the axes that go down, in order; the others go across. None for the split
@@ -152,7 +152,10 @@ class Sweep:
         order = [names.index(name) for name in [*down, *across]]
         numbers = np.arange(len(self)).reshape(self.shape).transpose(order).ravel()
         columns = math.prod(len(self.axes[name]) for name in across)
-        tiles = images.grid(self._pictures()[numbers], columns=columns, padding=_GAP)
+        fine = np.isfinite(self.scores) & (self.status != Status.NON_FINITE)
+        scores = reporting.scored(self.result.config, self.scores, fine)
+        ordered = [scores[number] for number in numbers]
+        tiles = images.grid(self._pictures()[numbers], ordered, columns=columns, padding=_GAP)
         return _with_headings(
             tiles,
             [(name, self._texts(name)) for name in down],

@@ -4,6 +4,7 @@ Everything here works on plain data, so that `Result.report` can stand on it.
 """
 
 from actmax.reporting.call import call_of_run, call_of_sweep, python_call
+from actmax.reporting.captions import captions, scored
 from actmax.reporting.frames import Film, load_film, save_film
 from actmax.reporting.natural import Natural, rank, strongest
 from actmax.reporting.page import Page, render, write
@@ -16,11 +17,13 @@ __all__ = [
     "Page",
     "call_of_run",
     "call_of_sweep",
+    "captions",
     "load_film",
     "python_call",
     "rank",
     "render",
     "save_film",
+    "scored",
     "strongest",
     "write",
     "write_sheets",
