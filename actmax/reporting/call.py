@@ -155,6 +155,10 @@ class Writing:
         if names == {"operation", "left", "right"}:
             sides = self.source(value.left, name), self.source(value.right, name)
             return f"({sides[0]} {value.operation} {sides[1]})"
+        if names == {"terms", "signs"} and value.signs[0] == "+" and callable(value.terms[0]):
+            terms = [self.source(part, f"{name}_{n}") for n, part in enumerate(value.terms)]
+            signed = zip(value.signs[1:], terms[1:], strict=True)
+            return f"({' '.join([terms[0], *(f'{sign} {term}' for sign, term in signed)])})"
         given = {}
         for field in dataclasses.fields(value):
             part = getattr(value, field.name)
