@@ -16,7 +16,7 @@ import numpy as np
 from actmax.objectives import FunctionObjective
 from actmax.reporting.older import from_record
 from actmax.types import FixedArray, digest
-from regularizers.decorated import FunctionPenalty, FunctionTransform
+from regularizers.base import Penalty, Regularizer
 
 # Arrays of more numbers, and lists of more names, are handed in and not written out.
 _LONGEST = 64
@@ -129,7 +129,7 @@ class Writing:
         if isinstance(value, FunctionObjective):
             function = self.source(value.function, name)
             return f"actmax.objective(layers={value.at!r})({function})" if value.at else function
-        if not isinstance(value, (FunctionPenalty, FunctionTransform)):
+        if not isinstance(value, Regularizer) or not hasattr(value, "function"):
             return None
         kind: Any = type(value)
         base = kind(function=value.function)
@@ -139,7 +139,7 @@ class Writing:
             self.imports.add(value.function.__module__)
             written = f"{value.function.__module__}.{own}"
         else:
-            what = "penalty" if isinstance(value, FunctionPenalty) else "transform"
+            what = "penalty" if isinstance(value, Penalty) else "transform"
             does = f"a {what} of yours, made by @regularizers.{what}"
             written = self._variable(value.function, own if own.isidentifier() else name, does)
         changed = _changed(value, base)
