@@ -16,7 +16,7 @@ import numpy as np
 from actmax.objectives import FunctionObjective
 from actmax.reporting.older import from_record
 from actmax.types import FixedArray, digest
-from regularizers.base import Penalty, Regularizer
+from regularizers.base import Penalty
 
 # Arrays of more numbers, and lists of more names, are handed in and not written out.
 _LONGEST = 64
@@ -129,7 +129,7 @@ class Writing:
         if isinstance(value, FunctionObjective):
             function = self.source(value.function, name)
             return f"actmax.objective(layers={value.at!r})({function})" if value.at else function
-        if not isinstance(value, Regularizer) or not hasattr(value, "function"):
+        if type(value).__name__ not in ("FunctionPenalty", "FunctionTransform"):
             return None
         kind: Any = type(value)
         base = kind(function=value.function)
