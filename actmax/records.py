@@ -141,6 +141,38 @@ def _pictures(folder: Path) -> list[Path]:
     return [folder / name for name in known if _PICTURE.fullmatch(name)]
 
 
+def each(structure: Any, function: Callable[[Any], Any]) -> Any:
+    """A structure of dicts and sequences with a function of every leaf in its place; None stays None."""
+    if structure is None:
+        return None
+    if isinstance(structure, Mapping):
+        return {name: each(part, function) for name, part in structure.items()}
+    if isinstance(structure, (list, tuple)):
+        return {str(place): each(part, function) for place, part in enumerate(structure)}
+    return function(structure)
+
+
+def packed(structure: Any, name: str) -> dict[str, np.ndarray]:
+    """Leaves of a structure by path, `name/key/...`."""
+    if structure is None:
+        return {}
+    if not isinstance(structure, Mapping):
+        return {name: np.asarray(structure)}
+    found: dict[str, np.ndarray] = {}
+    for key, part in structure.items():
+        found |= packed(part, f"{name}/{key}")
+    return found
+
+
+def unpacked(arrays: Mapping[str, np.ndarray], name: str) -> Any:
+    """What `packed` packed; None if there is nothing."""
+    if name in arrays:
+        return arrays[name]
+    own = {path[len(name) + 1 :] for path in arrays if path.startswith(f"{name}/")}
+    keys = sorted({path.split("/")[0] for path in own})
+    return {key: unpacked(arrays, f"{name}/{key}") for key in keys} or None
+
+
 def bound(value: Any) -> Any:
     """One end of a range: None, a number, one per channel, or an array of one per value."""
     if isinstance(value, list) and any(isinstance(row, list) for row in value):
@@ -241,6 +273,7 @@ def write_result(
     for name in ("probabilities", "optimality", "distance"):
         if getattr(result, name) is not None:
             arrays[name] = getattr(result, name)
+    arrays |= packed(result.params, "params")
     record = {
         "single": not isinstance(result.images, Mapping),
         "inputs": list(by_name),

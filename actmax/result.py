@@ -42,6 +42,14 @@ class Result:
         config: everything needed to repeat the run, as JSON.
         probabilities: `[N]`, what the model's own softmax or sigmoid says of the targets, of these
             very images; None if the objective picks no unit of an output, or the output has neither.
+        optimality: `[N]`, what one more projected gradient step, its length searched, would still gain
+            in score less weighted penalties, without transforms, as a part of what the run gained: 0 at
+            an optimum, at most 1. Beside kinks (max pooling, L1, total variation) and transforms it says
+            how far this image is from standing still, not how far the best one is. NaN without a step.
+        distance: `[N]`, how far images are outside of their set, in its own units (a radius, a standard
+            deviation, a sum, a value).
+        params: what images were decoded from, `[N, ...]` each: the numbers of a Gabor, a latent, logits;
+            None for pixels.
         frames: the `actmax.Frames` that was among the callbacks of the run; None without, and for
             results that were loaded.
     """
@@ -60,6 +68,7 @@ class Result:
     probabilities: np.ndarray | None = None
     optimality: np.ndarray | None = None
     distance: np.ndarray | None = None
+    params: Any = None
     frames: Any = dataclasses.field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -282,6 +291,7 @@ class Result:
             probabilities=None if self.probabilities is None else self.probabilities[keep],
             optimality=None if self.optimality is None else self.optimality[keep],
             distance=None if self.distance is None else self.distance[keep],
+            params=records.each(self.params, lambda leaf: leaf[keep]),
             frames=None,
         )
 
@@ -376,6 +386,7 @@ def result_of(record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Re
         probabilities=arrays.get("probabilities"),
         optimality=arrays.get("optimality"),
         distance=arrays.get("distance"),
+        params=records.unpacked(arrays, "params"),
     )
     records.check_rows(result, found)
     return result

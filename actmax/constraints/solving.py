@@ -277,14 +277,17 @@ def on_equations(
     convex function whose gradient is `x A^T - values`: Newton's steps with a choice of lengths.
     In float64, because multipliers add up differences.
     """
-    z = tf.cast(images, tf.float64)
+    given = tf.cast(images, tf.float64)
+    # A row that is not finite stays so, and must not stop the others.
+    fine = tf.reduce_all(tf.math.is_finite(given), -1, keepdims=True)
+    z = tf.where(fine, given, tf.zeros_like(given))
     a = tf.constant(matrix, tf.float64)
     b = tf.constant(values, tf.float64)
     solve = tf.constant(np.linalg.pinv(matrix @ matrix.T), tf.float64)
     off = tf.matmul(tf.matmul(z, a, transpose_b=True) - b, solve)
     z -= tf.matmul(off, a)
     if low is None and high is None:
-        return tf.cast(z, images.dtype)
+        return tf.cast(tf.where(fine, z, given), images.dtype)
     low = None if low is None else tf.cast(low, tf.float64)
     high = None if high is None else tf.cast(high, tf.float64)
     count, size = matrix.shape
@@ -315,11 +318,14 @@ def on_equations(
         ridge = (1e-12 + 1e-3 * tf.minimum(miss, 1.0)) * tf.square(widest)
         steep = tf.where(flat, tf.square(norms), tf.zeros([], tf.float64))
         curve += ridge[:, None, None] * tf.eye(count, dtype=tf.float64) + tf.linalg.diag(steep)
-        step = -tf.linalg.solve(curve, off[..., None])[..., 0]
+        whole = tf.reduce_all(tf.math.is_finite(curve), [1, 2], keepdims=True)
+        curve = tf.where(whole, curve, tf.eye(count, dtype=tf.float64)[None])
+        step = -off / curve[:, 0] if count == 1 else -tf.linalg.solve(curve, off[..., None])[..., 0]
         tried = tf.stack([cost(y + length * step)[0] for length in _LENGTHS])
         best = tf.argmin(tried, 0)
         moved = y + tf.gather(tf.constant(_LENGTHS, tf.float64), best)[:, None] * step
         better = tf.reduce_min(tried, 0) < now + 1e-14 * tf.abs(now)
+        better &= tf.reduce_all(tf.math.is_finite(moved), -1)
         still = busy & ~held
         go = (still & better)[:, None]
         return number + 1, tf.where(go, moved, y), still & better
@@ -327,7 +333,7 @@ def on_equations(
     rows = tf.shape(z)[:1]
     start = tf.zeros(tf.concat([rows, [count]], 0), tf.float64)
     y = tf.while_loop(again, once, (tf.constant(0), start, tf.fill(rows, True)))[1]
-    return tf.cast(cost(y)[1], images.dtype)
+    return tf.cast(tf.where(fine, cost(y)[1], given), images.dtype)
 
 
 def _epsilon(dtype: tf.DType) -> float:

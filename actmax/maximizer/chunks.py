@@ -145,7 +145,15 @@ def join(parts: Sequence[Result], config: Mapping[str, Any]) -> Result:
         else np.concatenate([p.probabilities for p in parts if p.probabilities is not None]),
         optimality=np.concatenate([np.asarray(part.optimality, float) for part in parts]),
         distance=np.concatenate([np.asarray(part.distance, float) for part in parts]),
+        params=_joined([part.params for part in parts]),
     )
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    """Params of batches as those of all rows."""
+    if isinstance(parts[0], Mapping):
+        return {name: _joined([part[name] for part in parts]) for name in parts[0]}
+    return None if parts[0] is None else np.concatenate(parts)
 
 
 def check_fixed(fixed: Mapping[str, np.ndarray]) -> None:

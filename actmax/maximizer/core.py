@@ -258,7 +258,7 @@ class Maximizer:
             config=config | probe,
             probabilities=None if sure is None else sure.numpy(),
             frames=ending.frames(listeners),
-            **stand.fields(self.problem),
+            **stand.fields(self.problem, chosen.params),
         )
         if on_failure == "raise":
             ending.raise_failures(result)

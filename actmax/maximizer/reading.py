@@ -131,7 +131,8 @@ def check_bounds(constraint: constraints.Constraint, shape: tuple[int, ...], nam
     """Raises ValueError for bounds of a channel each that are not as many as the image has channels."""
     for bound in (constraint.low, constraint.high):
         given = np.shape(bound) if bound is not None else ()
-        if given and given != shape[-1:]:
+        # An array of as many axes as an image has bounds every value.
+        if len(given) == 1 and given != shape[-1:]:
             raise ValueError(
                 checks.message(
                     f"bounds of {name!r} as numbers, or one for each of its {shape[-1]} channels",

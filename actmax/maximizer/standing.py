@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from actmax import records
 from actmax.constraints.base import euclidean
 from actmax.loop import Arguments, Loop
 from actmax.optimizers import Adam, InUnits
@@ -33,13 +34,19 @@ class Standing:
     distance: np.ndarray
     outside: np.ndarray
 
-    def fields(self, problem: Problem) -> dict[str, Any]:
-        """What a result says of the sets of its inputs."""
+    def fields(self, problem: Problem, params: Params) -> dict[str, Any]:
+        """What a result says of the sets of its inputs, and what its images were decoded from."""
+        kept = {
+            entry.name: records.each(params[entry.name], lambda leaf: leaf.numpy())
+            for entry in problem.inputs
+            if not entry.parameterization.are_images
+        }
         return {
             "low": {entry.name: entry.constraint.low for entry in problem.inputs},
             "high": {entry.name: entry.constraint.high for entry in problem.inputs},
             "optimality": self.optimality,
             "distance": self.distance,
+            "params": kept[next(iter(kept))] if len(problem.inputs) == 1 and kept else kept or None,
         }
 
     def say(self, problem: Problem, row: int) -> str:

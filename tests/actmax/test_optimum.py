@@ -323,3 +323,15 @@ def test_pictures_of_an_open_range_are_symmetric_about_zero(tmp_path):
     )
     assert strongest.scores.shape == (1, 1)
     assert shown_between([[3.0]], (0.0, 2.0), (1.0, 2.0)) == ((0.0, 1.5), (1.0, 2.5))
+
+
+def test_what_images_were_decoded_from_is_in_the_result_and_its_record(tmp_path):
+    found = run(
+        linear(SIGNS), (4, 4, 3), (0, 1), parameterization=actmax.Blurred(), images=2, steps=2
+    )
+    again = actmax.Blurred().decode(tf.constant(found.params), (4, 4, 3))
+    np.testing.assert_allclose(tf.sigmoid(again), found.images, atol=1e-6)
+    loaded = actmax.Result.load(found.save(tmp_path))
+    np.testing.assert_array_equal(loaded.params, found.params)
+    np.testing.assert_array_equal(found.take([1]).params, found.params[1:])
+    assert run(linear(W), (3,), (0, 1), steps=1).params is None

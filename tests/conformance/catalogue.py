@@ -125,15 +125,20 @@ CONSTRAINTS = {
     "L2Ball": Entry("constraint", lambda: actmax.L2Ball(2.0), CONVEX),
     "L2Ball's surface": Entry("constraint", lambda: actmax.L2Ball(2.0, surface=True)),
     "PixelBall": Entry("constraint", lambda: actmax.PixelBall(1.0), CONVEX),
-    "Contrast": Entry("constraint", lambda: actmax.Contrast(0.2, mean=0.5)),
-    "Box & Contrast": Entry(
-        "constraint", lambda: actmax.Box(0, 1) & actmax.Contrast(0.2), {"tolerance": 1e-2}
+    "LInfBall": Entry("constraint", lambda: actmax.LInfBall(0.3, center=0.5), CONVEX),
+    "Mixture": Entry("constraint", actmax.Mixture, CONVEX),
+    "Columns": Entry(
+        "constraint", lambda: actmax.Columns({0: (0, 1), (1, 2): actmax.Mixture()}), CONVEX
     ),
-    # An intersection iterates, and ends after a fixed number of rounds.
+    "Contrast": Entry("constraint", lambda: actmax.Contrast(0.2, mean=0.5)),
+    "Contrast by channel": Entry("constraint", lambda: actmax.Contrast((0.1, 0.2, 0.3))),
+    "Box & Contrast": Entry(
+        "constraint", lambda: actmax.Box(0, 1) & actmax.Contrast(0.2), {"tolerance": 1e-4}
+    ),
     "Intersection": Entry(
         "constraint",
         lambda: actmax.Box(0, 1) & actmax.L2Ball(3.0),
-        {"convex": True, "tolerance": 1e-3},
+        CONVEX,
     ),
 }
 
@@ -272,4 +277,6 @@ NO_PARTS = {
     # Operators of AfterUpdate, whose entry has all four.
     "BlurImage", "ClipSmallContributions", "ClipSmallNorms", "DecayImage",
     "Proximal",
+    # Of images of one shape: tried in tests/actmax/test_optimum.py.
+    "LinearEquations",
 }  # fmt: skip
