@@ -15,6 +15,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from regularizers.axes import Axes, check_axes, chosen_axes
 from regularizers.base import Penalty, check_number, image_axes, image_sizes
 from regularizers.lanes import by_row
 
@@ -62,8 +63,8 @@ class _Rows:
         return tf.reshape(images, [-1, self.size * self.inner])[:, : -self.inner]
 
 
-def _spatial_rows(images: tf.Tensor, owner: str) -> list[_Rows]:
-    """The spatial axes that have neighbours at all."""
+def _spatial_rows(images: tf.Tensor, owner: str, axes: Axes = None) -> list[_Rows]:
+    """The spatial axes that have neighbours at all; of some that were chosen."""
     sizes = image_sizes(images, owner)
     if len(sizes) < 2:
         raise ValueError(
@@ -72,10 +73,11 @@ def _spatial_rows(images: tf.Tensor, owner: str) -> list[_Rows]:
             "axis, [N, D, 1]."
         )
     total = math.prod(sizes)
+    chosen = chosen_axes(images, axes, owner)
     return [
         _Rows(size, math.prod(sizes[axis + 1 :]), total // size * (size - 1))
         for axis, size in enumerate(sizes[:-1])
-        if size > 1
+        if size > 1 and axis + 1 in chosen
     ]
 
 
@@ -156,6 +158,8 @@ class TotalVariation(Penalty):
     Args:
         weight: number, one number per image, or schedule.
         beta: None for the anisotropic form, or a power above 0: 2 smooths, 1 keeps edges.
+        axes: the axes that it acts along, counted as in a batch: (2, 3) for the space of films
+            [N, T, H, W, C]. None for all between the first and the last.
 
     Raises:
         ValueError: if beta is not a finite number above 0, or images have no spatial axis.
@@ -171,15 +175,17 @@ class TotalVariation(Penalty):
     """
 
     beta: float | None = None
+    axes: Axes = dataclasses.field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "axes", check_axes(self.axes, self.name))
         if self.beta is not None:
             check_number(self.beta, f"beta of {self.name}", above=0.0)
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
         images = tf.convert_to_tensor(images)
-        rows = _spatial_rows(images, self.name)
+        rows = _spatial_rows(images, self.name, self.axes)
         wide = _widened(images)
         if not rows:  # Single pixels. The product keeps a gradient, of zeros.
             return tf.reduce_sum(images * 0, image_axes(images))

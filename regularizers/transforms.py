@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from regularizers import random
 from regularizers.affine import RandomBox, Rotate, Scale, Shift
+from regularizers.axes import Axes, check_axes, chosen_axes
 from regularizers.base import (
     Strength,
     Transform,
@@ -56,6 +57,8 @@ class Jitter(Transform):
     Args:
         pixels: largest shift, a whole number of at least 0, in pixels; or a schedule of the step,
             rounded to the nearest whole number.
+        axes: the axes that it acts along, counted as in a batch: (2, 3) for the space of films
+            [N, T, H, W, C]. None for all between the first and the last.
 
     Raises:
         ValueError: if pixels is negative or not a whole number, or images have no spatial axis.
@@ -74,8 +77,10 @@ class Jitter(Transform):
     keeps_shape: ClassVar[bool] = True
 
     pixels: Strength
+    axes: Axes = dataclasses.field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "axes", check_axes(self.axes, self.name))
         check_strength(self.pixels, f"pixels of {self.name}", at_least=0.0)
         if not callable(self.pixels) and self.pixels != int(self.pixels):
             raise ValueError(
@@ -85,16 +90,22 @@ class Jitter(Transform):
 
     def __call__(self, images: tf.Tensor, seeds: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         images = tf.convert_to_tensor(images)
-        check_spatial(images, self.name)
+        chosen_axes(images, self.axes, self.name)
         return roll(images, self._shifts(images.shape.rank - 2, seeds, step))
 
-    def _shifts(self, axes: int, seeds: tf.Tensor, step: tf.Tensor | None) -> tf.Tensor:
+    def _shifts(self, space: int, seeds: tf.Tensor, step: tf.Tensor | None) -> tf.Tensor:
         limit = tf.cast(tf.round(value_at(self.pixels, step, tf.float32)), tf.int32)
-        return random.integers(seeds, [axes], -limit, limit)
+        axes = self.axes or tuple(range(1, space + 1))
+        drawn = random.integers(seeds, [len(axes)], -limit, limit)
+        if len(axes) == space:
+            return drawn
+        still = tf.zeros_like(drawn[:, 0])
+        columns = dict(zip(axes, tf.unstack(drawn, axis=1), strict=True))
+        return tf.stack([columns.get(axis, still) for axis in range(1, space + 1)], axis=1)
 
     def ahead(self, shape: tuple[int, ...], seeds: tf.Tensor, rows: tf.Tensor) -> tf.Tensor | None:
         """Where pixels come from and go to, `[M, 2 (H + W)]`; None if pixels is a schedule."""
-        if callable(self.pixels) or len(shape) < 2:
+        if callable(self.pixels) or len(shape) < 2 or max(self.axes or (0,)) >= len(shape):
             return None
         return _sources(self._shifts(len(shape) - 1, seeds, None), shape[:-1], rows)
 
@@ -241,6 +252,8 @@ class Pad(Transform):
         pixels: width of the border, a whole number of at least 0. No schedule: it sets the shape.
         value: what the border holds, in units of the images: a number, a schedule of the step, or
             "edge", which repeats the outermost values.
+        axes: the axes that it acts along, counted as in a batch: (2, 3) for the space of films
+            [N, T, H, W, C]. None for all between the first and the last.
 
     Raises:
         ValueError: if pixels is negative or not a whole number, or images have no spatial axis.
@@ -259,8 +272,10 @@ class Pad(Transform):
 
     pixels: int
     value: Strength | str = "edge"
+    axes: Axes = dataclasses.field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "axes", check_axes(self.axes, self.name))
         number = check_number(self.pixels, f"pixels of {self.name}", at_least=0.0)
         if number != int(number):
             raise ValueError(
@@ -278,11 +293,13 @@ class Pad(Transform):
 
     def __call__(self, images: tf.Tensor, seeds: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         images = tf.convert_to_tensor(images)
-        axes = check_spatial(images, self.name)
+        axes = chosen_axes(images, self.axes, self.name)
         pixels = int(self.pixels)
         if not isinstance(self.value, str):
             value = value_at(self.value, step, images.dtype)
-            border = [[pixels, pixels] if axis in axes else [0, 0] for axis in range(len(axes) + 2)]
+            border = [
+                [pixels, pixels] if axis in axes else [0, 0] for axis in range(images.shape.rank)
+            ]
             return tf.pad(images, border, constant_values=value)
         for axis in axes:
             # Repeating the two edges has a cheaper gradient than a gather of the whole.
@@ -307,6 +324,8 @@ class Blur(Transform):
 
     Args:
         sigma: standard deviation, at least 0, in pixels; a number or a schedule of the step.
+        axes: the axes that it acts along, counted as in a batch: (2, 3) for the space of films
+            [N, T, H, W, C]. None for all between the first and the last.
 
     Raises:
         ValueError: if sigma is negative or not finite, or images have no spatial axis.
@@ -326,13 +345,15 @@ class Blur(Transform):
     draws: ClassVar[bool] = False
 
     sigma: Strength
+    axes: Axes = dataclasses.field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "axes", check_axes(self.axes, self.name))
         check_strength(self.sigma, f"sigma of {self.name}", at_least=0.0)
 
     def __call__(self, images: tf.Tensor, seeds: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         images = tf.convert_to_tensor(images)
-        axes = check_spatial(images, self.name)
+        axes = chosen_axes(images, self.axes, self.name)
         dtype = coordinate_dtype(images)
         sigma = value_at(self.sigma, step, dtype)
         result = tf.cast(images, dtype)

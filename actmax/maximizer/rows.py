@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from actmax import checks, schedules
 from actmax.loop import Arguments
-from actmax.maximizer import sets
+from actmax.maximizer import photos, sets
 from actmax.objectives import Kind
 from actmax.problem import Input, Problem
 from actmax.types import Images
@@ -225,25 +225,8 @@ def start_images(value: Any, inputs: Sequence[Input]) -> dict[str, np.ndarray]:
             raise ValueError(
                 checks.message(f"names of inputs {sorted(known)} in initial_images", repr(name))
             )
-        found[name] = _start(np.asarray(images), known[name])
+        found[name] = photos.checked(np.asarray(images), known[name])
     return found
-
-
-def _start(images: np.ndarray, entry: Input) -> np.ndarray:
-    if images.dtype.kind not in "fiu":
-        raise TypeError(checks.message("initial_images to be numbers", f"dtype {images.dtype}"))
-    shape = entry.own_shape
-    if images.ndim != len(shape) + 1 or images.shape[1:] != shape or not len(images):
-        raise ValueError(
-            checks.message(
-                f"initial_images of shape [1 or N, {', '.join(map(str, shape))}], as the "
-                "network takes them",
-                f"shape {images.shape}",
-                "Resize them first, for example with tf.image.resize; one image needs images[None].",
-            )
-        )
-    low, high = entry.constraint.low, entry.constraint.high
-    return checks.within(entry.take_in(images.astype(np.float64)), low, high, "initial_images")
 
 
 def spread(images: Mapping[str, np.ndarray], count: int, dtype: tf.DType) -> dict[str, tf.Tensor]:

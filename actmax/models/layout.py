@@ -57,7 +57,7 @@ def channel_axis(tensor: Any, layer: Any = None) -> int:
     if found:
         return found
     # A norm over one axis takes that for the channels; of most it is the default, and no evidence.
-    return _axis_of_norm(layer, rank, _WEAK) or rank - 1
+    return _axis_of_norm(layer, rank, _WEAK) or _said_before(layer, rank) or rank - 1
 
 
 def to_channels_last(tensor: Any, layer: Any = None) -> Any:
@@ -99,6 +99,24 @@ def _said_by(layer: Any, rank: int) -> int | None:
     return axis if axis not in (None, rank - 1) else _axis_of_norm(layer, rank, _STRONG)
 
 
+def _said_before(layer: Any, rank: int) -> int | None:
+    """What the nearest layer says whose result a layer of a functional model goes on with."""
+    for _ in range(_FAR):
+        nodes = getattr(layer, "_inbound_nodes", None)
+        given = nodes[0].arguments.keras_tensors if nodes else ()
+        if not given or len(given[0].shape) != rank:
+            return None
+        layer = given[0]._keras_history.operation
+        if type(layer).__name__ in ("Permute", "Reshape", "Transpose", "Moveaxis", "InputLayer"):
+            return None
+        said = _said_by(layer, rank) or _axis_of_norm(layer, rank, _WEAK)
+        if said is not None:
+            return said
+    return None
+
+
+# Layers to go back at most: one that says something is near.
+_FAR = 64
 # Norms with parameters per channel, and norms over whatever is in a place.
 _STRONG = ("BatchNormalization", "SyncBatchNormalization", "GroupNormalization")
 _WEAK = ("LayerNormalization", "UnitNormalization", "RMSNormalization")

@@ -1,0 +1,99 @@
+"""Start images as people have them: what is wrong with one, in a sentence that says what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from actmax import checks
+from actmax.problem import Input
+
+_COLORS, _ALPHA = 3, 4
+# A range this much wider than (0, 1) is of gray levels, in which a photo of 0..1 is black.
+_LEVELS = 100.0
+
+
+def checked(images: np.ndarray, entry: Input) -> np.ndarray:
+    """Start images of the right kind, shape and range, with their channels last. `-> [N, ...]`.
+
+    Raises:
+        TypeError: if they are no numbers.
+        ValueError: if they are of another shape, or not in the input range, or can only be in other units.
+    """
+    if images.dtype.kind not in "fiu":
+        do = "Read the file first: np.asarray(PIL.Image.open(path))[None] / 255 for a range of 0 .. 1."
+        do = do if images.dtype.kind in "USO" else "Convert them: images.astype('float32')."
+        raise TypeError(checks.message("initial_images to be numbers", f"dtype {images.dtype}", do))
+    shape = entry.own_shape
+    if images.ndim != len(shape) + 1 or images.shape[1:] != shape or not len(images):
+        raise ValueError(
+            checks.message(
+                f"initial_images of shape [1 or N, {', '.join(map(str, shape))}], as the "
+                "network takes them",
+                f"shape {images.shape}",
+                _remedy(images.shape, shape, entry.channels),
+            )
+        )
+    low, high = entry.constraint.low, entry.constraint.high
+    last = checks.within(entry.take_in(images.astype(np.float64)), low, high, "initial_images")
+    _check_units(last, low, high)
+    return last
+
+
+def _remedy(given: tuple[int, ...], wanted: tuple[int, ...], channels: int | None) -> str:
+    """What makes images of the shape wanted of those given."""
+    if given == wanted:
+        return "One image needs images[None]."
+    axis = len(wanted) if channels is None else channels
+    if len(wanted) != _COLORS:
+        return "Resize them first, for example with tf.image.resize; one image needs images[None]."
+    one = given if len(given) == len(wanted) + 1 else (1, *given)
+    prefix = "" if one == given else "Add the batch axis, images = images[None]. "
+    if len(one) == len(wanted) + 1:
+        count, sizes = wanted[axis - 1], [s for k, s in enumerate(wanted, 1) if k != axis]
+        for other in (1, 3):
+            if other == axis or one[other] != count:
+                continue
+            # The photo has its channels elsewhere.
+            if [s for k, s in enumerate(one) if k not in (0, other)] == sizes:
+                return f"{prefix}Move the channels: np.moveaxis(images, {other}, {axis})."
+        own = [s for k, s in enumerate(one) if k not in (0, axis)]
+        place = "..., :3" if axis == len(wanted) else ":, :3"
+        if own == sizes and one[axis] == _ALPHA and count == _COLORS:
+            return f"{prefix}Take the transparency off: images[{place}]."
+        if own == sizes and one[axis] == 1 and count == _COLORS:
+            return f"{prefix}Repeat the gray as three channels: np.repeat(images, 3, {axis})."
+        if own == sizes and one[axis] in (_COLORS, _ALPHA) and count == 1:
+            return (
+                f"{prefix}Make it gray: images[{place}].mean({axis}, keepdims=True), or by "
+                "tf.image.rgb_to_grayscale."
+            )
+    sizes = [s for k, s in enumerate(wanted, 1) if k != axis]
+    if list(given[-2:]) == sizes and len(given) in (2, 3):
+        count = wanted[axis - 1]
+        first = "images = images[None]; " if len(given) == len(sizes) else ""
+        return (
+            f"A gray picture without channels: {first}np.repeat(np.expand_dims(images, {axis}), "
+            f"{count}, {axis})."
+        )
+    return "Resize them first, for example with tf.image.resize; one image needs images[None]."
+
+
+def _check_units(images: np.ndarray, low: Any, high: Any) -> None:
+    """Raises ValueError for fractions of 0..1 in a range of gray levels."""
+    if images.ndim != 4 or images.shape[-1] not in (1, _COLORS) or low is None or high is None:
+        return
+    if float(np.min(np.subtract(high, low))) < _LEVELS or np.max(high) <= 1:
+        return
+    fractions = images.min() >= 0 and images.max() <= 1 and np.any(images % 1 != 0)
+    if fractions and np.ptp(images) > 0:
+        raise ValueError(
+            checks.message(
+                f"initial_images in the units of the input range {low} .. {high}",
+                f"values of {images.min():.3g} .. {images.max():.3g}, the fractions of a photo of "
+                "0 .. 1",
+                f"Scale them: images * {float(np.max(high)):g}. An image that is meant to be this dark "
+                "can be given in whole numbers.",
+            )
+        )
