@@ -37,6 +37,8 @@ def waves(images):
 class Models:
     """A `.keras` or `.h5` file."""
 
+    first = 0  # seed of the first block
+
     def __init__(self, kind, folder):
         good = hostile.Template(folder / "template")
         self.name = f"m.{kind}"
@@ -50,6 +52,8 @@ class Models:
 
 class Maximizing:
     """What the others share: one compiled loop."""
+
+    first = 0
 
     def __init__(self, folder):
         self.maximizer = actmax.Maximizer(
@@ -115,6 +119,8 @@ class Checkpoints(Maximizing):
 class Catalogs(Maximizing):
     """Manifest and shards."""
 
+    first = 1000
+
     def __init__(self, folder):
         super().__init__(folder)
         self.errors = actmax.CatalogError
@@ -147,7 +153,7 @@ def make(kind, folder):
 def outcomes(kind, count, seed, folder, given=None):
     """How many mutants are read and how many are refused; any other error escapes, its mutant left there."""
     subject = make(kind, folder / "made") if given is None else given
-    rng = np.random.default_rng([*kind.encode(), seed])
+    rng = np.random.default_rng([*kind.encode(), subject.first + seed])
     read = refused = 0
     place = folder / "mutant"
     for _ in range(count):
