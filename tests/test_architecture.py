@@ -84,7 +84,7 @@ CHOOSES_REGULARIZERS = ("defaults", "presets", "maximizer", "testing", "recipes"
 TAPES = ("actmax/loop", "actmax/testing", "regularizers/testing")
 TRACES = (*TAPES, "actmax/models")
 PRINTS = ("actmax/cli", "actmax/callbacks", "actmax/recipes", "actmax/zoo/train")
-MAX_LINES = 400
+MAX_LINES = 600
 
 
 class Module(NamedTuple):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -38,6 +39,7 @@ class Loop:
         self.models = way.models(problem)
         self.traces = 0
         self._functions: dict[tuple[str, Any], Callable[..., Any]] = {}
+        self._lock = threading.RLock()
         self._looks = {place: self._looking(place) for place in problem.lazy}
         self._called = way.called(self._ascend_once, self.models)
         self._fast_tail = tf.function(self._tail, jit_compile=True, autograph=False)
@@ -100,8 +102,8 @@ class Loop:
 
     def prepare(self, images: Images, arguments: Arguments) -> None:
         """Traces scores and penalties once: tells activations' shapes, and that gradients exist."""
-        self._function("judge", self._judge, images, arguments).get_concrete_function()
-        self._function("penalties", self._check_penalties, images).get_concrete_function()
+        self._function("judge", self._judge, images, arguments)
+        self._function("penalties", self._check_penalties, images)
 
     def judge(self, images: Images, arguments: Arguments) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Scores without transforms, and the models' probabilities. `[N, ...] -> [N], [N] or None`."""
@@ -137,13 +139,16 @@ class Loop:
         if xla:  # compiles for every shape, and does not say so
             shapes = [tuple(leaf.shape) for leaf in tf.nest.flatten(arguments)]
             key = (name, tuple(shapes))
-        if key not in self._functions:
-            signature = [spec(a, open_rows=not fixed_rows, closed=xla) for a in arguments]
-            # TensorFlow warns of retracing by a function's code; a partial has none, and counts alone.
-            own = functools.partial(function)
-            self._functions[key] = tf.function(
-                own, input_signature=signature, autograph=False, jit_compile=xla or None
-            )
+        with self._lock:  # of one model's ways, two threads must not prepare kernels at once
+            if key not in self._functions:
+                signature = [spec(a, open_rows=not fixed_rows, closed=xla) for a in arguments]
+                # TensorFlow warns of retracing by a function's code; a partial has none, and counts alone.
+                own = functools.partial(function)
+                made = tf.function(
+                    own, input_signature=signature, autograph=False, jit_compile=xla or None
+                )
+                # A concrete function, which `tf.config.run_functions_eagerly` leaves alone.
+                self._functions[key] = made.get_concrete_function()
         return self._functions[key]
 
     def _prepared(self, arguments: Arguments) -> contextlib.AbstractContextManager[Any]:

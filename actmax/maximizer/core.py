@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
@@ -10,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import tensorflow as tf
 
-from actmax import checks
+from actmax import checks, models
 from actmax.callbacks import Progress, as_callback
 from actmax.loop import Arguments, Loop
 from actmax.maximizer import (
@@ -134,6 +135,7 @@ class Maximizer:
         self._loop = Loop(self.problem, way)
         self._speed = speed.Chooser(self._loop, self._device, gpu=gpu, choose=compile == "auto")
         self._compile, self._looked = compile, False
+        self._states: tuple[Any, ...] | None = None
 
     @property
     def traces(self) -> int:
@@ -209,6 +211,7 @@ class Maximizer:
             )
         listeners = [as_callback(callback) for callback in callbacks]
         listeners += [Progress()] if verbose else []
+        self.renew()
         first = rows.start_images(initial_images, self.problem.inputs)
         started = max((len(value) for value in first.values()), default=None)
         kind = self.problem.objective.kind
@@ -380,14 +383,28 @@ class Maximizer:
         """Arrays of the inputs that are held fixed, by name."""
         return self._built.fixed
 
+    def renew(self) -> None:
+        """Forgets what was compiled of a model that was changed in place since (LoRA, quantization ...)."""
+        members = [taps.model for taps in self.problem.models]
+        if self._states is None or self._states == models.states(members):
+            return
+        taps = tuple(models.Taps(each.model, each.names) for each in self.problem.models)
+        self.problem = dataclasses.replace(self.problem, models=taps)
+        self._built = dataclasses.replace(self._built, problem=self.problem)
+        self._loop = Loop(self.problem, self._loop.way)
+        self._speed = self._speed.renewed(self._loop)
+        self._looked, self._states = False, None
+
     def _look(self, pictures: Images, arguments: Arguments, targets: np.ndarray | None) -> None:
         """Traces the clean score once, and checks what only the model's shapes can tell."""
         if not self._looked:
             self._loop.prepare(pictures, arguments)
         for taps in self.problem.models:
+            looking.check_labels(self.problem, taps.shapes, self.labels)
             self.problem.objective.check(taps.shapes, targets)
             self.problem.objective.check_heads(taps.heads)
-            looking.check_labels(self.problem, taps.shapes, self.labels)
         if not self._looked:
             looking.warn_of_probabilities(self.problem, pictures, arguments)
+            # A first pass may build a model: what it is now is what was traced.
+            self._states = models.states(taps.model for taps in self.problem.models)
         self._looked = True

@@ -22,6 +22,7 @@ def prepare(
     maximizer: Maximizer, images: Any, targets: Any, weights: Any, seed: Any, span: int
 ) -> tuple[Images, Arguments, np.ndarray | None]:
     """The images by input, the run's tensors, and checked targets."""
+    maximizer.renew()
     problem = maximizer.problem
     first = rows.start_images(images, problem.inputs)
     missing = sorted({entry.name for entry in problem.inputs} - set(first))

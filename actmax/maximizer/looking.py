@@ -54,7 +54,17 @@ def check_labels(
     # What enters the batch-norm layers is no single activation, and has no units of its own.
     last = [shapes[layer][-1] for layer in problem.objective.taps if layer in shapes]
     counts = {count for count in last if count is not None}
-    fitting = counts | ({2} if 1 in counts else set())
+    two = 2
+    if 1 in counts and len(names) == two:
+        raise ValueError(
+            checks.message(
+                "to know which of two labels a high value of the one unit stands for",
+                f"labels {list(names)} and one unit, which ends with no sigmoid",
+                "Put a sigmoid behind it, whose high value is the second label; or leave labels out, and "
+                "maximize actmax.Logit() for high values and -actmax.Logit() for low ones.",
+            )
+        )
+    fitting = counts
     if len(counts) == len(set(last)) and len(names) not in fitting:
         raise ValueError(
             checks.message(

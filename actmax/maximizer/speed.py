@@ -164,6 +164,10 @@ class Chooser:
         self._loops: dict[str, Loop] = {"plain": plain}
         self._meters: dict[Any, _Meter] = {}
 
+    def renewed(self, plain: Loop) -> Chooser:
+        """A chooser of the same kind for another loop."""
+        return Chooser(plain, self._device, gpu=self._gpu, choose=self._choose)
+
     @property
     def loops(self) -> tuple[Loop, ...]:
         """Every loop made so far."""

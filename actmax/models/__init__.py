@@ -22,6 +22,7 @@ from actmax.models.ranges import Reading
 from actmax.models.seeing import activations
 from actmax.models.structure import InputSpec, input_specs, is_keras, layer_paths, layers, symbolic
 from actmax.models.taps import Taps
+from actmax.models.trace import states
 from actmax.models.variant import Variant
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "may_come_first",
     "onednn",
     "readings",
+    "states",
     "symbolic",
     "taken",
     "weights_digest",

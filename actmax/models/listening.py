@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 from tensorflow.python.framework.func_graph import FuncGraph
+from tensorflow.python.ops.control_flow_ops import XLAControlFlowContext
 
 
 class Heard(NamedTuple):
@@ -55,6 +56,31 @@ class ListeningGraph(FuncGraph):
     def forget(self) -> None:
         """Lets go of the layers, so that a trace does not keep them alive."""
         self.heard, self._last = [], None
+
+
+class Afresh(XLAControlFlowContext):
+    """A context of a graph in which every nested function is traced anew, and which does nothing else.
+
+    Functions are traced anew for every context of this kind that asks for it.
+    """
+
+    def AddOp(self, op: tf.Operation) -> None:
+        """Takes part in no operation."""
+
+    def AddValue(self, val: tf.Tensor) -> tf.Tensor:
+        """Every value is known here."""
+        return val
+
+    def IsXLAContext(self) -> bool:
+        """Nothing is compiled by XLA here."""
+        return False
+
+    def to_control_flow_context_def(self, *_: Any, **__: Any) -> None:
+        """It is never stored."""
+
+    def RequiresUniqueFunctionRetracing(self) -> bool:
+        """Whether a function has a trace for this context alone."""
+        return True
 
 
 @contextlib.contextmanager

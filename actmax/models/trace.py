@@ -7,18 +7,17 @@ model that was changed in place is traced anew: see `state_of`.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from actmax import checks
-from actmax.models.listening import Heard, ListeningGraph, everywhere, placeholder
+from actmax.models.listening import Afresh, Heard, ListeningGraph, everywhere, placeholder
 from actmax.models.outputs import Outputs
 from actmax.models.program import CALLS, GRADIENT, Program
 from actmax.models.structure import layers
@@ -125,10 +124,10 @@ def _pass(
     afresh: bool = False,
 ) -> tuple[ListeningGraph, dict[str, tf.Tensor], Any]:
     graph = ListeningGraph(str(getattr(model, "name", "model")))
-    # A function of devices is part of the key by which a nested function knows its traces.
-    place = graph.device(_anywhere()) if afresh else contextlib.nullcontext()
-    with graph.as_default(), place:
+    with graph.as_default():
         inputs = {name: placeholder(spec.dtype, spec.shape) for name, spec in like.items()}
+        if afresh:
+            graph._set_control_flow_context(Afresh())
         result = forward(dict(inputs))
         result = tf.nest.map_structure(_in_graph, result) if _plain(result) else _in_graph(result)
         result = _captured(graph, result)
@@ -151,10 +150,6 @@ def _captured(graph: ListeningGraph, result: Any) -> Any:
         return graph.capture(value) if tf.is_tensor(value) else value
 
     return tf.nest.map_structure(capture, result) if _plain(result) else capture(result)
-
-
-def _anywhere() -> Callable[[tf.Operation], str]:
-    return lambda operation: operation.device
 
 
 def _adopt_gradients(program: Program) -> None:
@@ -237,6 +232,11 @@ def _orders(model: Any) -> dict[int, list[int]]:
 
 # What an attribute of a layer may hold that a trace depends on by its value.
 _VALUES = (bool, int, float, complex, str, bytes, type(None))
+
+
+def states(models: Iterable[Any]) -> tuple[Any, ...]:
+    """`state_of` each of several models."""
+    return tuple(state_of(model) for model in models)
 
 
 def state_of(model: Any) -> tuple[Any, ...]:
