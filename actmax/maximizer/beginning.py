@@ -74,7 +74,7 @@ def begin(
         return params, weighed, Revived(none.astype(bool), none)
     try:
         params, taken = revive(loop.problem, params, arguments, tf.constant(dead))
-    except (LookupError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+    except (LookupError, NotImplementedError, RuntimeError, ValueError) as error:
         # tf.gradients needs a graph, and knows fewer operations than a tape.
         reason = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
         return params, weighed, Revived(dead, np.zeros(len(dead), np.int32), reason)
