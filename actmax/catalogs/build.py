@@ -21,7 +21,7 @@ from actmax.batching import best_batch_size
 from actmax.catalogs import manifest as manifests
 from actmax.catalogs import pools, store
 from actmax.catalogs.driver import OutOfMemory, Progress, drive
-from actmax.catalogs.job import Job, digest, fingerprint, save
+from actmax.catalogs.job import Job, digest, fingerprint, known_by, save
 from actmax.catalogs.manifest import CatalogError, Manifest
 from actmax.catalogs.plan import Plan
 from actmax.catalogs.reading import Catalog
@@ -331,7 +331,7 @@ def _pool(job: Job, workers: Any, threads: int | None) -> Iterator[pools.Pool]:
                 "Leave workers= out.",
             )
         )
-    sent = dataclasses.replace(job, model=None, saved=save(job.model))
+    sent = dataclasses.replace(job, model=None, saved=save(job.model), sent=known_by(job.model))
     pool: pools.Pool
     if workers == _LOCAL:
         pool = pools.Local(sent, pools.local_count(threads), threads)

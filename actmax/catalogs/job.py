@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from actmax import checks, models
 from actmax.catalogs import store
 from actmax.catalogs.plan import Chunk, Plan
 from actmax.maximizer import Maximizer
@@ -33,6 +34,7 @@ class Job:
         call: arguments of its call but targets and seed.
         labels: names of the units of the model's output.
         hashes: of the configuration and of the model.
+        sent: paths of the layers and digest of the weights of the model that was saved; None if none was.
     """
 
     model: Any
@@ -43,6 +45,12 @@ class Job:
     call: Mapping[str, Any]
     labels: tuple[str, ...] | None
     hashes: tuple[str, str]
+    sent: tuple[tuple[str, ...], str | None] | None = None
+
+
+def known_by(model: Any) -> tuple[tuple[str, ...], str | None]:
+    """What a model in another process must have alike: paths of layers, and weights by place."""
+    return models.layer_paths(model), models.weights_digest(model)
 
 
 def digest(value: Any) -> str:
@@ -107,6 +115,7 @@ class Worker:
     def _maximizer(self, objective: int) -> Maximizer:
         if self._model is None and self._job.saved is not None:
             self._model = _load(self._job.saved)
+            _compare(self._job.sent, known_by(self._model))
         if self._current is None or self._current[0] != objective:
             self._current = None  # The graphs of the last objective go before the next are made.
             made = Maximizer(self._model, self._job.objectives[objective], **self._job.build)
@@ -161,3 +170,22 @@ def _load(saved: bytes) -> Any:
         file = Path(folder) / "model.keras"
         file.write_bytes(saved)
         return keras.models.load_model(file, compile=False, safe_mode=False)
+
+
+def _compare(sent: Any, found: tuple[tuple[str, ...], str | None]) -> None:
+    """Raises ValueError if the model that a worker loaded is not the one that was saved."""
+    if sent is None or sent == found:
+        return
+    asked, loaded = (
+        " ".join(sorted(set(a[0]) - set(b[0]))) for a, b in ((sent, found), (found, sent))
+    )
+    received = (
+        f"layers {loaded or 'none'} for {asked or 'none'}" if asked or loaded else "other weights"
+    )
+    raise ValueError(
+        checks.message(
+            "the model in the worker to be the one that was asked for, after saving and loading",
+            received,
+            "Give its layers names, and let its configuration hold all that makes it; or leave workers= out.",
+        )
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -136,6 +137,9 @@ class Maximizer:
         self._speed = speed.Chooser(self._loop, self._device, gpu=gpu, choose=compile == "auto")
         self._compile, self._looked = compile, False
         self._states: tuple[Any, ...] | None = None
+        # A Keras optimizer updates variables of its own: two threads take turns.
+        alone = self.problem.optimizer.fixed_rows
+        self._turn: Any = threading.RLock() if alone else contextlib.nullcontext()
 
     @property
     def traces(self) -> int:
@@ -219,7 +223,7 @@ class Maximizer:
         weight_table, rates = rows.tables(self.problem, weights, learning_rate, steps, count)
         chunked = bool(listeners) or keep == "best" or checkpoint is not None
         every = running.chunk(callback_every, steps, chunked)
-        with self._place():
+        with self._place(), self._turn:
             seeds = rows.row_seeds(seed, found, count)
             initial = rows.spread(first, count, self.problem.dtype)
             kept = self.problem.keep(initial)

@@ -33,9 +33,9 @@ def listening(listeners: Sequence[Callback], snapshot: Callable[[], Snapshot]) -
         begun: list[Callback] = []
         stack.callback(lambda: _end(begun, at_the_end) if begun else None)
         for listener in listeners:
-            begun.append(listener)
             with _named(listener, "on_begin"):
                 listener.on_begin(first)
+            begun.append(listener)
         yield
 
 

@@ -183,7 +183,8 @@ class Run:
         scores = loop.robust_scores(pictures, self.arguments, seeds).numpy()
         if best is None:
             return Best(carry.params, scores)
-        better = scores > best.scores
+        # What is not a number is no best: any finite score is better.
+        better = (scores > best.scores) | (np.isnan(best.scores) & ~np.isnan(scores))
         pick = tf.constant(better)
         params = tf.nest.map_structure(
             lambda new, old: tf.where(
