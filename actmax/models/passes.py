@@ -111,6 +111,8 @@ class TracedPass(Pass):
         self, found: Trace, inputs: Mapping[str, tf.Tensor], wanted: Sequence[int]
     ) -> list[tf.Tensor]:
         plan = self.plan(found, list(inputs), wanted)
+        if found.rows is not None:
+            return self._in_batches(plan, list(inputs.values()), found.rows)
         if tf.executing_eagerly():
             return self._eagerly(plan, list(inputs.values()))
         ready = self.ready[1] if self.ready[0] is found else {}
@@ -153,6 +155,42 @@ class TracedPass(Pass):
             return [found.get(str(place)) for place in range(len(inputs))]
 
         results = through(made, inputs, back)
+        return results
+
+    def _in_batches(self, plan: Plan, inputs: Sequence[tf.Tensor], rows: int) -> list[tf.Tensor]:
+        """The pass of a model that insists on a number of rows: batch by batch, the last one padded."""
+        specs = [
+            tf.TensorSpec([rows, *tensor.shape[1:]], tensor.dtype)
+            for tensor in (plan.program.tensors[number] for number in plan.wanted)
+        ]
+        likes = [tf.TensorSpec([rows, *value.shape[1:]], value.dtype) for value in inputs]
+        count = tf.shape(inputs[0])[0]
+
+        def forward(*given: tf.Tensor) -> list[tf.Tensor]:
+            parts = [_batches(value, rows) for value in given]
+            found = tf.map_fn(
+                lambda batch: self.pushed(plan, batch), parts, fn_output_signature=specs,
+                parallel_iterations=1,
+            )  # fmt: skip
+            return [_rejoined(value, count) for value in found]
+
+        def backward(*upstream: tf.Tensor | None) -> list[tf.Tensor | None]:
+            arrived = [
+                tf.zeros_like(result) if slope is None else slope
+                for slope, result in zip(upstream, results, strict=True)
+            ]
+            parts = [[_batches(v, rows) for v in each] for each in (inputs, arrived)]
+
+            def pulled(batch: Any) -> list[tf.Tensor]:
+                slopes = self.pulled(plan, *batch)
+                return [slopes.get(str(n), tf.zeros_like(v)) for n, v in enumerate(batch[0])]
+
+            found = tf.map_fn(pulled, parts, fn_output_signature=likes, parallel_iterations=1)
+            return [_rejoined(slope, count) if slope.dtype.is_floating else None for slope in found]
+
+        if tf.executing_eagerly():
+            forward = tf.function(forward, autograph=False)
+        results = through(forward, inputs, _in_graph(backward, len(inputs)))
         return results
 
     def pulled(
@@ -260,6 +298,41 @@ class _Backward:
 
 class PlainPass(TracedPass):
     """The model's operations, as they are, but for gradients that TensorFlow gets wrong."""
+
+
+def _in_graph(backward: Any, count: int) -> Any:
+    """The way back as a function for tapes, made in a graph also where it is called eagerly."""
+
+    def back(*upstream: tf.Tensor | None) -> list[tf.Tensor | None]:
+        if not tf.executing_eagerly():
+            return backward(*upstream)
+        places: list[int] = []
+
+        def run() -> list[tf.Tensor]:
+            found = backward(*upstream)
+            places[:] = [n for n, slope in enumerate(found) if slope is not None]
+            return [slope for slope in found if slope is not None]
+
+        made = tf.function(run, autograph=False)()
+        slopes = dict(zip(places, made, strict=True))
+        return [slopes.get(n) for n in range(count)]
+
+    return back
+
+
+def _batches(value: tf.Tensor, rows: int) -> tf.Tensor:
+    """Rows in batches, the last one filled up with copies of the last row. `[N, ...] -> [K, rows, ...]`."""
+    count = tf.shape(value)[0]
+    wanted = (count + rows - 1) // rows * rows
+    filled = tf.gather(value, tf.minimum(tf.range(wanted), count - 1))
+    return tf.reshape(filled, tf.concat([[-1, rows], tf.shape(value)[1:]], 0))
+
+
+def _rejoined(value: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    """`[K, rows, ...] -> [N, ...]`."""
+    joined = tf.reshape(value, tf.concat([[-1], tf.shape(value)[2:]], 0))[:count]
+    joined.set_shape([None, *value.shape[2:]])
+    return joined
 
 
 def _as(slope: tf.Tensor | None, value: tf.Tensor) -> tf.Tensor | None:

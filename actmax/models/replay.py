@@ -15,6 +15,7 @@ from tensorflow.python.eager import record
 from tensorflow.python.framework import ops
 from tensorflow.python.framework.func_graph import FuncGraph
 
+from actmax import checks
 from actmax.models.listening import placeholder
 from actmax.models.program import GRADIENT, Backward, Made, Node, Program
 
@@ -70,7 +71,7 @@ class Replay:
         """Gradients with respect to sources, of those of results; None where nothing connects them.
 
         Raises:
-            LookupError: if an operation in between has no gradient.
+            ValueError: if an operation in between has no gradient.
         """
         moving = set(sources)
         for node, _ in self.made:
@@ -101,8 +102,17 @@ class Replay:
             return lambda *slopes: self._own(node, slopes)
         operation = made.operation
         if operation is None:
-            raise LookupError(f"what stands for {node.kind} has no gradient")
-        function = ops.get_gradient_function(operation)
+            raise ValueError(f"what stands for {node.kind} has no gradient")
+        try:
+            function = ops.get_gradient_function(operation)
+        except LookupError as error:
+            raise ValueError(
+                checks.message(
+                    "a model of operations that have a gradient",
+                    f"{node.kind} at {node.operation.name!r}, for which TensorFlow has none",
+                    "Leave out the layer that has it, or write it with other operations.",
+                )
+            ) from error
         if function is None:
             return None
 

@@ -71,7 +71,10 @@ class Taps:
         self.ends: dict[str, str] = {}
         self.shapes: dict[str, tuple[int | None, ...]] = {}
         self._plain = PlainPass()
+        _refuse_state(model)
         self._structure = symbolic_inputs(model) if self.keras else None
+        symbols = [] if self._structure is None else [t for _, t in leaves(self._structure)]
+        self._rows = next((t.shape[0] for t in symbols if t.shape[0] is not None), None)
         inner = [name for name in names if not name.startswith(":")]
         known = layers(model) if inner else {}
         self._layers = {name: find_layer(model, _part(name)[0], known) for name in inner}
@@ -91,7 +94,7 @@ class Taps:
 
     def traced(self, like: Mapping[str, Any]) -> Trace:
         """The model's trace for inputs like these; numbers of rows are open."""
-        specs = {name: _open(value) for name, value in like.items()}
+        specs = {name: _open(value, self._rows) for name, value in like.items()}
         return trace(self.model, self.forward, specs)
 
     def collect(self, inputs: Inputs, way: TracedPass | None = None) -> dict[str, Any]:
@@ -235,10 +238,23 @@ class Taps:
         return self.model(argument, training=False) if self.keras else self.model(argument)
 
 
-def _open(value: Any) -> tf.TensorSpec:
-    """Like a tensor, with an open number of rows."""
+def _open(value: Any, rows: int | None) -> tf.TensorSpec:
+    """Like a tensor, with the number of rows that the model insists on, or an open one."""
     shape = tf.TensorShape(value.shape)
-    return tf.TensorSpec([None, *shape[1:]] if shape.rank else shape, value.dtype)
+    return tf.TensorSpec([rows, *shape[1:]] if shape.rank else shape, value.dtype)
+
+
+def _refuse_state(model: Any) -> None:
+    """Raises ValueError for layers that carry a state from one call to the next."""
+    for path, layer in layers(model).items():
+        if getattr(layer, "stateful", False) is True:
+            raise ValueError(
+                checks.message(
+                    "a model whose answer depends on its input alone",
+                    f"layer {path!r} with stateful=True, which goes on from the call before",
+                    "Build the model with stateful=False and give it the same weights.",
+                )
+            )
 
 
 def _numbers(value: Any) -> list[int]:

@@ -51,6 +51,7 @@ class Trace:
         calls: calls of every layer, by path. Those of a layer that a functional model calls several
             times are in the order of Keras' nodes, in which the calls were written.
         inside: paths of layers whose calls stand inside of a loop, where no tensor is one value.
+        rows: number of rows that the model insists on; None for any.
         heads: by an output's number, its head and what stands in front of it, as they are asked for.
         rewritten: programs made of this one, by what was asked of them.
     """
@@ -61,6 +62,7 @@ class Trace:
     returned: tuple[tf.Tensor, ...]
     calls: Mapping[str, tuple[Call, ...]]
     inside: frozenset[str]
+    rows: int | None = None
     heads: dict[int, Any] = dataclasses.field(default_factory=dict)
     rewritten: dict[Any, Any] = dataclasses.field(default_factory=dict)
 
@@ -113,6 +115,7 @@ def _trace(
         tuple(tf.nest.flatten(result)),
         found,
         inside,
+        next(iter(like.values())).shape[0] if like else None,
     )
 
 
