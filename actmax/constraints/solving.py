@@ -156,7 +156,7 @@ def contrast_within(
     spread = tf.sqrt(summed(tf.square(x - center)) / total)
     missed = tf.abs(spread - std) > 1e-5 * std
     if mean is None:
-        mean = _feasible_mean(own_mean * tf.ones_like(a), std, low, high)
+        mean = _feasible_mean(own_mean * tf.ones_like(a), std, low, high, total)
     else:
         missed |= tf.abs(center - mean) > 1e-5 * (tf.abs(mean) + std)
     missed &= a > 0  # a constant image has no contrast to scale
@@ -168,15 +168,25 @@ def contrast_within(
 
 
 def _feasible_mean(
-    own: tf.Tensor, std: tf.Tensor, low: tf.Tensor | None, high: tf.Tensor | None
+    own: tf.Tensor,
+    std: tf.Tensor,
+    low: tf.Tensor | None,
+    high: tf.Tensor | None,
+    total: tf.Tensor,
 ) -> tf.Tensor:
-    """The mean nearest to an image's own that leaves room for the contrast between two bounds."""
+    """The mean nearest to an image's own that leaves room for the contrast between two bounds.
+
+    A mean near a bound needs most values there and a few at the other one. They come in whole numbers,
+    so the outermost mean is the next one with a whole number of values at the other bound.
+    """
     if low is None or high is None:
         return own
     least, most = tf.reduce_mean(low), tf.reduce_mean(high)
     half = (most - least) / 2
     room = tf.sqrt(tf.maximum(tf.square(half) - tf.square(1.02 * std), 0.0))
-    return tf.clip_by_value(own, (least + most) / 2 - room, (least + most) / 2 + room)
+    share = 2.0 * half / total
+    inward = tf.minimum(tf.math.ceil((half - room) / share) * share, half)
+    return tf.clip_by_value(own, least + inward, most - inward)
 
 
 def _search(

@@ -209,7 +209,9 @@ def test_bounds_as_scipy_writes_them():
     assert from_range(optimize.Bounds([0, 1], [5, 10]), 2) == actmax.Box((0, 1), (5, 10))
     assert from_range([(0, 9), (1, 2)], 2) == actmax.Box((0, 1), (9, 2))
     assert from_range(((0, 0), (1, 1)), 2) == actmax.Box((0, 0), (1, 1))
-    with pytest.raises(ValueError, match="lower bounds of 'images' that fit its shape"):
+    with pytest.raises(
+        ValueError, match="bounds of 'images' as numbers, or one for each of its 4 channels"
+    ):
         run(linear(np.ones(4)), (4,), actmax.Box((0, 0, 0), (1, 1, 1)))
 
 
@@ -335,3 +337,13 @@ def test_what_images_were_decoded_from_is_in_the_result_and_its_record(tmp_path)
     np.testing.assert_array_equal(loaded.params, found.params)
     np.testing.assert_array_equal(found.take([1]).params, found.params[1:])
     assert run(linear(W), (3,), (0, 1), steps=1).params is None
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
+@pytest.mark.parametrize("near", [0.0, 1.0])
+def test_a_nearly_constant_image_at_a_bound_gets_its_contrast(near, dtype):
+    """Two of 48 values at the other bound are too few, three are enough: it ended 0.1 % short."""
+    noise = tf.constant(np.random.default_rng(4).uniform(-5e-4, 5e-4, (3, 48)) + near, dtype)
+    found = (actmax.Box(0, 1) & actmax.Contrast(0.2)).project(noise).numpy()
+    np.testing.assert_allclose(found.std(1), 0.2, rtol=2e-6)
+    np.testing.assert_allclose(found.mean(1), abs(near - 3 / 48), rtol=1e-5)
