@@ -44,7 +44,7 @@ CONSTRUCTION = {
     "no such layer": ({"objective": actmax.Channel("cnv")}, ValueError, "Did you mean 'conv'"),
     "no range": ({"input_range": None}, ValueError, "as input_range=(0, 1)"),
     "reversed range": ({"input_range": (1, 0)}, ValueError, "Give the smaller bound first"),
-    "endless range": ({"input_range": (0, np.inf)}, ValueError, "to be a finite number"),
+    "range of NaN": ({"input_range": (0, np.nan)}, ValueError, "to be a finite number"),
     "range of three": ({"input_range": (0, 1, 2)}, TypeError, "Expected input_range to be a pair"),
     "no list": ({"regularizers": regularizers.L2()}, TypeError, "Put it in [...]"),
     "bare function": ({"regularizers": [len]}, TypeError, "Decorate it with @regularizers.penalty"),
@@ -123,7 +123,7 @@ CALL = {
         {"initial_images": np.zeros((1, 5, 5, 3))}, ValueError, "of shape [1 or N, 6, 6, 3]",
     ),
     "start without a batch": (
-        {"initial_images": np.zeros(SHAPE)}, ValueError, "one image needs images[None]",
+        {"initial_images": np.zeros(SHAPE)}, ValueError, "One image needs images[None].",
     ),
     "start out of range": (
         {"initial_images": np.full((1, *SHAPE), 200.0)}, ValueError, "200, above it",
@@ -353,12 +353,6 @@ CUTS = {
     "round": (lambda x: tf.round(x)[:, 0, 0], "Round"),
     "stop_gradient": (lambda x: tf.stop_gradient(x)[:, 0, 0], "StopGradient"),
     "integer cast": (lambda x: tf.cast(tf.cast(x, tf.int32), tf.float32)[:, 0, 0], "Cast"),
-    "NumPy": (
-        lambda x: tf.ensure_shape(tf.numpy_function(np.sin, [x], tf.float32), [None, *SHAPE])[
-            :, 0, 0
-        ],
-        "PyFunc",
-    ),
 }
 
 
@@ -371,6 +365,19 @@ def test_what_cuts_the_gradient_is_named(name):
             input_range=(0, 1), regularizers=[], images=2,
         )  # fmt: skip
     assert "cut the gradient" in str(caught.value)
+
+
+def test_python_code_in_the_graph_is_named():
+    def sine(x):
+        return tf.ensure_shape(tf.numpy_function(np.sin, [x], tf.float32), [None, *SHAPE])[:, 0, 0]
+
+    with pytest.raises(
+        ValueError, match=r"Received: .*tf\.numpy_function at 'PyFunc'.*no gradient"
+    ):
+        actmax.maximize(
+            sine, lambda output: tf.reduce_sum(output, axis=1), input_shape=SHAPE,
+            input_range=(0, 1), regularizers=[], images=2,
+        )  # fmt: skip
 
 
 def test_a_model_that_answers_in_numpy_is_refused():

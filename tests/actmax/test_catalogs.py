@@ -21,7 +21,7 @@ from actmax import batching
 from actmax.catalogs import driver, pools, store
 from actmax.catalogs import manifest as manifests
 from actmax.catalogs.plan import Plan
-from actmax.loop import Loop
+from actmax.maximizer.running import Run
 from regularizers import Jitter, TotalVariation
 
 SETTINGS = {"input_range": (0, 1), "steps": 3, "regularizers": [Jitter(1)]}
@@ -602,7 +602,7 @@ def test_auto_is_measured_once_and_kept(small, tmp_path):
 
 def test_an_interrupted_chunk_is_no_finished_one(small, tmp_path, monkeypatch):
     """Ctrl-C in a run gives back what there is: it was stored as finished, and the job went on."""
-    run = Loop.run
+    run = Run._advance
     told = []
 
     def interrupted(*arguments):
@@ -617,7 +617,7 @@ def test_an_interrupted_chunk_is_no_finished_one(small, tmp_path, monkeypatch):
         )
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Loop, "run", interrupted)
+        patch.setattr(Run, "_advance", interrupted)
         job()
     kept = actmax.Catalog(tmp_path).select()
     assert len(kept) == 4

@@ -160,7 +160,7 @@ def test_an_image_that_failed_is_exit_code_1_with_its_message(tmp_path, files, c
     assert run("run", files["dead"], "--out", tmp_path, *arguments) == 1
     printed = capsys.readouterr()
     assert "NO_GRADIENT" in printed.out
-    assert "2: The gradient was zero at all 3 steps" in printed.err
+    assert "2: The gradient of the score was zero at all 3 steps" in printed.err
     assert (tmp_path / "result.json").is_file()
 
 
@@ -440,7 +440,7 @@ def test_inspect_lists_layers_inputs_range_and_head(capsys):
 
 def test_inspect_finds_the_range(files, capsys):
     assert run("inspect", files["rescaling"]) == 0
-    assert "input range: (0, 255), read off the layer scale" in capsys.readouterr().out
+    assert "input range: (0, 255), read off the layer 'scale'" in capsys.readouterr().out
 
 
 def test_inspect_names_the_head_of_every_output(files, capsys):

@@ -190,7 +190,7 @@ def test_the_default_starts_from_a_picture_of_any_contrast():
             normalized,
             {"input_range": actmax.Box(0, 1) & actmax.Contrast(0.2)},
             actmax.Pixels(),
-            0.05,
+            actmax.Linear(0.2 * 0.4, 0.0),
         ),
     ],
     ids=["sigmoid", "parameterization", "large", "projected"],

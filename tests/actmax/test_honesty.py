@@ -65,7 +65,10 @@ RUNS = {
     "pixels, box, too fast": (dense, {"optimizer": actmax.Adam(3.0)}),
     "pixels, box, sgd": (convolutional, {"optimizer": actmax.SGD(5.0, momentum=0.9)}),
     "pixels, sigmoid, adam": (convolutional, {"input_range": actmax.Sigmoid(LOW, HIGH)}),
-    "pixels, intersection": (dense, {"input_range": a_ball_in_a_box()}),
+    "pixels, intersection": (
+        dense,
+        {"input_range": a_ball_in_a_box(), "optimizer": actmax.Adam(0.3, per="image")},
+    ),
     "fourier, rmsprop": (
         convolutional,
         {"parameterization": actmax.Fourier(), "optimizer": actmax.RMSprop(0.3)},

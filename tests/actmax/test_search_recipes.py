@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import optimize
 
 import actmax
-from actmax.loop import Loop
+from actmax.maximizer.running import Run
 from actmax.recipes import (
     class_octaves,
     deep_dream,
@@ -347,7 +347,7 @@ def test_a_network_that_is_not_finite_is_an_error():
 
 def interrupts(monkeypatch, number):
     """Ctrl-C in the n-th compiled chunk from now on, as a run meets it; the calls are counted."""
-    whole, calls = Loop.run, []
+    whole, calls = Run._advance, []
 
     def own(*arguments):
         calls.append(1)
@@ -355,7 +355,7 @@ def interrupts(monkeypatch, number):
             raise KeyboardInterrupt
         return whole(*arguments)
 
-    monkeypatch.setattr(Loop, "run", own)
+    monkeypatch.setattr(Run, "_advance", own)
     return calls
 
 

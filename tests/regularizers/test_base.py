@@ -156,7 +156,7 @@ def test_what_cannot_be_called_is_refused(make, message):
 def test_parts_are_values():
     assert Jitter(2) == Jitter(2) != Jitter(3)
     assert len({L2(), L2(), L2(on="left")}) == 2
-    assert repr(Jitter(2)) == "Jitter(on=None, pixels=2)"
+    assert repr(Jitter(2)) == "Jitter(on=None, pixels=2, axes=None)"
     with pytest.raises(dataclasses.FrozenInstanceError):
         L2().weight = 2.0
 
