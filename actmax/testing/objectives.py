@@ -75,7 +75,8 @@ def _check_objective(
     images = {(specs[0].name if specs else IMAGES): sample_images(shape, tf.float32)}
     with part.trying("layers", "List the paths with actmax.layer_paths(model)."):
         taps = Taps(model, whole.taps)
-        activations = taps(images)
+        found = taps(images)
+        activations = {name: found[name] for name in taps.names}
     given = _targets(whole, taps, targets)
     _check_scores(part, whole, activations, given)
 

@@ -135,14 +135,45 @@ def test_images_never_leave_the_range_at_any_step(case):
 # 2. Independent.
 
 
+@functools.cache
+def kernels_round_by_place():
+    """Whether the bare pass, without us, rounds a row by its place in the batch.
+
+    TensorFlow's own kernels do so on some processors (AMD without oneDNN): a block of rows is summed in one
+    order, the rows that are left over in another.
+    """
+    model = RUNS["L2"].model()
+    pictures = np.random.default_rng(0).uniform(size=(3, *model.input_shape[1:])).astype("float32")
+
+    @tf.function(autograph=False)
+    def gradient(images):
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            total = tf.reduce_sum(tf.math.log(model(images, training=False)[:, 1]))
+        return tape.gradient(total, images)
+
+    def differs(rows):
+        found = gradient(tf.constant(pictures[list(rows)])).numpy()
+        return any(not same_bytes(found[rows.index(row)], found[n]) for n, row in enumerate(rows))
+
+    forth, back = (gradient(tf.constant(p)).numpy() for p in (pictures, pictures[::-1].copy()))
+    return differs((0, 1, 2) * 6 + (0,)) or not same_bytes(forth, back[::-1])
+
+
+def same_rows(first, second):
+    """The same bytes, or where the kernels themselves round by place, the same values."""
+    close = np.allclose(first, second, rtol=0, atol=1e-5 * max(np.abs(first).max(), 1.0))
+    return same_bytes(first, second) or (kernels_round_by_place() and close)
+
+
 def test_rows_are_the_same_bytes_in_any_order(case):
     forward, backward = case.result, case(rows=(2, 1, 0))
     # Of coupled images, sums over the others are rounded in their order.
     if case.coupled:
         np.testing.assert_allclose(forward.images, backward.images[::-1], rtol=0, atol=1e-6)
         return
-    assert same_bytes(forward.images, backward.images[::-1])
-    assert same_bytes(forward.scores, backward.scores[::-1])
+    assert same_rows(forward.images, backward.images[::-1])
+    assert same_rows(forward.scores, backward.scores[::-1])
 
 
 def test_a_row_is_the_same_bytes_in_every_place(case):
@@ -155,7 +186,7 @@ def test_a_row_is_the_same_bytes_in_every_place(case):
     for row in range(3):
         places = [place for place, other in enumerate(rows) if other == row]
         for values in (many.images, many.scores):
-            assert all(same_bytes(values[places[0]], values[place]) for place in places)
+            assert all(same_rows(values[places[0]], values[place]) for place in places)
 
 
 def skip_coupled(case):
