@@ -11,6 +11,7 @@ from actmax import zoo
 from actmax.loop import blocks
 from actmax.loop.engine import Loop
 from actmax.loop.ways import PLAIN
+from actmax.maximizer import speed
 from actmax.problem import Draws
 from regularizers import Jitter, Noise, RandomCrop, Rotate, TotalVariation
 
@@ -64,7 +65,7 @@ def test_blocks_of_any_size_give_the_same_bytes(model, size, monkeypatch):
 def noinline(loop):
     """Names of the functions of the run's graph that are called and not inlined."""
     (run,) = (function for (name, _), function in loop._functions.items() if name == "run")
-    library = run.get_concrete_function().graph.as_graph_def().library.function
+    library = run.graph.as_graph_def().library.function
     return [one.signature.name for one in library if one.attr["_noinline"].b]
 
 
@@ -75,6 +76,8 @@ def noinline(loop):
 )
 def test_the_scale_of_the_weights_and_the_loop_share_a_trace(monkeypatch, settings, count):
     """Of a variant, whose kernels belong to a graph, each has its own, as have two looks at folds."""
+    # Without oneDNN every way is a variant.
+    monkeypatch.setattr(speed, "onednn", lambda: True)
     traced = []
     once = Loop._ascend_once
     monkeypatch.setattr(Loop, "_ascend_once", lambda *given: traced.append(0) or once(*given))
