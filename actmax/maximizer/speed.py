@@ -62,7 +62,7 @@ def refuse_measured(compile_: Any) -> None:
 
 def _way(name: Any, compute: Compute | None, *, gpu: bool) -> Way:
     """The way of a name; "tail", all that comes after the model under XLA, is for "auto" to try."""
-    whole = name in (False, "xla", "recompute")
+    whole = name in (False, "xla")
     return Way(
         compiled=name is not False,
         fold=name == "fold",
