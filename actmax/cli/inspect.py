@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from actmax.cli.common import table
@@ -22,15 +23,19 @@ def add(commands: Any) -> None:
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
-    from actmax import models
+    from actmax import loading, models
 
+    if loading.is_saved_model(arguments.model) and not arguments.trust_model:
+        return _signatures(arguments.model)
     model = load_model(arguments)
     rows = [
-        (path, type(layer).__name__, _output_shape(layer), f"{layer.count_params():,}")
+        (path, type(layer).__name__, _output_shape(layer), _parameters(layer))
         for path, layer in models.layers(model).items()
     ]
     print(table(("layer", "class", "output shape", "parameters"), rows))
-    print(f"\n{model.count_params():,} parameters")
+    print(f"\n{_parameters(model)} parameters")
+    for text in (loading.file_of(model) or {}).get("mended", ()):
+        print(f"mended: {text}")
     specs = models.input_specs(model)
     for spec in specs or ():
         print(f"input {spec.name}: {_shape((None, *(spec.shape or ())))} {spec.dtype}")
@@ -45,6 +50,30 @@ def _inspect(arguments: argparse.Namespace) -> int:
     for name, head in _heads(model, specs or ()).items():
         print(f"head{f' of output {name}' if name else ''}: {head}")
     return 0
+
+
+def _signatures(folder: Path) -> int:
+    """What a SavedModel says of itself; nothing in it is run."""
+    from actmax import loading
+
+    rows = [
+        (name, kind, tensor, "unknown" if shape is None else _shape(shape), dtype)
+        for name, signature in loading.signatures(folder).items()
+        for kind, tensors in (("input", signature.inputs), ("output", signature.outputs))
+        for tensor, (shape, dtype) in tensors.items()
+    ]
+    print(table(("endpoint", "", "tensor", "shape", "type"), rows))
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    print(f"\n{size:,} bytes; a SavedModel is a program: --trust-model runs it")
+    return 0
+
+
+def _parameters(layer: Any) -> str:
+    """How many; a layer that was never called does not know."""
+    try:
+        return f"{layer.count_params():,}"
+    except ValueError:
+        return "-"
 
 
 def _output_shape(layer: Any) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from actmax.loading.errors import refuse
+from actmax.loading.errors import ModelFileError, refuse
+from actmax.loading.keras2 import OURS
 
 # Objects of these modules are layers, operations and their settings, which is all that a model is made of.
 # No other module of Keras may be named.
@@ -31,6 +33,19 @@ _CODE = {
     "FlaxLayer": "a FlaxLayer, which is Python code",
     "TorchModuleWrapper": "a TorchModuleWrapper, which is a pickle",
 }
+# Packages of the makers of Keras, which Keras itself imports when a file names one of their classes.
+_BESIDE_KERAS = {"keras_hub": "keras-hub", "keras_nlp": "keras-nlp", "keras_cv": "keras-cv"}
+# Settings of their tokenizers that may be the path of a file.
+_NO_PACKAGES = ("", "builtins", "__main__", "keras", *_BESIDE_KERAS)
+_TOKENIZER_FILES = ("vocabulary", "merges", "proto")
+# Packages that register their classes when they are imported: what to install, and their classes as
+# HDF5 files name them, which have no room for a module.
+_INSTALL = {"tcn": "keras-tcn", "hgq": "hgq2", "ncps": "ncps", "kapre": "kapre"}
+_IMPORTED = {
+    "TCN": "tcn", "ResidualBlock": "tcn", "LTC": "ncps", "CfC": "ncps", "WiredCfCCell": "ncps",
+    "STFT": "kapre", "Magnitude": "kapre", "MagnitudeToDecibel": "kapre",
+    "QDense": "hgq", "QConv2D": "hgq", "HDense": "hgq", "HQuantize": "hgq",
+}  # fmt: skip
 # Settings of preprocessing layers that hold values; no path may stand there.
 _READERS = ("vocabulary", "idf_weights")
 _LOOKUPS = frozenset({"IndexLookup", "IntegerLookup", "StringLookup", "TextVectorization"})
@@ -66,12 +81,23 @@ def check(tree: Any, known: Known, where: str, weights: int) -> None:
     Raises:
         ModelFileError: naming what stands there.
     """
-    if not isinstance(tree, Mapping) or "class_name" not in tree:
-        raise refuse(f"the configuration of a Keras model in {where}", repr(tree)[:80])
+    bound(tree, where)
     for value in _values(tree, where):
         if isinstance(value, Mapping) and isinstance(value.get("class_name"), str):
             _check_object(value, known, where)
             _check_sizes(value, where, weights)
+
+
+def bound(tree: Any, where: str) -> None:
+    """Raises if a tree is no configuration of a model, or too deep or too large for one.
+
+    Raises:
+        ModelFileError: naming which.
+    """
+    if not isinstance(tree, Mapping) or "class_name" not in tree:
+        raise refuse(f"the configuration of a Keras model in {where}", repr(tree)[:80])
+    for _ in _values(tree, where):
+        pass
 
 
 def _values(tree: Any, where: str) -> Iterator[Any]:
@@ -105,9 +131,15 @@ def _check_object(entry: Mapping[str, Any], known: Known, where: str) -> None:
         paths = [key for key in _READERS if isinstance(entry["config"].get(key), str)]
         if paths:
             raise _code(f"{where}, whose {name} reads the file {entry['config'][paths[0]]!r}")
-    if any(known(each) for each in own) or _of_keras(module, name, function):
+    if any(known(each) or each in OURS for each in own) or _of_keras(module, name, function):
         return
-    raise _code(f"{where}, which names {module}.{name}"[:300])
+    package = str(module or "").split(".")[0]
+    if package in _BESIDE_KERAS and not function:
+        return _beside_keras(package, name, entry, where)
+    if package in _NO_PACKAGES:
+        package = _IMPORTED.get(name, "")
+    package = package if package.isidentifier() else ""
+    raise _code(f"{where}, which names {f'{module}.' if module else ''}{name}"[:300], package)
 
 
 def _check_sizes(entry: Mapping[str, Any], where: str, weights: int) -> None:
@@ -133,7 +165,43 @@ def _of_keras(module: Any, name: str, function: bool) -> bool:
     return module in _MODULES or module.startswith(_PREFIXES)
 
 
-def _code(received: str) -> Exception:
+def _beside_keras(package: str, name: str, entry: Mapping[str, Any], where: str) -> None:
+    """Raises if a class of Keras' own further packages cannot be had, or reads files."""
+    settings = entry.get("config")
+    if name.endswith("Tokenizer") and isinstance(settings, Mapping):
+        paths = [key for key in _TOKENIZER_FILES if isinstance(settings.get(key), str)]
+        if paths:
+            raise _code(f"{where}, whose {name} may read the file that {paths[0]} names")
+    if importlib.util.find_spec(package) is None:
+        raise refuse(
+            f"the package {package}, whose {name} is in {where}",
+            "an environment without it",
+            f"pip install {_BESIDE_KERAS[package]}; Keras imports it by itself.",
+        )
+
+
+def unknown_class(where: str, name: str) -> ModelFileError:
+    """The refusal of a class that stands in an HDF5 file by its bare name."""
+    package = _IMPORTED.get(name, "")
+    if package:
+        return _code(f"{where}, which names {name}", package)
+    return refuse(
+        "layers of Keras, or classes that are given or registered",
+        f"{where}, which names {name}",
+        f"Give the class as custom_objects={{{name!r}: ...}}, or import the package that registers "
+        "it: `--import PACKAGE` on the command line.",
+    )
+
+
+def _code(received: str, package: str = "") -> ModelFileError:
+    if package:
+        install = f" (pip install {_INSTALL[package]})" if package in _INSTALL else ""
+        do = (
+            f"Import the package that has the class before you load: import {package}{install}, or "
+            f"`--import {package}` on the command line. Importing runs the package's code, not the "
+            "file's. A class that the package does not register goes into custom_objects=."
+        )
+        return refuse("layers of Keras, or of packages that are imported", received, do)
     return refuse(
         "a model without code of its own",
         received,

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from actmax import archives
-from actmax.loading import config, hdf5
+from actmax.loading import config, hdf5, keras2, kinds
 from actmax.loading.errors import ModelFileError, refuse
 
 _EXPECTED = "a model saved as .keras or .h5"
@@ -35,12 +35,14 @@ class Scan:
         kind: "keras" or "hdf5".
         sha256: of the file's bytes, in hexadecimal.
         values: bytes of the weights in it.
+        old: the mended configuration of a file of Keras 2; None for a file of Keras 3.
     """
 
     path: Path
     kind: str
     sha256: str
     values: int
+    old: keras2.Mend | None = None
 
 
 def scan(path: str | os.PathLike[str], known: config.Known = lambda name: False) -> Scan:
@@ -59,12 +61,12 @@ def scan(path: str | os.PathLike[str], known: config.Known = lambda name: False)
     digest = file_hash(file)
     # Whatever a damaged file makes of the readers, one error tells of it.
     try:
-        values = _scan_zip(file, known) if kind == "keras" else _scan_hdf5(file, known)
+        values, old = _scan_zip(file, known) if kind == "keras" else _scan_hdf5(file, known)
     except ModelFileError:
         raise
     except Exception as error:
         raise refuse(_EXPECTED, f"{file} ({type(error).__name__}: {error})"[:300]) from error
-    return Scan(file, kind, digest, values)
+    return Scan(file, kind, digest, values, old)
 
 
 def file_hash(file: Path) -> str:
@@ -84,22 +86,17 @@ def _kind(file: Path) -> str:
             raise refuse(_EXPECTED, f"{file}, which does not exist") from error
         raise refuse(_EXPECTED, f"{str(file)!r} ({error})") from error
     if stat.S_ISDIR(mode):
-        do = (
-            "For a SavedModel, write a Python program: wrap it in "
-            f"keras.layers.TFSMLayer({str(file)!r}, call_endpoint='serving_default') and give that "
-            "and input_shape= to actmax.maximize."
-        )
-        raise refuse(_EXPECTED, f"the folder {file}", do)
+        raise kinds.folder(file)
     if not stat.S_ISREG(mode):  # Opening a FIFO waits for ever, and a device has no end.
         raise refuse(_EXPECTED, f"{file}, which is not a regular file")
-    if file.suffix not in _SUFFIXES:
-        raise refuse(_EXPECTED, str(file), "Save it again with model.save('name.keras').")
-    kind = _SUFFIXES[file.suffix]
     try:
         with file.open("rb") as stream:
             head = stream.read(8)
     except OSError as error:
         raise refuse(_EXPECTED, f"{file} ({error})") from error
+    kind = _SUFFIXES.get(file.suffix.lower(), "")
+    if not kind:
+        raise kinds.other(file, head)
     if not head.startswith(_SIGNATURES[kind]):
         found = [other for other, mark in _SIGNATURES.items() if head.startswith(mark)]
         what = f"a file of the kind {found[0]}" if found else f"bytes {head!r}"
@@ -107,18 +104,31 @@ def _kind(file: Path) -> str:
     return kind
 
 
-def _scan_hdf5(file: Path, known: config.Known) -> int:
+def _scan_hdf5(file: Path, known: config.Known) -> tuple[int, keras2.Mend | None]:
     with hdf5.opened(str(file), str(file)) as content:
         text = content.attrs.get("model_config")
         if text is None:
-            do = "It may be weights alone: load them into a model in Python."
-            raise refuse(f"a model in {file}", "an HDF5 file without model_config", do)
+            raise kinds.no_model(file, content)
         values = hdf5.check(content, str(file))
-        config.check(config.parse(text, str(file)), known, str(file), values)
-        return values
+        tree = config.parse(text, str(file))
+        version = content.attrs.get("keras_version", "2.0")
+        return values, _check(tree, version, known, file, values)
 
 
-def _scan_zip(file: Path, known: config.Known) -> int:
+def _check(
+    tree: Any, version: Any, known: config.Known, file: Path, values: int
+) -> keras2.Mend | None:
+    """Raises if a configuration could run code; of a file of Keras 2 the mended copy."""
+    if not keras2.is_old(version):
+        config.check(tree, known, str(file), values)
+        return None
+    config.bound(tree, str(file))
+    mended = keras2.Mend(tree, known)
+    config.check(mended.tree, known, str(file), values)
+    return mended
+
+
+def _scan_zip(file: Path, known: config.Known) -> tuple[int, keras2.Mend | None]:
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
         names = [member.filename for member in members]
@@ -138,8 +148,32 @@ def _scan_zip(file: Path, known: config.Known) -> int:
         weights = io.BytesIO(archives.read_member(archive, _WEIGHTS))
         with hdf5.opened(weights, f"{file}/{_WEIGHTS}") as content:
             values = hdf5.check(content, f"{file}/{_WEIGHTS}")
-        config.check(tree, known, str(file), values)
-        return values
+        return values, _check(tree, _version(archive), known, file, values)
+
+
+def old_of(file: Path, known: config.Known = lambda name: False) -> keras2.Mend | None:
+    """The mended configuration of a file that is trusted; None if Keras 2 did not write it."""
+    try:
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                version = _version(archive)
+                tree = config.parse(archives.read_member(archive, "config.json"), str(file))
+        else:
+            with hdf5.opened(str(file), str(file)) as content:
+                version = content.attrs.get("keras_version", "2.0")
+                tree = config.parse(content.attrs["model_config"], str(file))
+        config.bound(tree, str(file))
+        return keras2.Mend(tree, known) if keras2.is_old(version) else None
+    except Exception:  # Not such a file at all: whoever loads it says what it is.
+        return None
+
+
+def _version(archive: zipfile.ZipFile) -> str:
+    """Of the Keras that wrote a .keras file."""
+    if "metadata.json" not in archive.namelist():
+        return "3"
+    found = config.parse(archives.read_member(archive, "metadata.json"), "metadata.json")
+    return str(found.get("keras_version", "3")) if isinstance(found, dict) else "3"
 
 
 def _check_member(member: zipfile.ZipInfo, file: Path) -> None:
@@ -154,4 +188,5 @@ def _check_member(member: zipfile.ZipInfo, file: Path) -> None:
 
 def describe(found: Scan) -> dict[str, Any]:
     """What a record says of the file: its name, not where it lay, and its hash."""
-    return {"file": found.path.name, "sha256": found.sha256}
+    told: dict[str, Any] = {"file": found.path.name, "sha256": found.sha256}
+    return {**told, "mended": list(found.old.notes)} if found.old and found.old.notes else told

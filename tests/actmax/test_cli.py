@@ -377,13 +377,14 @@ def test_a_reader_who_leaves_is_no_error():
 # Loading
 
 
-@pytest.mark.parametrize("command", ["inspect", "run"])
+@pytest.mark.parametrize("command", ["check", "run"])
 def test_a_saved_model_folder_gets_the_way_out(tmp_path, capsys, command):
-    rest = [] if command == "inspect" else ["--targets", "1", "--out", tmp_path / "out"]
+    (tmp_path / "saved_model.pb").touch()
+    rest = [] if command == "check" else ["--targets", "1", "--out", tmp_path / "out"]
     assert run(command, tmp_path, *rest) == 2
     printed = capsys.readouterr().err
-    assert f"Received: the folder {tmp_path}." in printed
-    assert "keras.layers.TFSMLayer(" in printed
+    assert f"Received: the folder {tmp_path}, a SavedModel." in printed
+    assert "--trust-model" in printed
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
