@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from actmax.cli.files import add_model, load_model
+from actmax.cli import given
+from actmax.cli.files import add_model, load_model, look_at
 
 
 def add(commands: Any) -> None:
@@ -17,13 +18,7 @@ def add(commands: Any) -> None:
     bench = commands.add_parser("bench", help="steps per second of a model of your own")
     add_model(bench)
     bench.add_argument("--batch-sizes", nargs="+", type=int, default=[1, 4, 16], metavar="N")
-    bench.add_argument(
-        "--input-range",
-        nargs=2,
-        type=float,
-        metavar=("LO", "HI"),
-        help="of the values that the model was trained on; default: read off its first layer",
-    )
+    given.add_input(bench)
     bench.add_argument(
         "--regularizers",
         choices=("usual", "recipe"),
@@ -43,6 +38,8 @@ def add(commands: Any) -> None:
 def _bench(arguments: argparse.Namespace) -> int:
     if arguments.onednn is not None:
         _switch_onednn(arguments.onednn)
+    settings = given.settings(arguments)
+    look_at(arguments.model, trusted=arguments.trust_model)
     from actmax import throughput
     from actmax.files import refuse_no_file, write_atomic
     from regularizers import L2, Jitter, TotalVariation
@@ -53,7 +50,7 @@ def _bench(arguments: argparse.Namespace) -> int:
     found = throughput.benchmark(
         load_model(arguments),
         batch_sizes=arguments.batch_sizes,
-        input_range=None if arguments.input_range is None else tuple(arguments.input_range),
+        **settings,
         regularizers=usual if arguments.regularizers == "usual" else None,
         device=arguments.device,
         rounds=arguments.rounds,

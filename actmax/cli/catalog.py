@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from actmax.cli import given
 from actmax.cli.common import table
-from actmax.cli.files import add_model, load_model
+from actmax.cli.files import add_model, load_model, look_at
 
 if TYPE_CHECKING:
     from actmax.catalogs import Progress
@@ -24,10 +26,12 @@ def add(commands: Any) -> None:
         "--layers", nargs="+", metavar="PATTERN",
         help="layers whose channels are wanted, such as 'block3_*'; default: the model's output",
     )  # fmt: skip
-    parser.add_argument("--targets", nargs="+", type=int, metavar="T", help="default: all units")
+    parser.add_argument(
+        "--targets", nargs="+", metavar="T", help="numbers, or spans as 0-9; default: all units"
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N")
     parser.add_argument("--steps", type=int, default=256, metavar="N")
-    parser.add_argument("--input-range", nargs=2, type=float, metavar=("LO", "HI"))
+    given.add_input(parser)
     parser.add_argument(
         "--labels", type=Path, metavar="FILE.json", help="a JSON list of class names"
     )
@@ -38,6 +42,16 @@ def add(commands: Any) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="of each worker")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.set_defaults(command=_catalog)
+
+
+def _numbers(texts: Sequence[str]) -> list[int]:
+    from actmax import checks
+
+    found = given.spread(texts)
+    wrong = [text for text in found if not text.isdigit()]
+    if wrong:
+        raise ValueError(checks.message("numbers of units for --targets", f"{wrong[:5]}"))
+    return [int(text) for text in found]
 
 
 def _batch_size(text: str) -> int | str:
@@ -54,6 +68,9 @@ def _catalog(arguments: argparse.Namespace) -> int:
     from actmax.files import refuse_no_folder
 
     refuse_no_folder(arguments.out)
+    look_at(arguments.model, trusted=arguments.trust_model)
+    described = given.settings(arguments)
+    targets = None if arguments.targets is None else _numbers(arguments.targets)
     labels = None if arguments.labels is None else read_labels(arguments.labels)
     model = load_model(arguments)
     objectives = None
@@ -65,7 +82,7 @@ def _catalog(arguments: argparse.Namespace) -> int:
             model,
             objectives,
             out=arguments.out,
-            targets="all" if arguments.targets is None else arguments.targets,
+            targets="all" if targets is None else targets,
             seeds=arguments.seeds,
             steps=arguments.steps,
             batch_size=arguments.batch_size,
@@ -73,7 +90,7 @@ def _catalog(arguments: argparse.Namespace) -> int:
             threads=arguments.threads,
             labels=labels,
             progress=_say if sys.stderr.isatty() else None,
-            input_range=None if arguments.input_range is None else tuple(arguments.input_range),
+            **described,
         )
     except KeyboardInterrupt:
         print(f"\nInterrupted: the same command goes on in {arguments.out}.", file=sys.stderr)

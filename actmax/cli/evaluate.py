@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from actmax.cli.files import load_file
+from actmax.cli import given
+from actmax.cli.files import load_file, look_at
 
 
 def add(commands: Any) -> None:
@@ -42,9 +43,8 @@ def add(commands: Any) -> None:
         help="of the values that the judges were trained on; default: 0 1",
     )
     parser.add_argument("--features", metavar="PATH", help="layer of the judges' features")
-    parser.add_argument(
-        "--input-range", nargs=2, type=float, metavar=("LO", "HI"), help="of the subject"
-    )
+    given.add_input(parser)
+    given.add_import(parser)
     parser.add_argument(
         "--train",
         type=int,
@@ -56,12 +56,27 @@ def add(commands: Any) -> None:
     parser.set_defaults(command=_run)
 
 
+def _refuse_several(described: dict[str, Any]) -> None:
+    """Pictures have one input; what describes others, or a size, has no meaning here."""
+    from actmax import checks
+
+    for name, option in (("fixed", "--fixed"), ("input_shape", "--input-shape")):
+        if name in described:
+            do = "In Python: actmax.evaluate(..., model=a function of the one input)."
+            raise ValueError(checks.message(f"saved pictures alone, without {option}", option, do))
+
+
 def _run(arguments: argparse.Namespace) -> int:
+    described = given.settings(arguments)
+    _refuse_several(described)
     import actmax
     from actmax.files import refuse_no_file, write_atomic
 
     if arguments.out is not None:
         refuse_no_file(arguments.out)
+    for file in [*arguments.judge, *([] if arguments.model is None else [arguments.model])]:
+        look_at(file)
+    given.import_packages(arguments)
     judges = {}
     for file in arguments.judge:
         # Two files of one name in two folders are two judges.
@@ -75,7 +90,7 @@ def _run(arguments: argparse.Namespace) -> int:
         natural=arguments.natural,
         classes=arguments.classes,
         model=None if arguments.model is None else load_file(arguments.model),
-        input_range=None if arguments.input_range is None else tuple(arguments.input_range),
+        input_range=described.get("input_range"),
         training_seeds=arguments.train,
     )
     print(found)

@@ -6,10 +6,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from actmax.cli import given
+
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Adds the model and how far its file is trusted."""
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a .keras or .h5 file")
+    parser.add_argument(
+        "model",
+        type=Path,
+        metavar="MODEL",
+        help="a .keras or .h5 file, or the folder of a SavedModel",
+    )
     parser.add_argument(
         "--sha256", metavar="HEX", help="what the file's SHA-256 must be; else nothing is run"
     )
@@ -18,6 +25,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="load code that the file brings along; only for files of people you trust",
     )
+    given.add_import(parser)
 
 
 def load_model(arguments: argparse.Namespace) -> Any:
@@ -26,7 +34,21 @@ def load_model(arguments: argparse.Namespace) -> Any:
     Raises:
         ModelFileError: if it is missing, damaged, or would run code of its own.
     """
+    look_at(arguments.model, trusted=arguments.trust_model)
+    given.import_packages(arguments)
     return load_file(arguments.model, sha256=arguments.sha256, trusted=arguments.trust_model)
+
+
+def look_at(path: Path, *, trusted: bool = False) -> None:
+    """Says at once what is wrong with a path, before TensorFlow is imported.
+
+    Raises:
+        ModelFileError: if there is no file of a kind that holds a model.
+    """
+    from actmax import loading
+
+    if not (trusted and path.is_dir()):
+        loading.kind_of(path)
 
 
 def load_file(path: Path, *, sha256: str | None = None, trusted: bool = False) -> Any:

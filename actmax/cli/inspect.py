@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from actmax.cli import given
 from actmax.cli.common import table
 from actmax.cli.files import add_model, load_model
 
@@ -19,15 +21,19 @@ def add(commands: Any) -> None:
     """Adds the command to the parser."""
     inspect = commands.add_parser("inspect", help="layers, inputs, range and head of a model")
     add_model(inspect)
+    given.add_input(inspect)
     inspect.set_defaults(command=_inspect)
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
-    from actmax import loading, models
+    from actmax import loading
 
+    described = given.settings(arguments)
     if loading.is_saved_model(arguments.model) and not arguments.trust_model:
         return _signatures(arguments.model)
     model = load_model(arguments)
+    from actmax import models
+
     rows = [
         (path, type(layer).__name__, _output_shape(layer), _parameters(layer))
         for path, layer in models.layers(model).items()
@@ -40,16 +46,34 @@ def _inspect(arguments: argparse.Namespace) -> int:
     for spec in specs or ():
         print(f"input {spec.name}: {_shape((None, *(spec.shape or ())))} {spec.dtype}")
     if specs is None:
-        print("input: not known before the model is called; give input_shape= in Python")
+        print("input: not known before the model is called; give --input-shape SIZE ...")
     found = models.detect_range(model)
     if found is None:
         print("input range: not found, so --input-range LO HI is needed")
     else:
         (low, high), layer = found
         print(f"input range: ({low:g}, {high:g}), read off the {layer}")
-    for name, head in _heads(model, specs or ()).items():
+    for name, head in _heads(model, _sized(specs or (), described.get("input_shape"))).items():
         print(f"head{f' of output {name}' if name else ''}: {head}")
     return 0
+
+
+def _sized(specs: Sequence[Any], given_shape: Any) -> Sequence[Any]:
+    """Inputs with the sizes of --input-shape, where they were given."""
+    from actmax.models import InputSpec
+    from actmax.types import IMAGES
+
+    if given_shape is None:
+        return specs
+    named = given_shape if isinstance(given_shape, Mapping) else None
+    if not specs:
+        return [InputSpec(n, s, "float32") for n, s in (named or {IMAGES: given_shape}).items()]
+    return [
+        dataclasses.replace(
+            spec, shape=(named or {spec.name: given_shape}).get(spec.name, spec.shape)
+        )
+        for spec in specs
+    ]
 
 
 def _signatures(folder: Path) -> int:

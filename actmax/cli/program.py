@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 
-from actmax.cli import bench, catalog, check, demo, evaluate, inspect, report, run
+from actmax.cli import bench, catalog, check, demo, evaluate, given, inspect, report, run, words
 
 # In the order of the help. Each module has `add(commands)`, which sets `command`.
 _COMMANDS = (demo, run, catalog, report, evaluate, inspect, check, bench)
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     # Only a default, and only for a process that is this program. What follows imports TensorFlow.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse_args(given.joined(sys.argv[1:] if argv is None else argv))
     # Kept in the record of a run: the command that repeats it.
     arguments.argv = list(sys.argv[1:] if argv is None else argv)
     ended_by = [signal.SIGINT]
@@ -59,7 +59,7 @@ def _of_user(error: Exception) -> str:
     from actmax import checks
 
     if isinstance(error, (ValueError, TypeError, OSError)):
-        return str(error)
+        return words.of_the_command_line(str(error))
     if isinstance(error, ImportError) and str(error).startswith("Expected "):
         return str(error)  # An extra that is not installed.
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from actmax.cli import given
 from actmax.cli.common import add_run_settings, ends, finish, run_settings, save, table
-from actmax.cli.files import add_model, load_model
+from actmax.cli.files import add_model, load_model, look_at
 
 
 def add(commands: Any) -> None:
@@ -18,15 +19,13 @@ def add(commands: Any) -> None:
     run = commands.add_parser("run", help="pictures from a model of your own")
     add_model(run)
     run.add_argument(
-        "--targets", nargs="+", required=True, metavar="T", help="numbers, or names with --labels"
+        "--targets",
+        nargs="+",
+        required=True,
+        metavar="T",
+        help="numbers, spans as 0-9, or names with --labels",
     )
-    run.add_argument(
-        "--input-range",
-        nargs=2,
-        type=float,
-        metavar=("LO", "HI"),
-        help="of the values that the model was trained on; default: read off its first layer",
-    )
+    given.add_input(run, start=True)
     run.add_argument("--out", type=Path, required=True, metavar="DIR")
     run.add_argument(
         "--layer", metavar="PATH", help="maximize channels of this layer, not the model's output"
@@ -42,9 +41,11 @@ def add(commands: Any) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     import actmax
 
-    call = run_settings(arguments)
+    look_at(arguments.model, trusted=arguments.trust_model)
+    described = given.settings(arguments)
     labels = None if arguments.labels is None else read_labels(arguments.labels)
-    targets = [_target(text, labels) for text in arguments.targets]
+    targets = [_target(text, labels) for text in given.spread(arguments.targets, labels)]
+    call = run_settings(arguments)
     model = load_model(arguments)
     if arguments.optimizer_rate is not None:
         call["learning_rate"] = arguments.optimizer_rate
@@ -53,7 +54,7 @@ def _run(arguments: argparse.Namespace) -> int:
         None if arguments.layer is None else actmax.Channel(arguments.layer),
         targets=targets,
         labels=labels,
-        input_range=None if arguments.input_range is None else tuple(arguments.input_range),
+        **described,
         **call,
     )
     folder = save(arguments, result, call)

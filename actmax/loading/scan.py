@@ -57,7 +57,7 @@ def scan(path: str | os.PathLike[str], known: config.Known = lambda name: False)
             need code that is not Keras', reaches for other files, or would fill the memory.
     """
     file = Path(path)
-    kind = _kind(file)
+    kind = kind_of(file)
     digest = file_hash(file)
     # Whatever a damaged file makes of the readers, one error tells of it.
     try:
@@ -78,7 +78,12 @@ def file_hash(file: Path) -> str:
     return digest.hexdigest()
 
 
-def _kind(file: Path) -> str:
+def kind_of(file: Path) -> str:
+    """`keras` or `hdf5`, by name, ending and first bytes.
+
+    Raises:
+        ModelFileError: for anything else, saying what it is.
+    """
     try:
         mode = os.stat(file).st_mode
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name.

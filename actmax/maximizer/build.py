@@ -12,6 +12,7 @@ import tensorflow as tf
 from actmax import checks, constraints, defaults, models
 from actmax.feeding import On
 from actmax.maximizer import parts, reading, sets
+from actmax.maximizer.refused import refuse_model, refuse_surroundings
 from actmax.models import InputSpec, Taps
 from actmax.objectives import as_objective
 from actmax.parameterizations import Parameterization
@@ -59,6 +60,7 @@ class Built:
 def build(arguments: Arguments) -> Built:
     """Checks the arguments, fills in defaults, and makes the problem."""
     chosen: dict[str, str] = {}
+    refuse_surroundings()
     members = _members(arguments.model)
     specs = _specs(members, arguments.input_shape, arguments.fixed)
     fixed = _fixed(arguments.fixed, specs)
@@ -138,6 +140,7 @@ def _members(model: Any) -> tuple[Any, ...]:
     if not members:
         raise ValueError(checks.message("at least one model", "an empty list"))
     for member in members:
+        refuse_model(member)
         if not callable(member) or isinstance(member, type):
             hint = ""
             if isinstance(member, str):
@@ -228,7 +231,9 @@ def _fixed(fixed: Any, specs: Sequence[InputSpec]) -> dict[str, np.ndarray]:
             )
     arrays = {}
     for name, value in fixed.items():
-        array = np.array(value, known[name].dtype)  # a copy: the caller's may change between runs
+        # A copy: the caller's may change between runs. NumPy has its own types for texts.
+        text = known[name].dtype == "string"
+        array = np.array(value) if text else np.array(value, known[name].dtype)
         shape = known[name].shape or ()
         if array.ndim != len(shape) + 1:
             raise ValueError(
@@ -272,6 +277,16 @@ def _by_input(value: Any, specs: Sequence[InputSpec], argument: str) -> dict[str
     return _by_name(value, [spec.name for spec in specs], argument)
 
 
+def _example(shape: tuple[int | None, ...]) -> str:
+    """How to write a shape whose open sizes have to be given."""
+    names = ["height", "width"] if len(shape) == 3 else ["length"]
+    names += [f"size_{at}" for at in range(len(names) + 1, len(shape) + 2)]
+    sizes = [names[at] if size is None else str(size) for at, size in enumerate(shape)]
+    if len(shape) == 3 and shape[2] is None:
+        sizes[2] = "channels"
+    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+
+
 def _canvas(canvas: Any, spec: InputSpec, channels: int | None) -> tuple[int, ...]:
     """Shape of one image as the loop sees it: channels last."""
     shape = to_last(tuple(spec.shape or ()), channels)
@@ -281,7 +296,7 @@ def _canvas(canvas: Any, spec: InputSpec, channels: int | None) -> tuple[int, ..
                 checks.message(
                     "an input size",
                     f"the model's open shape {shape}",
-                    "Give input_shape=(height, width, channels).",
+                    f"Give input_shape={_example(shape)}, or initial_images of that size.",
                 )
             )
         return tuple(int(size) for size in shape if size is not None)

@@ -105,7 +105,7 @@ def maximize(
         >>> result.images.shape
         (10, 28, 28, 1)
     """
-    if input_shape is None and initial_images is not None:
+    if input_shape is None and canvas is None and initial_images is not None:
         input_shape = _shape_of(model, initial_images)
     maximizer = Maximizer(
         model, objective,
@@ -124,9 +124,28 @@ def maximize(
 
 
 def _shape_of(model: Any, initial_images: Any) -> Any:
-    """`input_shape` from start images, for a model that does not know its own; else None."""
-    if isinstance(model, (list, tuple)) or models.input_specs(model) is not None:
+    """`input_shape` from start images, where the model leaves its own or a size of it open; else None."""
+    if isinstance(model, (list, tuple)):
         return None
-    if isinstance(initial_images, Mapping):
-        return {k: np.shape(v)[1:] for k, v in initial_images.items()}
-    return np.shape(initial_images)[1:]
+    specs = models.input_specs(model)
+    if specs is None:
+        if isinstance(initial_images, Mapping):
+            return {name: np.shape(value)[1:] for name, value in initial_images.items()}
+        return np.shape(initial_images)[1:]
+    named = isinstance(initial_images, Mapping)
+    given = initial_images if named else {specs[0].name: initial_images}
+    shapes = {spec.name: spec.shape for spec in specs if spec.shape and None in spec.shape}
+    found = {
+        name: np.shape(value)[1:]
+        for name, value in given.items()
+        if _fills(shapes.get(name), value)
+    }
+    return found or None
+
+
+def _fills(shape: tuple[int | None, ...] | None, value: Any) -> bool:
+    """Whether start images settle the open sizes of an input; others are refused where they are read."""
+    sizes = np.shape(value)[1:]
+    if shape is None or len(sizes) != len(shape):
+        return False
+    return all(known in (None, size) for known, size in zip(shape, sizes, strict=True))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,11 @@ import tensorflow as tf
 from actmax import checks, models
 from actmax.objectives import LOGITS, OUTPUT
 from actmax.preparing import prepared
+from actmax.testing.differences import Slope, first_wrong, wrong
 from actmax.testing.findings import Finding, Level, ModelReport
+from actmax.testing.held import of_one_input
 from actmax.testing.rows import ContractError
+from actmax.testing.unchanged import dtype_policy, fingerprint
 from actmax.types import IMAGES
 
 Answer = tuple[Level, str, str]
@@ -32,6 +34,7 @@ def check_model(
     input_shape: Sequence[int] | None = None,
     labels: Sequence[str] | None = None,
     preprocess: Callable[[Any], Any] | None = None,
+    fixed: Mapping[str, Any] | None = None,
     raise_on_failure: bool = False,
 ) -> ModelReport:
     """Tries a model with one input as activation maximization will use it.
@@ -44,6 +47,8 @@ def check_model(
         input_shape: of one image, where the model does not know it.
         labels: class names, compared with the number of outputs.
         preprocess: images in the input range to what the model takes.
+        fixed: values of the other inputs of a model with several, by name, `[1, ...]`; what is looked at
+            is then a function of the one that is left.
         raise_on_failure: True to raise if a check failed.
 
     Raises:
@@ -55,21 +60,24 @@ def check_model(
         >>> check_model(zoo.load("mnist"), input_range=(0, 1)).ok
         True
     """
-    before = _fingerprint(model)
-    policy = _policy()
+    before = fingerprint(model)
+    whole = model
+    if fixed:
+        model, input_shape, input_range = of_one_input(model, fixed, input_shape, input_range)
+    policy = dtype_policy()
     findings: list[Finding] = []
     trial = _Trial(model, input_range, input_shape, labels, preprocess)
     for name, check in _checks(trial):
         findings.append(_try(name, check))
         if name == "forward pass" and findings[-1].level == "fail":
             break  # Everything after it needs an output.
-    after = _fingerprint(model)
+    after = fingerprint(whole)
     for name in ("weights", "trainable flags", "configuration"):
         same = before[name] == after[name]
         text = "as they were before" if same else "changed by calling the model"
         do = "" if same else "Let call() assign nothing when training=False."
         findings.append(Finding(f"restored {name}", "ok" if same else "fail", text, do))
-    kept = policy == _policy()
+    kept = policy == dtype_policy()
     text = "as it was before" if kept else "changed by calling the model"
     findings.append(Finding("restored dtype policy", "ok" if kept else "fail", text))
     report = ModelReport(tuple(findings))
@@ -88,28 +96,6 @@ def _try(name: str, check: Callable[[], Answer]) -> Finding:
         return Finding(name, "fail", text, "Call the model on such images yourself, and mend that.")
 
 
-def _policy() -> str:
-    import keras
-
-    return str(keras.config.dtype_policy().name)
-
-
-def _fingerprint(model: Any) -> dict[str, Any]:
-    """What must be the same after the checks as before them."""
-    weights = getattr(model, "weights", ())
-    try:
-        config = json.dumps(model.get_config(), default=str, sort_keys=True)
-    except Exception:
-        # A callable has no configuration, and a subclassed model need not have one.
-        config = None
-    known = models.layers(model) if models.is_keras(model) else {}
-    return {
-        "weights": [np.asarray(weight).tobytes() for weight in weights],
-        "trainable flags": [(path, layer.trainable) for path, layer in known.items()],
-        "configuration": config,
-    }
-
-
 class _Trial:
     """A model, sample images over its range, and what it answers; the checks are its methods."""
 
@@ -117,6 +103,8 @@ class _Trial:
         self.model, self.given, self.labels, self.preprocess = model, given, labels, preprocess
         self.shape = shape
         self.taps = models.Taps(model, [OUTPUT, LOGITS])
+        self.slope = Slope(model, LOGITS, preprocess)
+        self._known: dict[str, tuple[np.ndarray, bool]] | None = None
 
     @property
     def span(self) -> tuple[float, float]:
@@ -149,21 +137,16 @@ class _Trial:
     def gradient(self, count: int = 2) -> tuple[np.ndarray | None, np.ndarray]:
         """Gradient of the sum of outputs, and of each unit's pull `[units]` (up to 32)."""
         images = self.images(count)
-        with tf.GradientTape(persistent=True) as tape:
-            tape.watch(images)
-            ready = prepared(images, self.preprocess)
-            logits = self.taps({IMAGES: ready})[LOGITS]
-            flat = tf.reshape(logits, [count, -1])
-            size = flat.shape[-1]  # of a thousand units 32 are tried, evenly spaced
-            picked = np.unique(np.linspace(0, size - 1, min(size, 32)).astype(int))
-            sums = [tf.reduce_sum(flat[:, unit]) for unit in picked]
-            whole = tf.reduce_sum(flat * tf.range(1.0, size + 1.0, dtype=flat.dtype))
-        gradient = tape.gradient(whole, images)
-        if gradient is None:
-            return None, np.zeros(len(sums))
-        pulls = [tape.gradient(one, images) for one in sums]
-        each = [0.0 if g is None else float(tf.reduce_max(tf.abs(g))) for g in pulls]
-        return gradient.numpy(), np.array(each)
+        value, _ = self.slope(images)
+        units = int(np.prod(value.shape[1:]))
+        shape = value.shape[1:]
+        _, gradient = self.slope(images, np.arange(1.0, units + 1.0).reshape(shape))
+        # Of a thousand units 32 are tried, evenly spaced.
+        picked = np.unique(np.linspace(0, units - 1, min(units, 32)).astype(int))
+        if self.slope.blocked:
+            return None, np.zeros(len(picked))
+        pulls = [self.slope(images, np.eye(1, units, unit).reshape(shape))[1] for unit in picked]
+        return gradient, np.array([float(np.max(np.abs(pull))) for pull in pulls])
 
     def input_range(self) -> Answer:
         found = None if self.preprocess is not None else models.detect_range(self.model)
@@ -300,35 +283,38 @@ class _Trial:
         blocked = self._blocked()
         return f", lost in or before {blocked[0]}" if blocked else ""
 
-    def _layers(self) -> Iterator[tuple[str, tf.Tensor, tf.GradientTape, tf.Tensor]]:
-        """Every addressable layer with its activation, taped from the image."""
-        paths = models.layer_paths(self.model) if models.is_keras(self.model) else ()
-        for path in paths:
-            images = self.images(2)
-            try:
-                taps = models.Taps(self.model, [path])
-                with tf.GradientTape() as tape:
-                    tape.watch(images)
-                    ready = prepared(images, self.preprocess)
-                    value = taps({IMAGES: ready})[path]
-                    total = tf.reduce_sum(tf.cast(value, tf.float32))
-            except (ValueError, TypeError):
-                continue  # not called, shared, or several tensors: `addressable` counts those
-            yield path, value, tape, (images, total)
+    def _layers(self) -> dict[str, tuple[np.ndarray, bool]]:
+        """Of every addressable layer its activation, and whether no gradient reaches the image."""
+        if self._known is None:
+            self._known = {}
+            paths = models.layer_paths(self.model) if models.is_keras(self.model) else ()
+            for path in paths:
+                slope = Slope(self.model, path, self.preprocess)
+                try:
+                    value, _ = slope(self.images(2))
+                except (ValueError, TypeError):
+                    continue  # not called, shared, or several tensors: `addressable` counts those
+                self._known[path] = value, slope.blocked
+        return self._known
 
     def _blocked(self) -> list[str]:
-        return [
-            path
-            for path, _, tape, (images, total) in self._layers()
-            if tape.gradient(total, images) is None
-        ]
+        return [path for path, (_, blocked) in self._layers().items() if blocked]
+
+    def right_gradient(self) -> Answer:
+        low, high = self.span
+        images = np.asarray(self.images(1))
+        found = wrong(self.slope, images, high - low)
+        if found is None:
+            return "ok", "the gradient is the slope of the output, along two directions", ""
+        path = first_wrong(self.model, tuple(self._layers()), self.preprocess, images, high - low)
+        where = f", first in {path}" if path else ""
+        do = "Mend that layer's gradient. Where it is meant (straight-through), scores are still right."
+        return "fail", f"slope {found[0]:.3g}, the gradient says {found[1]:.3g}{where}", do
 
     def dead_units(self) -> Answer:
         worst, where = 0.0, ""
-        for path, value, _, _ in self._layers():
-            flat = (
-                np.asarray(value).reshape([-1, value.shape[-1]]) if value.shape.rank > 1 else None
-            )
+        for path, (value, _) in self._layers().items():
+            flat = value.reshape([-1, value.shape[-1]]) if value.ndim > 1 else None
             if flat is not None and flat.shape[-1] > 1:
                 share = float(np.mean(~np.any(flat != 0, axis=0)))
                 worst, where = max((worst, where), (share, path))
@@ -341,7 +327,7 @@ class _Trial:
         if not models.is_keras(self.model):
             return "warning", "a plain callable has no layers", "Use Logit or a function."
         known = list(models.layer_paths(self.model))
-        found = sum(1 for _ in self._layers())
+        found = len(self._layers())
         if found == len(known) and known:
             return "ok", f"all {found} layers by path", ""
         do = "Shared layers are named 'path:0'; others return no single tensor."
@@ -389,6 +375,7 @@ def _checks(trial: _Trial) -> Iterator[tuple[str, Callable[[], Answer]]]:
         ("gradient", trial.gradient_reaches),
         ("finite gradient", trial.gradient_finite),
         ("gradient coverage", trial.gradient_everywhere),
+        ("gradient is the slope", trial.right_gradient),
         ("dead outputs", trial.dead_outputs),
         ("differentiable layers", trial.non_differentiable),
         ("dead units", trial.dead_units),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -93,3 +94,58 @@ def test_the_command(tmp_path, capsys):
     assert main(["check", str(zoo.path("mnist")), "--input-range", "0", "1"]) == 0
     assert "batch independence" in capsys.readouterr().out
     assert actmax.testing.check_model is check_model
+
+
+@tf.custom_gradient
+def _four_times(x):
+    return x, lambda upstream: 4.0 * upstream
+
+
+@keras.saving.register_keras_serializable("tests")
+class Steep(keras.layers.Layer):
+    def call(self, inputs):
+        return _four_times(inputs)
+
+
+def test_a_layer_with_a_wrong_gradient_is_named():
+    model = dense(keras.layers.Conv2D(2, 3, activation="relu"), Steep(name="steep"))
+    report = check_model(model, (0, 1))
+    assert report["gradient is the slope"].level == "fail"
+    assert "first in steep" in report["gradient is the slope"].message
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "elu", "gelu"])
+def test_right_gradients_are_the_slope(activation):
+    model = dense(keras.layers.Conv2D(4, 3, activation=activation), keras.layers.MaxPooling2D(2))
+    for span in ((0, 1), (0, 255), (-1, 1)):
+        assert check_model(model, span)["gradient is the slope"].level == "ok"
+
+
+def test_only_the_gradient_of_the_input_is_taken(monkeypatch):
+    asked = []
+    real = tf.GradientTape.gradient
+
+    def watched(tape, target, sources, *args, **kwargs):
+        asked.append((tf.executing_eagerly(), tf.nest.flatten(sources)))
+        return real(tape, target, sources, *args, **kwargs)
+
+    monkeypatch.setattr(tf.GradientTape, "gradient", watched)
+    check_model(dense(keras.layers.Conv2D(2, 3)), (0, 1))
+    assert asked
+    assert not any(eager for eager, _ in asked)
+    assert all(source.shape[1:] == (6, 6, 1) for _, sources in asked for source in sources)
+
+
+def test_other_inputs_are_held(tmp_path, capsys):
+    a, b = keras.Input((6, 6, 1), name="a"), keras.Input((3,), name="b")
+    model = keras.Model(
+        [a, b], keras.layers.Dense(2)(keras.layers.Concatenate()([keras.layers.Flatten()(a), b]))
+    )
+    path, array = tmp_path / "two.keras", tmp_path / "b.npy"
+    model.save(path)
+    np.save(array, np.ones([1, 3], "float32"))
+    assert check_model(model, (0, 1), fixed={"b": np.ones([1, 3])}).ok
+    assert (
+        main(["check", str(path), "--input-range", "a", "0", "1", "--fixed", "b", str(array)]) == 0
+    )
+    assert "gradient is the slope" in capsys.readouterr().out

@@ -1,0 +1,209 @@
+"""What a user says of the model's input: the same words in every command, without TensorFlow."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+# Between the words of one option, see `joined`.
+_GAP = "\x1f"
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?inf", re.IGNORECASE)
+_SPAN = re.compile(r"(\d+)-(\d+)")
+_MOST = 1_000_000
+# How many numbers an option takes at most.
+_TAKES = {"--input-range": 2, "--input-shape": 20}
+
+
+def add_input(parser: argparse.ArgumentParser, *, start: bool = False) -> None:
+    """Adds what describes the model's input; with `start` also what the images start from."""
+    parser.add_argument(
+        "--input-range", action="append", type=_range, metavar="[NAME] LO HI",
+        help="of the values that the model was trained on, once per input; default: read off its first "
+        "layer",
+    )  # fmt: skip
+    parser.add_argument(
+        "--input-shape", action="append", type=_shape, metavar="[NAME] SIZE ...",
+        help="of one input without the batch dimension, where the model leaves sizes open",
+    )  # fmt: skip
+    parser.add_argument(
+        "--fixed", action="append", nargs=2, metavar=("NAME", "FILE.npy"), default=[],
+        help="hold an input of this name fixed, an array [1 or N, ...]; once per input",
+    )  # fmt: skip
+    if start:
+        parser.add_argument(
+            "--initial-images", type=Path, metavar="FILE.npz",
+            help="what to start from: `images` [N, ...], or an array per input by its name",
+        )  # fmt: skip
+
+
+def joined(argv: Sequence[str]) -> list[str]:
+    """The words of an option of open length as one word, so that a MODEL may stand behind them.
+
+    `--input-range pixels 0 1 MODEL` has a name and two numbers, and what follows is not its own.
+    """
+    words, at = [], 0
+    while at < len(argv):
+        word = argv[at]
+        at += 1
+        if word not in _TAKES:
+            words.append(word)
+            continue
+        taken: list[str] = []
+        if at < len(argv) and not _is_number(argv[at]) and not argv[at].startswith("--"):
+            taken.append(argv[at])
+            at += 1
+        end = at + _TAKES[word]
+        while at < min(len(argv), end) and _is_number(argv[at]):
+            taken.append(argv[at])
+            at += 1
+        words.append(f"{word}={_GAP.join(taken)}")
+    return words
+
+
+def _is_number(text: str) -> bool:
+    return _NUMBER.fullmatch(text) is not None
+
+
+def _split(text: str) -> tuple[str | None, list[str]]:
+    words = text.replace(",", _GAP).replace(" ", _GAP).split(_GAP) if text else []
+    named = bool(words) and not _is_number(words[0])
+    return (words[0], words[1:]) if named else (None, words)
+
+
+def _range(text: str) -> tuple[str | None, tuple[float, float]]:
+    name, numbers = _split(text)
+    if len(numbers) != 2 or not all(map(_is_number, numbers)):
+        raise argparse.ArgumentTypeError("expected LO HI, or NAME LO HI, two numbers")
+    low, high = map(float, numbers)
+    if not low < high:
+        raise argparse.ArgumentTypeError(f"expected LO < HI, received {low:g} {high:g}")
+    return name, (low, high)
+
+
+def _shape(text: str) -> tuple[str | None, tuple[int, ...]]:
+    name, numbers = _split(text)
+    if not numbers or not all(each.isdigit() and int(each) > 0 for each in numbers):
+        raise argparse.ArgumentTypeError(
+            "expected SIZE ... or NAME SIZE ..., as in --input-shape 64 64 3"
+        )
+    return name, tuple(map(int, numbers))
+
+
+def settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `maximize` that `add_input` read; files are read, and TensorFlow is not needed.
+
+    Raises:
+        ValueError: if an input is described twice, or a file is no array.
+    """
+    found: dict[str, Any] = {}
+    for name in ("input_range", "input_shape"):
+        given = getattr(arguments, name)
+        if given:
+            found[name] = _by_name(given, f"--{name.replace('_', '-')}")
+    if arguments.fixed:
+        found["fixed"] = {name: _array(Path(file), "--fixed") for name, file in arguments.fixed}
+    initial = getattr(arguments, "initial_images", None)
+    if initial is not None:
+        found["initial_images"] = _start(initial)
+    return found
+
+
+def _by_name(given: Sequence[tuple[str | None, Any]], option: str) -> Any:
+    from actmax import checks
+
+    names = [name for name, _ in given]
+    if names == [None]:
+        return given[0][1]
+    if None in names or len(set(names)) < len(names):
+        expected = f"{option} once, or once per input with its name"
+        raise ValueError(checks.message(expected, f"{[name or 'no name' for name in names]}"))
+    return dict(given)
+
+
+def _array(file: Path, option: str) -> Any:
+    import numpy as np
+
+    from actmax import checks
+
+    try:
+        array = np.load(file, allow_pickle=False)
+    except OSError:
+        raise
+    except Exception as error:
+        raise ValueError(
+            checks.message(f"an array of NumPy for {option}", f"{file} ({error})")
+        ) from error
+    if not isinstance(array, np.ndarray):
+        raise ValueError(checks.message(f"one array, a .npy file, for {option}", f"{file}"))
+    return array
+
+
+def _start(file: Path) -> Any:
+    import numpy as np
+
+    from actmax import archives, checks
+
+    if file.suffix == ".npy":
+        return _array(file, "--initial-images")
+    expected = "an .npz file of `images`, or of an array per input, for --initial-images"
+    try:
+        with file.open("rb") as stream, archives.opened(stream) as arrays:
+            found = {name: np.asarray(arrays[name]) for name in arrays}
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise ValueError(checks.message(expected, f"{file} ({error})")) from error
+    if not found:
+        raise ValueError(checks.message(expected, f"{file}, which is empty"))
+    return found["images"] if "images" in found else found
+
+
+def add_import(parser: argparse.ArgumentParser) -> None:
+    """Adds packages whose layers the file needs."""
+    parser.add_argument(
+        "--import", dest="imports", action="append", default=[], metavar="PACKAGE",
+        help="import this first, because it has layers that the file names; may be given several times",
+    )  # fmt: skip
+
+
+def import_packages(arguments: argparse.Namespace) -> None:
+    """Imports what `add_import` took.
+
+    Raises:
+        ValueError: if a package is not installed.
+    """
+    from actmax import checks
+
+    for name in getattr(arguments, "imports", ()):
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            do = "Install it into the environment of actmax, and give the name that Python imports."
+            raise ValueError(
+                checks.message(f"a package to --import, such as {name}", str(error), do)
+            ) from error
+
+
+def spread(texts: Sequence[str], labels: Sequence[str] | None = None) -> list[str]:
+    """Targets with every `0-9` written out, unless that is the name of one.
+
+    Raises:
+        ValueError: if a span goes backwards.
+    """
+    from actmax import checks
+
+    found: list[str] = []
+    for text in texts:
+        span = _SPAN.fullmatch(text)
+        if span is None or text in (labels or ()):
+            found.append(text)
+            continue
+        first, last = map(int, span.groups())
+        if not first <= last < _MOST:
+            raise ValueError(checks.message("--targets FIRST-LAST, as 0-9", repr(text)))
+        found += [str(number) for number in range(first, last + 1)]
+    return found

@@ -1,0 +1,115 @@
+"""The gradient of a model with respect to its input, compiled, and whether it is the slope of its output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from actmax import models
+from actmax.preparing import prepared
+from actmax.types import IMAGES
+
+# Of the input range: a step must be above rounding and below the next kink, and no one size is both for every
+# network, so that the nearest of these counts.
+_STEPS = (0.1, 0.03, 0.01, 0.003, 0.001)
+# A slope of a float32 network agrees to a few percent; a wrong gradient is off by a factor.
+_TOLERANCE = 0.1
+# Relative to the output: a change below it is rounding.
+_ROUNDING = 1e-5
+
+Weigh = Callable[[tf.Tensor], tf.Tensor]
+
+
+class Slope:
+    """One activation of a model: its values and the gradient of their weighted sum, compiled.
+
+    Only the input is watched: gradients of weights are never taken, and nothing runs eagerly.
+
+    Args:
+        model: a Keras model or a callable.
+        name: of the activation, as of `models.Taps`.
+        preprocess: of the images, or None.
+    """
+
+    def __init__(self, model: Any, name: str, preprocess: Callable[[Any], Any] | None) -> None:
+        self._taps, self._name, self._preprocess = models.Taps(model, [name]), name, preprocess
+        self.blocked = False
+        self._graph = tf.function(self._run, autograph=False)
+
+    def _run(self, images: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(images)
+            ready = prepared(images, self._preprocess)
+            value = self._taps({IMAGES: ready})[self._name]
+            total = tf.reduce_sum(tf.cast(value, tf.float32) * weights)
+        gradient = tape.gradient(total, images)
+        self.blocked = gradient is None
+        return value, tf.zeros_like(images) if gradient is None else tf.convert_to_tensor(gradient)
+
+    def __call__(self, images: tf.Tensor, weights: Any = 1.0) -> tuple[np.ndarray, np.ndarray]:
+        """Values `[N, ...]`, and the gradient of their weighted sum `[N, ...]` (zeros if there is none)."""
+        value, gradient = self._graph(images, tf.constant(weights, tf.float32))
+        return np.asarray(value), np.asarray(gradient)
+
+
+def wrong(slope: Slope, images: np.ndarray, span: float) -> tuple[float, float] | None:
+    """`(slope of the output, slope that the gradient promises)` along a direction where they differ.
+
+    Central differences along the gradient itself and along random signs, of the smallest error over
+    five step sizes; None where they agree, and where every change drowns in rounding.
+
+    Nocedal and Wright, "Numerical Optimization", 2006, section 8.1: central differences.
+    """
+    value, _ = slope(tf.constant(images))
+    random = np.random.default_rng(0)
+    weights = random.choice([-1.0, 1.0], value.shape[1:]) * random.uniform(
+        0.5, 1.5, value.shape[1:]
+    )
+
+    def total(given: np.ndarray) -> float:
+        found, _ = slope(tf.constant(given.astype(images.dtype)), weights)
+        return float(np.sum(found.astype("f8") * weights))
+
+    _, gradient = slope(tf.constant(images), weights)
+    gradient = gradient.astype("f8")
+    largest = float(np.max(np.abs(gradient)))
+    if not np.isfinite(gradient).all() or not largest:
+        return None
+    rounding = _ROUNDING * float(np.sum(np.abs(value.astype("f8") * weights)))
+    for direction in (gradient / largest, random.choice([-1.0, 1.0], images.shape)):
+        promised = float(np.sum(gradient * direction))
+        best: tuple[float, float] | None = None
+        for size in _STEPS:
+            step = size * span * direction
+            change = total(images + step) - total(images - step)
+            found = change / (2 * size * span)
+            larger = max(abs(found), abs(promised))
+            if larger * 2 * size * span <= 10 * rounding:
+                continue
+            error = abs(found - promised) / larger
+            if best is None or error < best[0]:
+                best = (error, found)
+        if best is not None and best[0] > _TOLERANCE:
+            return best[1], promised
+    return None
+
+
+def first_wrong(
+    model: Any,
+    paths: Sequence[str],
+    preprocess: Callable[[Any], Any] | None,
+    images: np.ndarray,
+    span: float,
+) -> str:
+    """The path of the first layer whose activation has a gradient that is not its slope; empty if none."""
+    for path in paths:
+        try:
+            slope = Slope(model, path, preprocess)
+            if wrong(slope, images, span) is not None:
+                return path
+        except (ValueError, TypeError):
+            continue  # Not called, shared, or several tensors.
+    return ""
