@@ -7,6 +7,8 @@ from typing import Any
 
 from actmax.loading.errors import ModelFileError, refuse
 
+# A SavedModel is one or the other beside a folder of variables.
+SAVED = ("saved_model.pb", "saved_model.pbtxt")
 EXPECTED = "a model saved as .keras or .h5"
 _FORWARD = (
     "Ask for the Keras file or the SavedModel that it was made from: activation maximization needs "
@@ -65,8 +67,8 @@ _HEADS = (
 def other(file: Path, head: bytes) -> ModelFileError:
     """The refusal of a file by its ending, or else by its first bytes."""
     ending = file.suffix.lower()
-    if ending == ".pb":
-        if file.name == "saved_model.pb":
+    if ending in (".pb", ".pbtxt"):
+        if file.name in SAVED:
             do = f"Give the folder around it: {str(file.parent)!r}."
             return refuse(EXPECTED, f"{file}, a part of a SavedModel", do)
         return refuse(EXPECTED, f"{file}, a frozen graph of TensorFlow 1", _FORWARD)
@@ -101,7 +103,7 @@ def folder(path: Path) -> ModelFileError:
 
 def is_saved_model(path: Path) -> bool:
     """Whether a folder holds a SavedModel."""
-    return path.is_dir() and (path / "saved_model.pb").is_file()
+    return path.is_dir() and any((path / name).is_file() for name in SAVED)
 
 
 def no_model(file: Path, content: Any) -> ModelFileError:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from actmax.loading.errors import refuse
+from actmax.loading.kinds import SAVED
 from actmax.loading.scan import Scan, file_hash
 
 _USUAL = ("serving_default", "serve")
@@ -31,11 +32,15 @@ def signatures(folder: Path) -> dict[str, Signature]:
     Raises:
         ModelFileError: if it is damaged or has none.
     """
+    from google.protobuf import text_format
     from tensorflow.core.protobuf import saved_model_pb2
 
     message = saved_model_pb2.SavedModel()
     try:
-        message.ParseFromString((folder / "saved_model.pb").read_bytes())
+        if (folder / SAVED[0]).is_file():
+            message.ParseFromString((folder / SAVED[0]).read_bytes())
+        else:
+            text_format.Parse((folder / SAVED[1]).read_text("utf-8"), message)
     except Exception as error:
         raise refuse(
             f"a SavedModel in {folder}", f"{type(error).__name__}: {error}"[:300]

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from actmax import checks, constraints, defaults, models
 from actmax.feeding import On
-from actmax.maximizer import parts, reading, sets
+from actmax.maximizer import old_keras, parts, reading, sets
 from actmax.maximizer.refused import refuse_model, refuse_surroundings
 from actmax.models import InputSpec, Taps
 from actmax.objectives import as_objective
@@ -61,7 +61,7 @@ def build(arguments: Arguments) -> Built:
     """Checks the arguments, fills in defaults, and makes the problem."""
     chosen: dict[str, str] = {}
     refuse_surroundings()
-    members = _members(arguments.model)
+    members = tuple(map(old_keras.at_inference, _members(arguments.model)))
     specs = _specs(members, arguments.input_shape, arguments.fixed)
     fixed = _fixed(arguments.fixed, specs)
     free = [spec for spec in specs if spec.name not in fixed]
@@ -116,6 +116,7 @@ def build(arguments: Arguments) -> Built:
     if arguments.optimizer is not None:
         sets.warn_of_optimizer(optimizer, inputs)
     objective = as_objective(arguments.objective)
+    old_keras.refuse_layers(members[0], objective.layers)
     checks.one_of(recipe.balance, "balance", (None, True, False))
     copies = checks.integer(recipe.copies, "copies", low=1)
     problem = Problem(
@@ -157,7 +158,7 @@ def _members(model: Any) -> tuple[Any, ...]:
 
 def _specs(members: Sequence[Any], input_shape: Any, fixed: Any) -> tuple[InputSpec, ...]:
     """Inputs of the models, which must agree, completed by `input_shape`."""
-    specs = models.input_specs(members[0])
+    specs = models.input_specs(members[0]) or old_keras.specs(members[0])
     for member in members[1:]:
         other = models.input_specs(member)
         if specs is not None and other is not None and _signature(specs) != _signature(other):

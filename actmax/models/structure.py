@@ -148,7 +148,9 @@ def layer_paths(model: Any) -> tuple[str, ...]:
             checks.message(
                 "a Keras model",
                 f"{model!r} ({type(model).__name__})",
-                "Load a file with Keras first.",
+                "Of a model of tf_keras: [layer.name for layer in model.layers]."
+                if type(model).__module__.startswith("tf_keras")
+                else "Load a file with Keras first.",
             )
         )
     return tuple(layers(model))

@@ -17,6 +17,7 @@ NOT_RUN = {
     "docs/guides/catalogs.md": 2,
     "docs/guides/coming-from.md": 5,  # programs for other libraries
     "docs/guides/gpu.md": 3,
+    "docs/guides/models-of-others.md": 1,
     "docs/index.md": 1,
     "docs/guides/own-benchmark.md": 1,
     "docs/guides/tensorflow-log.md": 2,

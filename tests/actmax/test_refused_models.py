@@ -1,0 +1,106 @@
+"""Models and surroundings without a gradient: one true sentence each, or it works."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import actmax
+from actmax.maximizer import refused
+
+CALL = {"targets": [0], "input_range": (0, 1), "regularizers": [], "steps": 2}
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [
+            keras.Input((4, 4, 1)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(3, activation="softmax"),
+        ]
+    )
+
+
+@pytest.mark.parametrize("name", ["predict", "predict_on_batch"])
+def test_a_method_that_returns_numpy_names_the_model(model, name):
+    with pytest.raises(TypeError, match=rf"its method {name}(?s:.*)Give the model itself"):
+        actmax.maximize(getattr(model, name), input_shape=(4, 4, 1), **CALL)
+
+
+def test_a_call_inside_a_function_or_a_graph(model):
+    inside = tf.function(lambda: actmax.maximize(model, **CALL).images, autograph=False)
+    with pytest.raises(ValueError, match=r"inside of one(?s:.*)outside of the function"):
+        inside()
+    with tf.Graph().as_default(), pytest.raises(ValueError, match=r"outside of tf.Graph"):
+        actmax.maximize(model, **CALL)
+
+
+def test_another_backend(model, monkeypatch):
+    monkeypatch.setattr(refused, "_backend", lambda: "jax")
+    with pytest.raises(ValueError, match=r"backend jax(?s:.*)KERAS_BACKEND"):
+        actmax.maximize(model, **CALL)
+
+
+def test_start_images_settle_an_open_size():
+    wave = keras.Input((None, 5))
+    pooled = keras.layers.GlobalAveragePooling1D()(keras.layers.Conv1D(4, 3)(wave))
+    model = keras.Model(wave, keras.layers.Dense(2)(pooled))
+    start = np.full((2, 9, 5), 0.5, "float32")
+    call = CALL | {"targets": [0, 1]}
+    assert actmax.maximize(model, initial_images=start, **call).images.shape == (2, 9, 5)
+    with pytest.raises(ValueError, match=r"input_shape=\(length, 5\), or initial_images"):
+        actmax.maximize(model, **call)
+
+
+@pytest.mark.parametrize(
+    "value", [np.array([["b"]]), [["b"]], tf.constant([["b"]])], ids=["array", "list", "tensor"]
+)
+def test_a_text_is_held(value):
+    number, word = keras.Input((2,), name="number"), keras.Input((1,), name="word", dtype="string")
+    lookup = keras.layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")
+    dense = keras.layers.Dense(1)
+    model = keras.Model(
+        {"number": number, "word": word}, dense(keras.layers.Concatenate()([number, lookup(word)]))
+    )
+    result = actmax.maximize(
+        model, lambda output: output[:, 0], images=1, input_range={"number": (0, 1)}, fixed={"word": value},
+        regularizers=[], steps=2,
+    )  # fmt: skip
+    kernel = dense.kernel.numpy()[:, 0]
+    by_hand = (
+        result.images["number"] @ kernel[:2] + kernel[2 + 2]
+        if isinstance(result.images, dict)
+        else result.images @ kernel[:2] + kernel[4]
+    )
+    np.testing.assert_allclose(result.scores, by_hand, atol=1e-5)
+
+
+class Layer:
+    """Stands for Keras 2, which is not installed here; `tests.soak.keras2` runs the real one."""
+
+    name = "old"
+    input_names = ("pixels",)
+    inputs = (tf.TensorSpec([None, 4, 4, 1]),)
+
+    def __call__(self, images, training=True):
+        flat = tf.reshape(images, [-1, 16])[:, :3]
+        return -flat if training else flat
+
+
+Layer.__module__ = "tf_keras.src.engine.base_layer"
+
+
+def test_a_model_of_keras_2_is_at_inference_and_knows_its_shape():
+    result = actmax.maximize(Layer(), **(CALL | {"steps": 20}))
+    np.testing.assert_allclose(result.scores, result.images[:, 0, 0, 0], atol=1e-6)
+
+
+def test_a_layer_of_a_model_of_keras_2_names_the_ways_that_work():
+    with pytest.raises(ValueError, match=r"tf_keras(?s:.*)actmax.load_model"):
+        actmax.maximize(Layer(), actmax.Channel("conv"), **CALL)
+    with pytest.raises(TypeError, match=r"model.layers"):
+        actmax.layer_paths(Layer())
