@@ -79,8 +79,6 @@ def _range(text: str) -> tuple[str | None, tuple[float, float]]:
     if len(numbers) != 2 or not all(map(_is_number, numbers)):
         raise argparse.ArgumentTypeError("expected LO HI, or NAME LO HI, two numbers")
     low, high = map(float, numbers)
-    if not low < high:
-        raise argparse.ArgumentTypeError(f"expected LO < HI, received {low:g} {high:g}")
     return name, (low, high)
 
 
@@ -99,7 +97,14 @@ def settings(arguments: argparse.Namespace) -> dict[str, Any]:
     Raises:
         ValueError: if an input is described twice, or a file is no array.
     """
+    from actmax import checks
+
     found: dict[str, Any] = {}
+    for _, (low, high) in arguments.input_range or ():
+        if not low < high:
+            raise ValueError(
+                checks.message("--input-range LO HI with LO < HI", f"{low:g} {high:g}")
+            )
     for name in ("input_range", "input_shape"):
         given = getattr(arguments, name)
         if given:

@@ -30,6 +30,7 @@ def add(commands: Any) -> None:
     run.add_argument(
         "--layer", metavar="PATH", help="maximize channels of this layer, not the model's output"
     )
+    run.add_argument("--output", metavar="NAME", help="of a model with several outputs, which one")
     run.add_argument("--labels", type=Path, metavar="FILE.json", help="a JSON list of class names")
     run.add_argument(
         "--optimizer-rate", type=float, metavar="R", help="learning rate, in units of the input"
@@ -40,18 +41,24 @@ def add(commands: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     import actmax
+    from actmax import checks
 
+    if arguments.layer is not None and arguments.output is not None:
+        raise ValueError(checks.message("--layer or --output", "both", "Leave one of them out."))
     look_at(arguments.model, trusted=arguments.trust_model)
     described = given.settings(arguments)
     labels = None if arguments.labels is None else read_labels(arguments.labels)
     targets = [_target(text, labels) for text in given.spread(arguments.targets, labels)]
     call = run_settings(arguments)
     model = load_model(arguments)
+    objective: Any = None if arguments.layer is None else actmax.Channel(arguments.layer)
+    if arguments.output is not None:
+        objective = actmax.Logit(output=arguments.output)
     if arguments.optimizer_rate is not None:
         call["learning_rate"] = arguments.optimizer_rate
     result = actmax.maximize(
         model,
-        None if arguments.layer is None else actmax.Channel(arguments.layer),
+        objective,
         targets=targets,
         labels=labels,
         **described,

@@ -19,6 +19,7 @@ _WORDS: tuple[tuple[str, str], ...] = (
     (r"\binput_shape\b", "--input-shape"),
     (r"\binput_range as a dict by input name", "--input-range NAME LO HI once per input"),
     (r"\binput_range\b", "--input-range"),
+    (r"\blabels= as well", "--labels FILE.json as well"),
     (r"\bfixed=", "--fixed NAME FILE.npy"),
     (r"actmax\.load_model\([^)]*trusted=True\), or `--trust-model` on the command line",
      "--trust-model"),

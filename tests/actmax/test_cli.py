@@ -171,7 +171,7 @@ RANGE = ("--input-range", "0", "1", "--steps", "1")
     ("model", "arguments", "message"),
     [
         (MNIST, ["--targets", "10", *RANGE], "Expected targets of Logit in 0..9"),
-        (MNIST, ["--targets", "seven", *RANGE], "For names give labels= as well."),
+        (MNIST, ["--targets", "seven", *RANGE], "For names give --labels FILE.json as well."),
         (MNIST, ["--targets", "-1", *RANGE], "Expected targets counted from 0"),
         (MNIST, ["--targets", "1", "--steps", "1"], "Expected the input range of 'images'"),
         (MNIST, ["--targets", "1", "--input-range", "1", "0"], "Received: "),

@@ -2,7 +2,6 @@
 
     python -m tests.soak.files                    # all sixteen packages
     python -m tests.soak.files --only spliceai    # some
-    python -m tests.soak.files --write            # also the table of docs/guides/models-of-others.md
 
 pip's own downloader fetches the pinned files into a temporary folder, and nothing of them is installed: no
 set-up code runs, and model files are opened in safe mode. Nothing is kept.
@@ -29,8 +28,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
-PAGE = Path(__file__).parents[2] / "docs" / "guides" / "models-of-others.md"
-BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 STEPS = "8"
 # pip as a library, in a process of its own: `pip download` would run the set-up code of a source archive
 # to learn its dependencies, which nobody needs here.
@@ -252,7 +249,6 @@ def by_hand(path, out, options):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", help="names of packages")
-    parser.add_argument("--write", action="store_true", help="write the page's table")
     options = parser.parse_args(arguments)
     rows, wrong = [], []
     for package in PACKAGES:
@@ -280,15 +276,6 @@ def main(arguments=None):
         )
     done = sum(row[-1] == "run and reported" for row in rows)
     print(f"{done} of {len(rows)} run and reported; to look at: {wrong or 'none'}")
-    if options.write:
-        lines = [
-            "| Package | Version | What it is about | Licence | What happens |",
-            "|---|---|---|---|---|",
-        ]
-        lines += [f"| {' | '.join(row)} |" for row in rows]
-        page = PAGE.read_text("utf-8")
-        before, after = page.partition(BEGIN)[0], page.partition(END)[2]
-        PAGE.write_text(f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{after}", "utf-8")
     return int(bool(wrong))
 
 
