@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import tensorflow as tf
@@ -20,7 +21,7 @@ def refuse_surroundings() -> None:
     """
     if tf.executing_eagerly():
         return
-    if not tf.compat.v1.executing_eagerly_outside_functions():  # noqa: TID251
+    if not _eager_elsewhere():
         do = (
             "Leave tf.compat.v1.disable_eager_execution() and disable_v2_behavior() out, or run actmax "
             "in a process of its own."
@@ -33,6 +34,15 @@ def refuse_surroundings() -> None:
         )
     do = "Call it outside of `with tf.Graph().as_default():`, and build the model there too."
     raise ValueError(checks.message("a call outside of tf.Graph", "a call inside of one", do))
+
+
+def _eager_elsewhere() -> bool:
+    """Whether the process runs eagerly by default: graphs are open in one thread, and this asks another."""
+    found: list[bool] = []
+    thread = threading.Thread(target=lambda: found.append(tf.executing_eagerly()))
+    thread.start()
+    thread.join()
+    return found[0]
 
 
 def refuse_model(model: Any) -> None:
