@@ -32,7 +32,7 @@ def signatures(folder: Path) -> dict[str, Signature]:
     Raises:
         ModelFileError: if it is damaged or has none.
     """
-    from google.protobuf import text_format
+    from google.protobuf import text_format  # type: ignore[import-untyped]
     from tensorflow.core.protobuf import saved_model_pb2
 
     message = saved_model_pb2.SavedModel()

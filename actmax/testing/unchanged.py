@@ -14,7 +14,7 @@ def dtype_policy() -> str:
     """Name of the process' dtype policy."""
     import keras
 
-    return str(keras.config.dtypedtype_policy().name)
+    return str(keras.config.dtype_policy().name)
 
 
 def fingerprint(model: Any) -> dict[str, Any]:
