@@ -13,7 +13,7 @@ from actmax.preparing import prepared
 from actmax.types import IMAGES
 
 # Of the input range: a step must be above rounding and below the next kink, and no one size is both for every
-# network, so that the nearest of these counts.
+# network. Where the two smallest above rounding disagree, the slope is not known, and nothing is said.
 _STEPS = (0.1, 0.03, 0.01, 0.003, 0.001)
 # A slope of a float32 network agrees to a few percent; a wrong gradient is off by a factor.
 _TOLERANCE = 0.1
@@ -58,8 +58,8 @@ class Slope:
 def wrong(slope: Slope, images: np.ndarray, span: float) -> tuple[float, float] | None:
     """`(slope of the output, slope that the gradient promises)` along a direction where they differ.
 
-    Central differences along the gradient itself and along random signs, of the smallest error over
-    five step sizes; None where they agree, and where every change drowns in rounding.
+    Central differences along the gradient itself and along random signs, at five step sizes. None where one
+    of them agrees, where the two smallest disagree with each other, and where changes drown in rounding.
 
     Nocedal and Wright, "Numerical Optimization", 2006, section 8.1: central differences.
     """
@@ -81,19 +81,19 @@ def wrong(slope: Slope, images: np.ndarray, span: float) -> tuple[float, float] 
     rounding = _ROUNDING * float(np.sum(np.abs(value.astype("f8") * weights)))
     for direction in (gradient / largest, random.choice([-1.0, 1.0], images.shape)):
         promised = float(np.sum(gradient * direction))
-        best: tuple[float, float] | None = None
+        founds: list[float] = []
         for size in _STEPS:
             step = size * span * direction
             change = total(images + step) - total(images - step)
-            found = change / (2 * size * span)
-            larger = max(abs(found), abs(promised))
-            if larger * 2 * size * span <= 10 * rounding:
-                continue
-            error = abs(found - promised) / larger
-            if best is None or error < best[0]:
-                best = (error, found)
-        if best is not None and best[0] > _TOLERANCE:
-            return best[1], promised
+            if abs(change) > 10 * rounding or abs(promised) * 2 * size * span > 10 * rounding:
+                founds.append(change / (2 * size * span))
+        if len(founds) < 2:
+            continue
+        larger = max(abs(founds[-1]), abs(founds[-2]), abs(promised))
+        settled = abs(founds[-1] - founds[-2]) <= _TOLERANCE / 2 * larger
+        nearest = min(founds, key=lambda found: abs(found - promised))
+        if settled and abs(nearest - promised) > _TOLERANCE * larger:
+            return founds[-1], promised
     return None
 
 
