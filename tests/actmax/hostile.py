@@ -538,7 +538,7 @@ def references_in_place_of_numbers(good, folder):
     return good.with_weights(folder / "m.keras", change)
 
 
-@hostile("without model_config")
+@hostile("no model_config")
 def weights_alone(good, folder):
     path = folder / "m.h5"
     path.write_bytes(good.keras["model.weights.h5"])
