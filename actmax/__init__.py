@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from actmax.loading import ModelFileError, load_model
     from actmax.maximizer import Maximizer, NonFiniteError, ProbabilityWarning, maximize
     from actmax.models import activations, layer_paths
+    from actmax.naming import Named, NamedOtherwiseWarning
     from actmax.objectives import (
         BatchNormPrior,
         Caricature,
@@ -164,6 +165,10 @@ _MODULES = {
         "maximize",
     ),
     "actmax.models": ("activations", "layer_paths"),
+    "actmax.naming": (
+        "Named",
+        "NamedOtherwiseWarning",
+    ),
     "actmax.objectives": (
         "BatchNormPrior",
         "Caricature",
@@ -290,6 +295,8 @@ __all__ = [
     "Maximizer",
     "Mixture",
     "ModelFileError",
+    "Named",
+    "NamedOtherwiseWarning",
     "Neuron",
     "NonFiniteError",
     "Normalize",

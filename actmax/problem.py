@@ -52,6 +52,23 @@ class Draws(NamedTuple):
     ahead: dict[str, dict[int, tf.Tensor]]
 
 
+class Judged(NamedTuple):
+    """What one pass of the models without transforms says of images.
+
+    Attributes:
+        scores: `[N]`.
+        probabilities: of the targets, by the models' own softmax or sigmoid, `[N]`; None if there is none.
+        classes: of every model, outputs of all classes before its softmax or sigmoid, `[N, C]`; none if the
+            objective is no single class of an output.
+        asked: the classes asked for, int `[N]`; None likewise.
+    """
+
+    scores: tf.Tensor
+    probabilities: tf.Tensor | None
+    classes: tuple[tf.Tensor, ...]
+    asked: tf.Tensor | None
+
+
 @dataclasses.dataclass(frozen=True)
 class Input:
     """One optimized input.
@@ -352,10 +369,8 @@ class Problem:
         found = [taps(fitted) for taps in models or self.models]
         return self._score(found, targets, fitted, copies)
 
-    def judge(
-        self, images: Images, fixed: Images, targets: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor | None]:
-        """Scores, and the models' own probabilities, of the same pass. `[M, ...] -> [M], [M] or None`.
+    def judge(self, images: Images, fixed: Images, targets: tf.Tensor) -> Judged:
+        """Scores, and what the models themselves say, of the same pass. `[M, ...]`.
 
         Probabilities are None if the objective or one of the models knows none.
         """
@@ -370,7 +385,10 @@ class Problem:
         owner = "the objective's probability"
         known = [per_image(p, owner, self.dtype, rows) for p in sure if p is not None]
         mean = tf.add_n(known) / float(len(known)) if len(known) == len(sure) else None
-        return self._score(found, targets, fitted, 1), mean
+        named = [self.objective.classes(activations, given) for activations in found]
+        classes = tuple(answer[0] for answer in named if answer is not None)
+        asked = next((answer[1] for answer in named if answer is not None), None)
+        return Judged(self._score(found, targets, fitted, 1), mean, classes, asked)
 
     def _fitted(self, images: Images, fixed: Images) -> Images:
         fitted: Images = {entry.name: entry.fit(images[entry.name]) for entry in self.inputs}

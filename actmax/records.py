@@ -225,6 +225,7 @@ def check_rows(found: Any, pictures: Mapping[str, np.ndarray]) -> None:
     for name in ("probabilities", "optimality", "distance"):
         value = getattr(found, name)
         good[name] = value is None or fits(value, "f", 1)
+    good["named"] = found.named is None or len(found.named) == count
     good |= {
         name: fits(value, "f", *range(1, 9)) and name in found.low and name in found.high
         for name, value in pictures.items()
@@ -273,6 +274,7 @@ def write_result(
     for name in ("probabilities", "optimality", "distance"):
         if getattr(result, name) is not None:
             arrays[name] = getattr(result, name)
+    arrays |= {} if result.named is None else result.named.arrays()
     arrays |= packed(result.params, "params")
     record = {
         "single": not isinstance(result.images, Mapping),
@@ -284,6 +286,7 @@ def write_result(
         "high": dict(result.high),
         "scores": [float(score) for score in result.scores],
         "probabilities": result.probabilities,
+        "named": None if result.named is None else result.named.listed(),
         "optimality": result.optimality,
         "distance": result.distance,
         "status": [Status(value).name for value in result.status],

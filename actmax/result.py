@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actmax import checks, images, plotting, records, reporting
+from actmax import checks, images, naming, plotting, records, reporting
 from actmax.animations import animated, frames_of
+from actmax.naming import Named
 from actmax.preparing import channels_last
 from actmax.records import RecordError, write_result
 from actmax.scales import closed, shown_between
@@ -42,6 +43,8 @@ class Result:
         config: everything needed to repeat the run, as JSON.
         probabilities: `[N]`, what the model's own softmax or sigmoid says of the targets, of these
             very images; None if the objective picks no unit of an output, or the output has neither.
+        named: a `Named`: the model's own class of every picture after rounding to 8 bits, and its
+            probability; None where the objective is not one class of a classifier.
         optimality: `[N]`, what one more projected gradient step, its length searched, would still gain
             in score less weighted penalties, without transforms, as a part of what the run gained: 0 at
             an optimum, at most 1. Beside kinks (max pooling, L1, total variation) and transforms it says
@@ -66,6 +69,7 @@ class Result:
     high: Mapping[str, Any]
     config: Mapping[str, Any]
     probabilities: np.ndarray | None = None
+    named: Named | None = None
     optimality: np.ndarray | None = None
     distance: np.ndarray | None = None
     params: Any = None
@@ -226,6 +230,7 @@ class Result:
             labels=self.labels,
             config=records.plain(self.config),
             probabilities=self.probabilities,
+            named=None if self.named is None else self._named_lines(self.named),
             optimality=self.optimality,
             distance=self.distance,
             film=film,
@@ -233,6 +238,10 @@ class Result:
             metrics=[records.plain(record) for record in metrics],
         )
         return reporting.write(path, page)
+
+    def _named_lines(self, named: Named) -> list[tuple[str, bool]]:
+        """For every picture what the model itself calls it, and whether that is not what was asked."""
+        return [(named.words(row), named.otherwise(row)) for row in range(len(self))]
 
     def strongest(
         self,
@@ -289,6 +298,7 @@ class Result:
             targets=None if self.targets is None else self.targets[keep],
             labels=None if self.labels is None else tuple(self.labels[row] for row in keep),
             probabilities=None if self.probabilities is None else self.probabilities[keep],
+            named=None if self.named is None else self.named.take(keep),
             optimality=None if self.optimality is None else self.optimality[keep],
             distance=None if self.distance is None else self.distance[keep],
             params=records.each(self.params, lambda leaf: leaf[keep]),
@@ -384,6 +394,7 @@ def result_of(record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Re
         high={name: records.bound(bound) for name, bound in record["high"].items()},
         config=records.config(record["config"]),
         probabilities=arrays.get("probabilities"),
+        named=naming.loaded(record, arrays),
         optimality=arrays.get("optimality"),
         distance=arrays.get("distance"),
         params=records.unpacked(arrays, "params"),

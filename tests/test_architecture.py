@@ -48,6 +48,7 @@ ORDER = (
     "loop",
     "plotting",
     "reporting",
+    "naming",
     "records",
     "animations",
     "result",

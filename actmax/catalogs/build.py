@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from actmax import checks, models
+from actmax import checks, models, naming
 from actmax._version import __version__
 from actmax.batching import best_batch_size
 from actmax.catalogs import manifest as manifests
@@ -159,7 +159,10 @@ def catalog(
             (digest(found.config), str(found.config["model_sha256"])),
         )  # fmt: skip
         _work(job, found, folder, workers, threads, progress)
-    return Catalog(folder)
+    made = Catalog(folder)
+    if steps and any(objective.layers[0].startswith(":") for objective in chosen):
+        naming.warn_of_catalog(made.named_otherwise(), len(made))
+    return made
 
 
 def _check(

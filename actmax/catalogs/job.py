@@ -16,6 +16,7 @@ from actmax import checks, models
 from actmax.catalogs import store
 from actmax.catalogs.plan import Chunk, Plan
 from actmax.maximizer import Maximizer
+from actmax.maximizer.ending import unnamed
 from actmax.objectives import Objective
 from actmax.result import Result
 from actmax.types import Status
@@ -106,7 +107,8 @@ class Worker:
             rows["images"] = len(padded)
         else:
             rows["targets"] = [task.target for task in padded]
-        result = maximizer(**rows, **self._job.call)
+        with unnamed():  # the catalog has it in its rows
+            result = maximizer(**rows, **self._job.call)
         if Status.INTERRUPTED in result.status:
             # A run gives back what it has; a store would take that for finished.
             raise KeyboardInterrupt
@@ -130,7 +132,7 @@ class Worker:
         drawn = store.picture(last, low, high)
         objective = self._job.objectives[task.objective]
         layer = objective.layers[0]
-        label = None
+        label, named = None, result.named
         if self._job.labels is not None and layer.startswith(":") and task.target is not None:
             label = self._job.labels[task.target]
         return {
@@ -149,6 +151,9 @@ class Worker:
             "steps": int(result.steps[number]),
             "optimality": None if result.optimality is None else float(result.optimality[number]),
             "distance": None if result.distance is None else float(result.distance[number]),
+            "named": None if named is None else named.names[number],
+            "named_probability": None if named is None else float(named.probabilities[number]),
+            "named_as_asked": None if named is None else bool(named.agrees[number]),
             "config_hash": self._job.hashes[0],
             "model_hash": self._job.hashes[1],
         }

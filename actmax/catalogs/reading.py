@@ -22,6 +22,7 @@ from actmax.reporting import Entry, write_sheets
 
 _FACTS = (
     "task", "objective", "layer", "target", "label", "seed", "score", "status", "message", "steps",
+    "named", "named_probability", "named_as_asked",
 )  # fmt: skip
 # Pictures are compared at this size, so that a shift by a pixel of a large one counts little.
 _SIDE = 16
@@ -127,6 +128,13 @@ class Catalog:
                 return rows
             # What is not a number is not the best, and would leave the others in no order.
             return sorted(rows, key=lambda row: _rank(row["score"]))[:count]
+
+    def named_otherwise(self) -> list[dict[str, Any]]:
+        """Facts of the images that the model itself names otherwise than asked, in the order of the job.
+
+        `"named"` is the model's own class of the 8-bit picture, `"named_probability"` its probability.
+        """
+        return [row for row in self.select() if row["named"] and not row["named_as_asked"]]
 
     def images(self, rows: Sequence[dict[str, Any]]) -> np.ndarray:
         """Images of selected rows. uint8 `[N, H, W, C]` for pictures, float32 `[N, ...]` for other inputs.
@@ -250,12 +258,13 @@ class Catalog:
             "Batch": str(found.batch_sizes[-1]),
             "Made with": f"actmax {found.config.get('versions', {}).get('actmax', '')}",
         }
-        done = len(self)
+        done, otherwise = len(self), len(self.named_otherwise())
         return write_sheets(
             Path(folder),
             self.folder.resolve().name if title is None else title,
             self._entries(),
-            lead=f"{done:,} of {self.total:,} images of what each unit of this network responds to most.",
+            lead=f"{done:,} of {self.total:,} images of what each unit of this network responds to most."
+            + (f" The model itself names {otherwise:,} of them otherwise." if otherwise else ""),
             facts=facts,
             per_page=per_page,
         )
@@ -268,6 +277,10 @@ class Catalog:
             for row in rows:
                 target = "" if row["target"] is None else f" {row['target']}"
                 name = row["label"] or f"{row['layer']}{target}"
+                said = "none"
+                if row["named"]:
+                    said = f"{row['named']}, probability {row['named_probability']:.4f}"
+                    said += "" if row["named_as_asked"] else " (not as asked)"
                 yield Entry(
                     section=f"{row['objective']} of {row['layer']}",
                     name=f"{name}, seed {row['seed']}",
@@ -278,6 +291,7 @@ class Catalog:
                     facts={
                         "score": repr(row["score"]), "status": row["status"],
                         "layer": row["layer"], "target": target.strip() or "none",
+                        "the model itself says": said,
                         "label": row["label"] or "none", "seed": str(row["seed"]),
                         "updates": str(row["steps"]), "task": str(row["task"]),
                     },

@@ -50,6 +50,9 @@ def schema() -> Any:
         ("steps", pa.int32()),
         ("optimality", pa.float64()),
         ("distance", pa.float64()),
+        ("named", pa.string()),
+        ("named_probability", pa.float64()),
+        ("named_as_asked", pa.bool_()),
         ("config_hash", pa.string()),
         ("model_hash", pa.string()),
     ]

@@ -65,11 +65,12 @@ def _run(arguments: argparse.Namespace) -> int:
         **call,
     )
     folder = save(arguments, result, call)
-    sure, gains = result.probabilities, result.optimality
+    sure, gains, named = result.probabilities, result.optimality, result.named
     rows = [
         (
             name,
             "none" if sure is None else f"{sure[row]:.4f}",
+            "none" if named is None else named.words(row),
             f"{score:.4g}",
             "none" if gains is None else f"{gains[row]:.2g}",
             status,
@@ -78,7 +79,7 @@ def _run(arguments: argparse.Namespace) -> int:
             zip(result.names(), ends(result), strict=True)
         )
     ]
-    print(table(("target", "probability", "score", "optimality", "status"), rows))
+    print(table(("target", "probability", "the model says", "score", "optimality", "status"), rows))
     return finish(folder, result, reported=arguments.report)
 
 

@@ -21,7 +21,7 @@ from actmax.loop.records import Arguments, Carry, Cause, Evaluation, hidden
 from actmax.loop.resistance import Look, check_pulls, look, resist
 from actmax.loop.tensors import choose, first_cause, minus, same_shape, sizes, spec, sums
 from actmax.loop.ways import CAPACITY, PLAIN, Way, run_in_chunks, scaled_back
-from actmax.problem import Problem
+from actmax.problem import Judged, Problem
 from actmax.types import Images, Params
 
 
@@ -105,8 +105,8 @@ class Loop:
         self._function("judge", self._judge, images, arguments)
         self._function("penalties", self._check_penalties, images)
 
-    def judge(self, images: Images, arguments: Arguments) -> tuple[tf.Tensor, tf.Tensor | None]:
-        """Scores without transforms, and the models' probabilities. `[N, ...] -> [N], [N] or None`."""
+    def judge(self, images: Images, arguments: Arguments) -> Judged:
+        """Scores without transforms, and what the models themselves say. `[N, ...]`."""
         return self._compile("judge", self._judge, images, arguments)
 
     def robust_scores(self, images: Images, arguments: Arguments, seeds: tf.Tensor) -> tf.Tensor:
@@ -155,7 +155,7 @@ class Loop:
         """While open, what the models compute from their weights alone is computed once."""
         return self.way.prepared(self.models, self.problem, arguments.fixed)
 
-    def _judge(self, images: Images, arguments: Arguments) -> tuple[tf.Tensor, tf.Tensor | None]:
+    def _judge(self, images: Images, arguments: Arguments) -> Judged:
         return self.problem.judge(images, arguments.fixed, arguments.targets)
 
     def _looking(self, place: int) -> Look:

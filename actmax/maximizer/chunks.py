@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from actmax import checks, schedules
+from actmax import checks, naming, schedules
+from actmax.maximizer import ending
 from actmax.result import Result
 from actmax.types import Status
 
@@ -74,19 +75,20 @@ def stream(
     for number, start in enumerate(range(0, len(rows), batch_size)):
         own = range(start, min(start + batch_size, len(rows)))
         padded = np.minimum(np.arange(start, start + batch_size), own[-1])
-        result = maximizer(
-            None if rows.targets is None else rows.targets[padded],
-            images=batch_size if rows.targets is None else None,
-            steps=steps,
-            seed=[rows.seeds[row] for row in padded],
-            weights={
-                name: _values(value, padded, steps, f"the weight of {name}")
-                for name, value in rows.weights.items()
-            },
-            learning_rate=_values(rows.learning_rate, padded, steps, "learning_rate"),
-            checkpoint=None if checkpoint is None else Path(checkpoint) / f"batch-{number:05d}",
-            **call,
-        )
+        with ending.unnamed():
+            result = maximizer(
+                None if rows.targets is None else rows.targets[padded],
+                images=batch_size if rows.targets is None else None,
+                steps=steps,
+                seed=[rows.seeds[row] for row in padded],
+                weights={
+                    name: _values(value, padded, steps, f"the weight of {name}")
+                    for name, value in rows.weights.items()
+                },
+                learning_rate=_values(rows.learning_rate, padded, steps, "learning_rate"),
+                checkpoint=None if checkpoint is None else Path(checkpoint) / f"batch-{number:05d}",
+                **call,
+            )
         judged = None
         if robust:
             judged = maximizer.robust_scores(
@@ -143,6 +145,7 @@ def join(parts: Sequence[Result], config: Mapping[str, Any]) -> Result:
         probabilities=None
         if first.probabilities is None
         else np.concatenate([p.probabilities for p in parts if p.probabilities is not None]),
+        named=naming.join([part.named for part in parts]),
         optimality=np.concatenate([np.asarray(part.optimality, float) for part in parts]),
         distance=np.concatenate([np.asarray(part.distance, float) for part in parts]),
         params=_joined([part.params for part in parts]),

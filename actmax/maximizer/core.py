@@ -22,6 +22,7 @@ from actmax.maximizer import (
     ending,
     given,
     looking,
+    opinion,
     repeat,
     resuming,
     rows,
@@ -247,11 +248,13 @@ class Maximizer:
                 state = run.go(begun)
             chosen = state.carry if state.best is None else state.best
             pictures = self._loop.images(chosen.params, arguments)
-            scores, sure = self._loop.judge(pictures, arguments)
+            judged = self._loop.judge(pictures, arguments)
+            scores, sure = judged.scores, judged.probabilities
+            named = opinion.own_names(self._loop, pictures, judged, arguments, self.labels)
             history = run.history(state)
             stand = standing.look(loop, chosen.params, pictures, scores, arguments, history)
         status, messages = ending.judge(
-            self.problem, state, history, scores.numpy(), run, checkpoint, stand, revived
+            self.problem, state, history, scores.numpy(), run, checkpoint, stand, revived, named
         )
         result = Result(
             images=running.handed_out(self.problem, pictures),
@@ -264,11 +267,14 @@ class Maximizer:
             labels=looking.names(self.labels, found),
             config=config | probe,
             probabilities=None if sure is None else sure.numpy(),
+            named=named,
             frames=ending.frames(listeners),
             **stand.fields(self.problem, chosen.params),
         )
         if on_failure == "raise":
             ending.raise_failures(result)
+        if steps:
+            ending.warn_of_names(result)
         return result
 
     def value_and_gradient(

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from actmax import models
+from actmax import models, naming
 from actmax.callbacks import Callback, Frames
 from actmax.loop import Cause
 from actmax.maximizer.beginning import Revived
 from actmax.maximizer.running import Run, State
 from actmax.maximizer.standing import Standing
+from actmax.naming import Named
 from actmax.problem import Problem
 from actmax.result import Result
 from actmax.types import Status
@@ -23,6 +26,9 @@ from actmax.types import Status
 # itself in the second half of a run: the one is why the other stands still.
 _HUGE = 1e4
 _STILL = 1e-4
+# Ends of which the status itself says that there is no picture.
+FAILED = (Status.NON_FINITE, Status.NO_GRADIENT)
+_QUIET: contextvars.ContextVar[bool] = contextvars.ContextVar("actmax_unnamed", default=False)
 
 
 class NonFiniteError(ArithmeticError):
@@ -38,6 +44,7 @@ def judge(
     checkpoint: Any,
     stand: Standing,
     revived: Revived,
+    named: Named | None,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Status and message of every image. `-> [N], N texts`."""
     where = "."
@@ -86,7 +93,10 @@ def judge(
         else:
             text = f"All {done[row]} steps done.{_fallen(problem, history, scores, row)}"
             text += _stuck(history, carry.steep, row) or stand.say(problem, row)
-        messages.append(text + revived.note(row, moved=moved[row]))
+        text += revived.note(row, moved=moved[row])
+        if named is not None and done[row] > 0 and status[row] not in FAILED:
+            text += named.say(row)
+        messages.append(text)
     return status, tuple(messages)
 
 
@@ -164,9 +174,25 @@ def _failure(
     return f"{where} at step {step}; {shown}.{blame}"
 
 
+def warn_of_names(result: Result) -> None:
+    """Warns of rows that did not fail and that the model itself names otherwise, unless kept quiet."""
+    if not _QUIET.get():
+        naming.warn(result.named, ~np.isin(result.status, FAILED), 5)
+
+
+@contextlib.contextmanager
+def unnamed() -> Iterator[None]:
+    """While open, runs of this thread do not warn: whoever joins their rows warns once."""
+    token = _QUIET.set(True)
+    try:
+        yield
+    finally:
+        _QUIET.reset(token)
+
+
 def raise_failures(result: Result) -> None:
     """Raises NonFiniteError with the messages of all images that failed."""
-    bad = np.flatnonzero(np.isin(result.status, (Status.NON_FINITE, Status.NO_GRADIENT)))
+    bad = np.flatnonzero(np.isin(result.status, FAILED))
     if len(bad):
         texts = [f"image {row} ({result.names()[row]}): {result.messages[row]}" for row in bad]
         raise NonFiniteError("\n".join(texts))

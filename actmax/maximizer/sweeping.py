@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actmax import checks
-from actmax.maximizer import chunks, rows
+from actmax.maximizer import chunks, ending, rows
 from actmax.maximizer.chunks import Rows
 from actmax.maximizer.misnamed import refuse
 from actmax.result import Result
@@ -120,6 +120,8 @@ def sweep(
             "batch_size": size,
         },
     }
+    if steps:
+        ending.warn_of_names(result)
     return Sweep(dataclasses.replace(result, config=config), axes, tuple(seeds_), robust)
 
 

@@ -103,6 +103,19 @@ class Objective(abc.ABC):
         """
         return None
 
+    def classes(
+        self, activations: Activations, targets: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor] | None:
+        """Outputs of all classes before their softmax or sigmoid, and those asked for. `-> [N, C], [N]`.
+
+        None where the objective is no single class of an output.
+
+        Args:
+            activations: as for the call.
+            targets: as for the call.
+        """
+        return None
+
     def __add__(self, other: Any) -> Objective:
         return _combine("+", self, other)
 

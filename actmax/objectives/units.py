@@ -154,6 +154,12 @@ class Logit(_Unit):
         # A mean over space of logits is no logit.
         return None if head is None or logits.shape.rank != 2 else self._pick(head(logits), targets)
 
+    def classes(
+        self, activations: Activations, targets: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor] | None:
+        logits = of_units(activations, self._layer)
+        return None if logits.shape.rank != 2 else (logits, self._indices(targets, logits))
+
 
 @dataclasses.dataclass(frozen=True)
 class _AmongClasses(Logit):

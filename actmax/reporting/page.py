@@ -49,6 +49,7 @@ class Page:
         labels: as in the result, or None.
         config: the record of the run.
         probabilities: `[N]`, or None.
+        named: what the model itself calls every picture, and whether that is not what was asked; or None.
         optimality: `[N]`, or None.
         distance: `[N]`, or None.
         film: images over the steps, or None.
@@ -68,6 +69,7 @@ class Page:
     labels: Sequence[str] | None
     config: Mapping[str, Any]
     probabilities: np.ndarray | None = None
+    named: Sequence[tuple[str, bool]] | None = None
     optimality: np.ndarray | None = None
     distance: np.ndarray | None = None
     film: Film | None = None
@@ -135,6 +137,8 @@ def _data(page: Page, film: Film | None, sources: Sequence[str | None]) -> dict[
         facts = [["score", _number(score)], ["status", Status(page.status[row]).name]]
         if page.probabilities is not None:
             facts.insert(1, ["probability", f"{page.probabilities[row]:.4f}"])
+        if page.named is not None:
+            facts.append(["the model itself says", page.named[row][0]])
         facts.append(["updates", str(int(page.steps[row]))])
         for title, found in (
             ("one more step gains, of what was gained", page.optimality),
@@ -259,6 +263,8 @@ def _card(page: Page, row: int, source: str | None) -> str:
     sure = ""
     if page.probabilities is not None:
         sure = f'<span class="line"><span>probability {page.probabilities[row]:.4f}</span></span>'
+    if page.named is not None and page.named[row][1]:
+        sure += f'<span class="line bad">the model says {_text(page.named[row][0])}</span>'
     spark = curves.spark(score[:, row]) if score is not None and len(score) else ""
     return (
         f'<li><button type="button" class="card" id="card-{row}" data-row="{row}" '

@@ -444,9 +444,9 @@ def test_what_the_engine_pulls_is_the_mean_over_copies_at_its_step(copies):
     scores, gradient = loop.pull(images, given)
     np.testing.assert_allclose(scores, [-1.5, -2.5])
     np.testing.assert_allclose(gradient["images"], WEIGHTS.T[[1, 0]], rtol=1e-6)
-    clean, known = loop.judge(images, given)
+    clean, known, classes, asked = loop.judge(images, given)
     np.testing.assert_allclose(clean, [-1.5, -2.5])
-    assert known is None
+    assert known is None and asked.numpy().tolist() == [1, 0] and len(classes) == 1
     np.testing.assert_allclose(loop.robust_scores(images, given, given.seeds), [-1.5, -2.5])
     for step in (0, 2):
         value, slope = loop.value_and_gradient(images, given, step)

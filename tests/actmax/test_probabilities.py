@@ -139,7 +139,16 @@ def test_the_report_and_the_command_line_say_them(tmp_path, capsys):
           "--out", str(tmp_path / "out")])  # fmt: skip
     printed = capsys.readouterr().out
     head, row = printed.splitlines()[:2]
-    assert head.split() == ["target", "probability", "score", "optimality", "status"]
+    assert head.split() == [
+        "target",
+        "probability",
+        "the",
+        "model",
+        "says",
+        "score",
+        "optimality",
+        "status",
+    ]
     saved = actmax.Result.load(tmp_path / "out")
     assert row.split()[1] == f"{saved.probabilities[0]:.4f}"
 

@@ -1,0 +1,185 @@
+"""What a classifier itself calls pictures: its own class of each, and how sure it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from actmax import checks
+
+# Rows that a warning lists.
+_LISTED = 5
+_NONE = -1
+
+
+class NamedOtherwiseWarning(UserWarning):
+    """The model itself names a picture otherwise than it was asked for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Named:
+    """The model's own class of every picture, as the picture is after rounding to 8 bits.
+
+    Attributes:
+        classes: int `[N]`, the class with the highest output; -1 for an image that is not finite.
+        probabilities: `[N]`, the model's own probability of that class; NaN where its outputs say none.
+        agrees: bool `[N]`, whether it is the class asked for. Of sigmoid units, which have an answer each,
+            whether the probability of the unit asked for is at least one half.
+        names: its label, or its number, for every picture.
+        asked: that of the class asked for.
+
+    Example:
+        >>> import actmax
+        >>> from actmax import zoo
+        >>> result = actmax.maximize(zoo.load("mnist"), targets=[3, 8], input_range=(0, 1))
+        >>> result.named.classes, result.named.agrees
+        (array([3, 8]), array([ True,  True]))
+    """
+
+    classes: np.ndarray
+    probabilities: np.ndarray
+    agrees: np.ndarray
+    names: tuple[str, ...]
+    asked: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def otherwise(self, row: int) -> bool:
+        """Whether the model names the picture otherwise; False where there is no picture to name."""
+        return bool(self.classes[row] != _NONE and not self.agrees[row])
+
+    def say(self, row: int) -> str:
+        """What the message of a picture says of it; empty if the model names it as asked."""
+        if not self.otherwise(row):
+            return ""
+        asked = self.asked[row]
+        return (
+            f" The model itself does not see {asked!r} in this picture: it says {self.words(row)}."
+        )
+
+    def words(self, row: int) -> str:
+        """The model's own class and its probability, in words."""
+        if self.classes[row] == _NONE:
+            return "nothing"
+        sure = self.probabilities[row]
+        return repr(self.names[row]) + (
+            f", probability {sure:.4f}" if np.isfinite(sure) else ", the highest output"
+        )
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> Named:
+        """Those of some rows."""
+        keep = np.asarray(rows, np.intp)
+        return Named(
+            self.classes[keep],
+            self.probabilities[keep],
+            self.agrees[keep],
+            tuple(self.names[row] for row in keep),
+            tuple(self.asked[row] for row in keep),
+        )
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What a record keeps as arrays."""
+        return {
+            "named/classes": self.classes,
+            "named/probabilities": self.probabilities,
+            "named/agrees": self.agrees,
+        }
+
+    def listed(self) -> list[dict[str, Any]]:
+        """What a record says in words, one entry a picture."""
+        return [
+            {"asked": self.asked[row], "class": int(self.classes[row]), "name": self.names[row],
+             "probability": float(self.probabilities[row]), "as_asked": bool(self.agrees[row])}
+            for row in range(len(self))
+        ]  # fmt: skip
+
+
+def join(parts: Sequence[Named | None]) -> Named | None:
+    """Those of several batches, one under another; None if one of them has none."""
+    found = [part for part in parts if part is not None]
+    if not found or len(found) < len(parts):
+        return None
+    return Named(
+        np.concatenate([part.classes for part in found]),
+        np.concatenate([part.probabilities for part in found]),
+        np.concatenate([part.agrees for part in found]),
+        tuple(name for part in found for name in part.names),
+        tuple(name for part in found for name in part.asked),
+    )
+
+
+def loaded(record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Named | None:
+    """What a record kept; None for records without it.
+
+    Raises:
+        ValueError: if its parts do not fit one another.
+    """
+    if record.get("named") is None:
+        return None
+    names = tuple(entry["name"] for entry in record["named"])
+    asked = tuple(entry["asked"] for entry in record["named"])
+    classes, sure = arrays["named/classes"], arrays["named/probabilities"]
+    found = Named(classes, sure, arrays["named/agrees"], names, asked)
+    kinds = ((found.classes, "i"), (found.probabilities, "f"), (found.agrees, "b"))
+    if any(part.dtype.kind != kind or part.shape != (len(names),) for part, kind in kinds):
+        raise ValueError("named classes that do not fit one another")
+    if not all(type(name) is str for name in (*names, *asked)):
+        raise ValueError("named classes whose names are no texts")
+    return found
+
+
+def warn(named: Named | None, fine: np.ndarray, stacklevel: int) -> None:
+    """Warns once of all pictures that the model itself names otherwise.
+
+    Args:
+        named: what it names them; None for no warning.
+        fine: bool `[N]`, False for rows that failed, whose status says so already.
+        stacklevel: as for `warnings.warn`, counted from the caller.
+    """
+    if named is None:
+        return
+    rows = [row for row in range(len(named)) if fine[row] and named.otherwise(row)]
+    if not rows:
+        return
+    shown = [f"{named.asked[row]!r} (row {row}) as {named.words(row)}" for row in rows[:_LISTED]]
+    more = f"; and {len(rows) - _LISTED} more" if len(rows) > _LISTED else ""
+    warnings.warn(
+        checks.message(
+            "pictures that the model itself names as asked",
+            f"{len(rows)} of {len(named)} that it names otherwise: {'; '.join(shown)}{more}",
+            "Give more steps, another seed, or natural=images of the kind that it was trained on. "
+            "result.named has what it says of every row.",
+        ),
+        NamedOtherwiseWarning,
+        stacklevel=stacklevel + 1,
+    )
+
+
+def warn_of_catalog(rows: Sequence[Mapping[str, Any]], count: int) -> None:
+    """Warns once of the images of a catalog that the model itself names otherwise.
+
+    Args:
+        rows: facts of these.
+        count: images of the catalog.
+    """
+    if not rows:
+        return
+    shown = [
+        f"{row['label'] or row['target']!r} (seed {row['seed']}) as {row['named']!r}"
+        for row in rows[:_LISTED]
+    ]
+    more = f"; and {len(rows) - _LISTED} more" if len(rows) > _LISTED else ""
+    warnings.warn(
+        checks.message(
+            "pictures that the model itself names as asked",
+            f"{len(rows)} of {count} that it names otherwise: {'; '.join(shown)}{more}",
+            "Look at them with Catalog.named_otherwise(); give more steps, or other seeds.",
+        ),
+        NamedOtherwiseWarning,
+        stacklevel=3,
+    )
