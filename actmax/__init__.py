@@ -38,8 +38,10 @@ if TYPE_CHECKING:
         LinearEquations,
         LInfBall,
         Mixture,
+        OneHot,
         PixelBall,
         Sigmoid,
+        Simplex,
         Unbounded,
     )
     from actmax.evaluation import Evaluation, Judge, evaluate
@@ -132,8 +134,10 @@ _MODULES = {
         "LInfBall",
         "LinearEquations",
         "Mixture",
+        "OneHot",
         "PixelBall",
         "Sigmoid",
+        "Simplex",
         "Unbounded",
     ),
     "actmax.evaluation": (
@@ -301,6 +305,7 @@ __all__ = [
     "NonFiniteError",
     "Normalize",
     "Objective",
+    "OneHot",
     "Optimizer",
     "Parameterization",
     "PixelBall",
@@ -315,6 +320,7 @@ __all__ = [
     "SGD",
     "STOP",
     "Sigmoid",
+    "Simplex",
     "Snapshot",
     "Snapshots",
     "SortMatching",

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from actmax.constraints import Constraint, width
+from actmax.constraints import Constraint, OneHot, Rows, width
 from actmax.models import Taps, input_specs, is_keras, layers
 from actmax.objectives import BATCH_NORM
-from actmax.optimizers import Adam, InUnits, Optimizer
+from actmax.optimizers import SGD, Adam, InUnits, Optimizer
 from actmax.parameterizations import (
     IMAGENET_COLORS,
     Blurred,
@@ -32,6 +32,11 @@ from regularizers.base import Regularizer
 _PIXEL_RATE = 0.05
 # Likewise beside a set that is not one of values, each on its own, in units of its size; it falls to 0.
 _SET_RATE = 0.2
+# Length of a step of the logits of letters. It grows, so that what the gradient said at the first sequences,
+# which are bad ones, counts less.
+_LENGTH = Linear(0.02, 1.0)
+# Rate of Adam for logits of letters.
+_LETTER_RATE = 0.1
 # Side in pixels up to which an image is a thumbnail.
 _SMALL = 64
 # Contrast that thumbnails have at most, in units of the range's width: photographs of 32 pixels have 0.2.
@@ -80,7 +85,10 @@ def choose(
     parts = _given_parts(given.parameterization)
     # Params that are images have steps in units of the range, whoever chose the pixels.
     explicit = explicit or (bool(parts) and all(part.are_images for part in parts))
-    if given.regularizers is None and len(shapes) == 1 and len(shape) == _IMAGE_RANK:
+    if any(isinstance(constraint, Rows) for constraint in ranges.values()):
+        recipe = letters(shapes, ranges)
+        chosen["recipe"] = "letters, because of the input range"
+    elif given.regularizers is None and len(shapes) == 1 and len(shape) == _IMAGE_RANK:
         constraint = next(iter(ranges.values()))
         kind = "gray_images" if shape[-1] == 1 else "color_images"
         chosen["recipe"] = f"{kind}, for images {shape}, because no regularizers were given"
@@ -215,6 +223,26 @@ def _on_params(
             f"a rate of {_PIXEL_RATE:g} in units of the width of each column or input"
         )
     return InUnits(rate, dataclasses.replace(inner, learning_rate=rate), units)
+
+
+def letters(shapes: dict[str, tuple[int, ...]], ranges: dict[str, Constraint]) -> Recipe:
+    """Logits from noise, and nothing else: for letters steps of the gradient at one length.
+
+    So the logits are the sum of the directions seen so far, and the letters those that were best on
+    average: 60 steps get further than 60 of Adam, of a relaxation or of Fast SeqProp, on networks of DNA
+    and peptides (`benchmarks/letters.py`). A matrix, or a gradient through a softmax, has Adam.
+    """
+    passed_on = all(
+        isinstance(constraint, OneHot) and constraint.temperature is None
+        for constraint in ranges.values()
+    )
+    return Recipe(
+        regularizers=[],
+        parameterization={name: Pixels() for name in shapes},
+        optimizer=SGD(_LENGTH, normalize=True) if passed_on else Adam(_LETTER_RATE),
+        copies=1,
+        balance=False,
+    )
 
 
 def gray_images(shape: tuple[int, ...], constraint: Constraint, explicit: bool) -> Recipe:

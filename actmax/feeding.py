@@ -119,3 +119,9 @@ def per_image(values: Any, owner: str, dtype: tf.DType, rows: int | None) -> tf.
             )
         )
     return tf.cast(values, dtype)
+
+
+def tile_to(value: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+    """A fixed input repeated for every copy of every image. `[1 or N, ...], [K * N, ...] -> [K * N, ...]`."""
+    repeats = tf.shape(images)[0] // tf.shape(value)[0]
+    return tf.tile(value, [repeats] + [1] * (value.shape.rank - 1))

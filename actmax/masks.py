@@ -29,7 +29,7 @@ def project(
     constraint: Constraint, mask: FixedArray | None, shape: tuple[int, ...], images: tf.Tensor
 ) -> tf.Tensor:
     """The nearest images in a set; beside a set that binds values, in that of the mask's part."""
-    if mask is None or constraint.by_value:
+    if mask is None or constraint.by_value or not constraint.projects:
         return constraint.project(images)
     return constraint.nearest(images, part=spread(mask, shape, images) > 0)
 
@@ -38,6 +38,6 @@ def distance(
     constraint: Constraint, mask: FixedArray | None, shape: tuple[int, ...], images: tf.Tensor
 ) -> tf.Tensor:
     """How far images are outside of a set, in its own units; of a masked part the Euclidean way. `[N]`."""
-    if mask is None or constraint.by_value:
+    if mask is None or constraint.by_value or not constraint.projects:
         return constraint.distance(images)
     return euclidean(images - project(constraint, mask, shape, images))

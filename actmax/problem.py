@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from actmax import checks, feeding, masks
-from actmax.constraints import Constraint
-from actmax.feeding import On, per_image
+from actmax.constraints import Constraint, Rows
+from actmax.feeding import On, per_image, tile_to
 from actmax.models import Taps
 from actmax.objectives import ROWS, Objective
 from actmax.parameterizations import Parameterization
@@ -102,13 +102,21 @@ class Input:
         params = self.parameterization.init(self.shape, seeds, dtype)
         return self.constraint.start(params) if self.parameterization.are_images else params
 
+    def begin(self, images: tf.Tensor, seeds: tf.Tensor) -> Params:
+        """Params of images to start from; letters that they leave open start from noise. `[N, ...] ->`."""
+        params = self.encode(images)
+        if not isinstance(self.constraint, Rows) or not self.parameterization.are_images:
+            return params
+        return tf.where(self.constraint.unknown(images), self.start(seeds, images.dtype), params)
+
     def encode(self, images: tf.Tensor) -> Params:
         """Params of given images. `[N, ...] ->`."""
         return self.parameterization.encode(self.constraint.invert(images))
 
-    def decode(self, params: Params, kept: Images) -> tf.Tensor:
-        """Images of params, outside of the mask the images kept. `-> [N, ...]`."""
+    def decode(self, params: Params, kept: Images, *, last: bool = False) -> tf.Tensor:
+        """Images of params, as they are returned if `last`; outside of the mask those kept. `-> [N, ...]`."""
         images = self._own_set(kept).apply(self.parameterization.decode(params, self.shape))
+        images = self.constraint.finish(images) if last else images
         if self.mask is None:
             return images
         mask = masks.spread(self.mask, self.shape, images)
@@ -199,7 +207,7 @@ class Problem:
         for position, entry in enumerate(self.inputs):
             # With a mask, what cannot be encoded starts from noise beside the images kept.
             if entry.name in initial and (entry.mask is None or entry.parameterization.invertible):
-                first = entry.encode(initial[entry.name])
+                first = entry.begin(initial[entry.name], random.fold_in(seeds, position))
             else:
                 first = entry.start(random.fold_in(seeds, position), self.dtype)
             params[entry.name] = entry.project(first, kept)
@@ -228,11 +236,8 @@ class Problem:
         return {entry.name: entry.decode(params[entry.name], kept) for entry in self.inputs}
 
     def finish(self, params: Params, kept: Images) -> Images:
-        """Images of params, with rounding over the bounds clipped off."""
-        return {
-            entry.name: entry.constraint.clip(entry.decode(params[entry.name], kept))
-            for entry in self.inputs
-        }
+        """Images of params as they are returned."""
+        return {e.name: e.decode(params[e.name], kept, last=True) for e in self.inputs}
 
     def project(self, params: Params, kept: Images) -> Params:
         """Params back in the set after an update."""
@@ -410,9 +415,3 @@ class Problem:
             score = self.objective(activations, given)
             scores.append(per_image(score, "the objective", self.dtype, rows))
         return scores[0] if len(scores) == 1 else tf.add_n(scores) / float(len(scores))
-
-
-def tile_to(value: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
-    """A fixed input repeated for every copy of every image. `[1 or N, ...], [K * N, ...] -> [K * N, ...]`."""
-    repeats = tf.shape(images)[0] // tf.shape(value)[0]
-    return tf.tile(value, [repeats] + [1] * (value.shape.rank - 1))

@@ -34,7 +34,7 @@ TABLE = "sweep.json"
 # What an error between two writes leaves; the next save removes it.
 _STAGED = re.compile(r"\.result-[0-9a-f]{16}\.npz|\.sweep-[0-9a-f]{16}\.json")
 # Of all names, those that pictures of a result have.
-_PICTURE = re.compile(r"\d{3,}_[A-Za-z0-9._-]+\.png|grid\.png|sweep\.png")
+_PICTURE = re.compile(r"\d{3,}_[A-Za-z0-9._-]+\.(?:png|wav)|grid\.png|sweep\.png")
 _INF = float("inf")
 # Of a run's config, what reports walk through.
 _KINDS: dict[str, type] = {
@@ -258,12 +258,19 @@ def plain(value: Any) -> Any:
 def write_result(
     result: Any,
     folder: str | Path,
+    made: tuple[Mapping[str, np.ndarray], Mapping[str, bytes]],
     table: bytes | None = None,
-    sheet: Callable[[], np.ndarray] | None = None,
 ) -> Path:
-    """What `Result.save` does; of a sweep, whose rows the result's are, with its table and its sheet."""
+    """What `Result.save` does; of a sweep, whose rows the result's are, with its table.
+
+    Args:
+        result: a `Result`.
+        folder: made if it is not there.
+        made: pictures and waves by file name, made before anything is written.
+        table: of a sweep.
+    """
     folder = Path(folder)
-    shown = _shown(result, sheet)  # before anything is written
+    shown, heard = made
     folder.mkdir(parents=True, exist_ok=True)
     by_name = result.images if isinstance(result.images, Mapping) else {IMAGES: result.images}
     arrays = {f"images/{name}": value for name, value in by_name.items()}
@@ -290,22 +297,13 @@ def write_result(
         "optimality": result.optimality,
         "distance": result.distance,
         "status": [Status(value).name for value in result.status],
-        "pictures": list(shown),
-        "scale": result.scale() if shown else None,
+        "pictures": [*shown, *heard],
+        "scale": result.scale() if shown and result.shows() else None,
         "config": dict(result.config),
     }
     write(folder, plain(record), arrays, table)
     for name, image in shown.items():
         images.save_png(folder / name, image)
+    for name, data in heard.items():
+        images.write_atomic(folder / name, data)
     return folder
-
-
-def _shown(result: Any, sheet: Callable[[], np.ndarray] | None) -> dict[str, np.ndarray]:
-    """Pictures by file name: one of each finite image, and the sheets; none if none is finite."""
-    if not result.shows():
-        return {}
-    pictures, fine = result._tiles()
-    names = images.file_names(result.names())
-    found = {name: pictures[row] for row, name in enumerate(names) if fine[row]}
-    sheets = {"grid.png": result.grid} | ({} if sheet is None else {"sweep.png": sheet})
-    return found | {name: made() for name, made in sheets.items() if found}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actmax import checks, images, naming, plotting, records, reporting
+from actmax import checks, images, naming, plotting, records, reporting, showing
 from actmax.animations import animated, frames_of
 from actmax.naming import Named
 from actmax.preparing import channels_last
@@ -97,18 +97,20 @@ class Result:
         found = self.images[name] if isinstance(self.images, Mapping) else self.images
         return channels_last(found, self.channels(name))
 
+    def _by_name(self) -> dict[str, np.ndarray]:
+        names = self.images if isinstance(self.images, Mapping) else list(self.low)[:1]
+        return {name: self._of(name) for name in names}
+
     def _pictured(self, name: str | None) -> str:
-        """The input that is shown: the one named, the only one, or the only one of images."""
-        known = list(self.images) if isinstance(self.images, Mapping) else [next(iter(self.low))]
-        if name is not None and name not in known:
-            raise ValueError(checks.message(f"one of the optimized inputs {known}", repr(name)))
-        shown = [n for n in known if _is_picture(np.shape(self._of(n)))]
-        candidates = [name] if name is not None else known if len(known) == 1 else shown
-        if len(candidates) != 1:
-            expected = "one optimized input of images, or the name of one"
-            received = f"inputs {sorted(known)}, of which {sorted(shown)} are images"
-            raise ValueError(checks.message(expected, received, "Choose one: input='name'."))
-        return candidates[0]
+        return showing.pictured({k: np.shape(v) for k, v in self._by_name().items()}, name)
+
+    def sequences(self, *, input: str | None = None) -> tuple[str, ...]:
+        """The letters of a run with `OneHot`, one string per image; "-" for what is no letter.
+
+        Args:
+            input: its name; None for the only one of letters; ValueError if it is not one of letters.
+        """
+        return showing.sequences(self._by_name(), self.config, input)
 
     def bounds(self, *, input: str | None = None) -> tuple[Any, Any]:
         """The input range `(low, high)` of one input: numbers, or one per channel.
@@ -148,12 +150,23 @@ class Result:
             low, high = own[0] if low is None else low, own[1] if high is None else high
         return images.to_uint8(self._of(self._pictured(input)), low, high)
 
-    def grid(self, *, columns: int | None = None, input: str | None = None) -> np.ndarray:
-        """All images with their labels on one sheet, `-> uint8 [H, W, 3]`; crossed out if not finite."""
-        tiles, fine = self._tiles(input)
-        ends = reporting.scored(self.config, self.scores, fine)
-        titles = [f"{name}: {end}" for name, end in zip(self._captions(), ends, strict=True)]
-        return images.grid(tiles, titles, columns=columns)
+    def grid(
+        self,
+        *,
+        columns: int | None = None,
+        input: str | None = None,
+        names: Any = None,
+        rate: Any = None,
+    ) -> np.ndarray:
+        """All inputs with their labels on one sheet, `-> uint8 [H, W, 3]`; crossed out if not finite.
+
+        Args:
+            columns: how many stand in a row.
+            input: which input; None for all of them, side by side.
+            names: of numbers and channels, as `columns` of `save`.
+            rate: of waves, as of `save`.
+        """
+        return showing.grid(self, columns, input, names, rate)
 
     def scale(self, *, input: str | None = None) -> tuple[Any, Any]:
         """What is 0 and 255 in pictures: the range; if open, `(-m, m)` with m the largest absolute value."""
@@ -170,20 +183,27 @@ class Result:
         """What can be shown, `uint8 [N, H, W, C]`, C = 1 or 3, or crossed out; None where nothing can."""
         return self._tiles()[0] if self.shows() else None
 
-    def shows(self) -> bool:
+    def shows(self, input: str | None = None) -> bool:
         """Whether it has pictures: one input of images; `scale` says what is black and white."""
         try:
-            return _is_picture(np.shape(self._of(self._pictured(None))))
+            name = self._pictured(input)
         except ValueError:
             return False
+        letters = showing.rows_of(self.config, name) is not None
+        return not letters and showing.is_picture(np.shape(self._of(name)))
 
-    def plot(self) -> Figure:
-        """Pictures with titles and the score curves; save it with `figure.savefig("run.png")`.
+    def plot(self, *, columns: Any = None, rate: Any = None) -> Figure:
+        """Inputs with titles and the score curves; save it with `figure.savefig("run.png")`.
+
+        Args:
+            columns: names of numbers and channels, as of `save`.
+            rate: of waves, as of `save`.
 
         Raises:
             ModuleNotFoundError: if matplotlib, the extra `plot`, is missing.
         """
-        return plotting.figure(self.pictures(), self.names(), self.scores, self.history["score"])
+        drawn = showing.shown(self, columns, rate)
+        return plotting.figure(drawn, self.names(), self.scores, self.history["score"])
 
     def report(
         self,
@@ -194,6 +214,8 @@ class Result:
         film: reporting.Film | None = None,
         natural: reporting.Natural | None = None,
         metrics: Sequence[Mapping[str, Any]] = (),
+        columns: Any = None,
+        rate: Any = None,
     ) -> Path:
         """Writes one self-contained HTML file about the run; returns its path.
 
@@ -204,39 +226,14 @@ class Result:
             film: the same, as `Frames.film(...)` made it.
             natural: strongest natural images, of `strongest`.
             metrics: one dict per row of a table.
+            columns: names of numbers and channels, as of `save`.
+            rate: of waves, which then can be heard, as of `save`.
 
         Raises:
             ValueError: if the film or the natural images are not of this result's pictures.
         """
         film = animated(self, animation, film)
-        count = len(self)
-        for what, found in (
-            ("film", None if film is None else film.frames.shape[1]),
-            ("natural images", None if natural is None else len(natural.images)),
-        ):
-            if found not in (None, count):
-                raise ValueError(checks.message(f"the {what} of {count} pictures", f"{found}"))
-        own = ", ".join(map(str, self.config.get("model", ()))) or "model"
-        page = reporting.Page(
-            title=f"What {own} responds to" if title is None else title,
-            names=self._captions(),
-            pictures=self.pictures(),
-            scores=self.scores,
-            history=self.history,
-            status=self.status,
-            messages=self.messages,
-            steps=self.steps,
-            targets=self.targets,
-            labels=self.labels,
-            config=records.plain(self.config),
-            probabilities=self.probabilities,
-            named=None if self.named is None else self._named_lines(self.named),
-            optimality=self.optimality,
-            distance=self.distance,
-            film=film,
-            natural=natural,
-            metrics=[records.plain(record) for record in metrics],
-        )
+        page = showing.page(self, title, film, natural, metrics, columns, rate)
         return reporting.write(path, page)
 
     def _named_lines(self, named: Named) -> list[tuple[str, bool]]:
@@ -334,11 +331,14 @@ class Result:
         return Path(path)
 
     def _repr_png_(self) -> bytes | None:
-        """The grid, for notebooks; None where the inputs are no images."""
-        return images.png(self.grid()) if self.shows() else None
+        """The grid, for notebooks."""
+        return images.png(self.grid())
 
-    def save(self, folder: str | Path) -> Path:
-        """Writes `result.json`, `result.npz`, and for images a PNG each and `grid.png`.
+    def save(self, folder: str | Path, *, columns: Any = None, rate: Any = None) -> Path:
+        """Writes `result.json`, `result.npz`, a PNG each and `grid.png`; of waves a WAV each.
+
+        Images are saved pixel by pixel. Series are drawn as curves or a heat map, letters as a logo, numbers
+        as bars, volumes as slices; several inputs of one row stand side by side.
 
         An image that is not finite, as a failed row may have, is kept exactly in the NPZ and has no PNG;
         `grid.png` shows it crossed out, and is not written if none is finite.
@@ -346,10 +346,15 @@ class Result:
         Over an earlier result: after an error of the disk at any of the writes, `load` gives the earlier
         result or this one, whole, and no picture of another result lies beside it.
 
+        Args:
+            folder: made if it is not there.
+            columns: names of the numbers of a vector or channels of a series; by input name for several.
+            rate: samples a second of waves `[N, T]` or `[N, T, C]`, for WAV files; likewise.
+
         Returns:
             The folder.
         """
-        return write_result(self, folder)
+        return write_result(self, folder, showing.files(self, None, columns, rate))
 
     @classmethod
     def load(cls, folder: str | Path) -> Result:
@@ -401,7 +406,3 @@ def result_of(record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Re
     )
     records.check_rows(result, found)
     return result
-
-
-def _is_picture(shape: tuple[int, ...]) -> bool:
-    return len(shape) == 4 and shape[-1] in (1, 3)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from actmax import checks, images, records, reporting
+from actmax import checks, images, records, reporting, showing
 from actmax.result import RecordError, Result, result_of, write_result
 from actmax.types import Status, describe
 
@@ -142,7 +142,7 @@ class Sweep:
                 that is nearest to a square.
 
         Raises:
-            ValueError: if an axis is unknown or named twice, or the inputs are no images.
+            ValueError: if an axis is unknown or named twice.
         """
         names = list(self.axes)
         down = names[: self._split()] if rows is None else list(rows)
@@ -163,8 +163,7 @@ class Sweep:
         )
 
     def _pictures(self) -> np.ndarray:
-        found = self.result.pictures()
-        return self.result.to_uint8() if found is None else found  # or the error that says why
+        return showing.shown(self.result)
 
     def _split(self) -> int:
         """How many axes go down, so that rows and columns are nearest in number."""
@@ -179,8 +178,8 @@ class Sweep:
         return [_text(value) for value in self.axes[name]]
 
     def _repr_png_(self) -> bytes | None:
-        """The grid, for notebooks; None where the inputs are no images."""
-        return images.png(self.grid()) if self.result.shows() else None
+        """The grid, for notebooks."""
+        return images.png(self.grid())
 
     def save(self, folder: str | Path) -> Path:
         """Writes what `Result.save` writes, `sweep.json`, and for images `sweep.png`.
@@ -200,7 +199,8 @@ class Sweep:
             "records": self.to_records(),
         }
         text = json.dumps(records.plain(record), indent=1, allow_nan=False)
-        return write_result(self.result, folder, text.encode(), self.grid)
+        made = showing.files(self.result, self.grid, None, None)
+        return write_result(self.result, folder, made, text.encode())
 
     @classmethod
     def load(cls, folder: str | Path) -> Sweep:

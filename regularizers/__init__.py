@@ -3,6 +3,7 @@
 from regularizers import random, testing
 from regularizers.base import Penalty, Transform
 from regularizers.decorated import penalty, transform
+from regularizers.letters import Edits, Entropy
 from regularizers.norms import PixelNorm
 from regularizers.penalties import L1, L2, AlphaNorm, Bound, LInf, LogSum, TotalVariation
 from regularizers.transforms import (
@@ -27,6 +28,8 @@ __all__ = [
     "Blur",
     "Bound",
     "ColorShift",
+    "Edits",
+    "Entropy",
     "Flip",
     "Jitter",
     "L1",

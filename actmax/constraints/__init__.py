@@ -9,6 +9,7 @@ from actmax.constraints.bounds import Bound
 from actmax.constraints.columns import Columns
 from actmax.constraints.contrasts import Contrast
 from actmax.constraints.intersection import Intersection
+from actmax.constraints.letters import OneHot, Rows, Simplex
 from actmax.constraints.linear import LinearEquations, Mixture
 from actmax.constraints.measured import Measured
 from actmax.constraints.norms import L2Ball, LInfBall, PixelBall
@@ -26,9 +27,12 @@ __all__ = [
     "LinearEquations",
     "Measured",
     "Mixture",
+    "OneHot",
     "PixelBall",
     "Rescale",
+    "Rows",
     "Sigmoid",
+    "Simplex",
     "Unbounded",
     "from_range",
     "width",

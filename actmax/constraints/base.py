@@ -50,6 +50,9 @@ class Constraint(abc.ABC):
     by_value: ClassVar[bool] = False
     solves: ClassVar[bool] = False
     is_bounds: ClassVar[bool] = False  # nothing but `limits`
+    # True if the set has no path from one image to another, as letters have none. `apply` then has the
+    # gradient of `relax`, or of something near by where that is not given.
+    discrete: ClassVar[bool] = False
 
     @property
     def convex(self) -> bool:
@@ -84,6 +87,11 @@ class Constraint(abc.ABC):
     def apply(self, images: tf.Tensor) -> tf.Tensor:
         """Raw images to images in the set, differentiably. `[N, ...] -> [N, ...]`."""
         return images
+
+    def relax(self, images: tf.Tensor) -> tf.Tensor | None:
+        """Of a discrete set: the smooth map whose gradient `apply` has; None if it names none."""
+        del images
+        return None
 
     def invert(self, images: tf.Tensor) -> tf.Tensor:
         """Raw images that `apply` maps to `images`, as nearly as numbers allow. `[N, ...] -> [N, ...]`."""
@@ -207,6 +215,10 @@ class Constraint(abc.ABC):
         if self.high is not None:
             images = tf.minimum(images, as_bound(self.high, images.dtype))
         return images
+
+    def finish(self, images: tf.Tensor) -> tf.Tensor:
+        """Images of `apply` as they are returned and scored. `[N, ...] -> [N, ...]`."""
+        return self.clip(images)
 
     def __and__(self, other: Constraint) -> Constraint:
         from actmax.constraints.intersection import intersect

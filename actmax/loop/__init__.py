@@ -2,6 +2,7 @@
 
 from actmax.loop.agree import RELATIVE, Agreement, agreement, check_fold, check_segments
 from actmax.loop.engine import Loop
+from actmax.loop.memory import remembers
 from actmax.loop.records import Arguments, Carry, Cause, Evaluation
 from actmax.loop.ways import PLAIN, Way
 
@@ -18,4 +19,5 @@ __all__ = [
     "agreement",
     "check_fold",
     "check_segments",
+    "remembers",
 ]

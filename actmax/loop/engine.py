@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from actmax.loop.blocks import drawn_at, run_steps
 from actmax.loop.connected import check_connected, has_pull
+from actmax.loop.memory import higher, remembered
 from actmax.loop.records import Arguments, Carry, Cause, Evaluation, hidden
 from actmax.loop.resistance import Look, check_pulls, look, resist
 from actmax.loop.tensors import choose, first_cause, minus, same_shape, sizes, spec, sums
@@ -70,6 +71,7 @@ class Loop:
             done=tf.zeros(rows, tf.int32),
             steep=(tf.zeros(rows, self.problem.dtype),) * 2,
             held=(tf.zeros(rows, self.problem.dtype),) * len(self.problem.lazy),
+            best=remembered(self.problem, params),
         )
 
     def run(
@@ -137,8 +139,7 @@ class Loop:
         key: Any = (name, tf.nest.flatten(arguments[0])[0].shape[0] if fixed_rows else None)
         xla = self.way.xla and name == "run"
         if xla:  # compiles for every shape, and does not say so
-            shapes = [tuple(leaf.shape) for leaf in tf.nest.flatten(arguments)]
-            key = (name, tuple(shapes))
+            key = (name, tuple(tuple(leaf.shape) for leaf in tf.nest.flatten(arguments)))
         with self._lock:  # of one model's ways, two threads must not prepare kernels at once
             if key not in self._functions:
                 signature = [spec(a, open_rows=not fixed_rows, closed=xla) for a in arguments]
@@ -320,9 +321,8 @@ class Loop:
             return step + 1, history.write(step - start, nothing)
 
         with self._prepared(arguments):
-            first = (start, carry, history)
             step, carry, history = run_steps(
-                self.problem, once, seeds, stop, first, ahead=not self.way.xla
+                self.problem, once, seeds, stop, (start, carry, history), ahead=not self.way.xla
             )
         _, history = tf.while_loop(lambda step, history: step < stop, blank, (step, history))
         return carry, history.stack()
@@ -398,5 +398,6 @@ class Loop:
             done=carry.done + tf.cast(live, tf.int32),
             steep=(tf.maximum(carry.steep[0], shaped), shaped),
             held=tf.nest.map_structure(same_shape, found.held, carry.held),
+            best=higher(carry.best, carry.params, found.objective, carry.live),
         )
         return after, recorded

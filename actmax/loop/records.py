@@ -38,6 +38,7 @@ class Carry(NamedTuple):
         tf.Tensor
     )  # [N, 2], sizes of the largest gradient so far and of the last, as the optimizer got it
     held: tuple[tf.Tensor, ...]  # [N] each, what lazy penalties were when last looked at
+    best: Any = ()  # where J was highest, for problems that remember it
 
 
 class Arguments(NamedTuple):

@@ -74,12 +74,21 @@ def build(arguments: Arguments) -> Built:
     preprocess = _by_input(arguments.preprocess, free, "preprocess")
     read = reading.read(members, specs, free, preprocess, arguments.input_range)
     ranges = reading.ranges(arguments, members[0], free, read, preprocess, chosen)
-    channels = {spec.name: reading.channels(read, spec, chosen) for spec in free}
+    channels = {
+        # Letters say themselves along which axis they are.
+        spec.name: None
+        if isinstance(ranges[spec.name], constraints.Rows)
+        else reading.channels(read, spec, chosen)
+        for spec in free
+    }
     shapes = {
         spec.name: _canvas(canvases.get(spec.name), spec, channels[spec.name]) for spec in free
     }
     for spec in free:
-        reading.check_bounds(ranges[spec.name], shapes[spec.name], spec.name)
+        rows = ranges[spec.name]
+        if isinstance(rows, constraints.Rows):
+            rows.positions(shapes[spec.name])
+        reading.check_bounds(rows, shapes[spec.name], spec.name)
     explicit = {
         spec.name: ranges[spec.name].projects
         and (

@@ -169,7 +169,7 @@ class Maximizer:
         callbacks: Sequence[Any] = (),
         callback_every: int | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
-        keep: Literal["last", "best"] = "last",
+        keep: Literal["last", "best", "highest"] | None = None,
         on_failure: Literal["status", "raise"] = "status",
         verbose: bool = False,
     ) -> Result:
@@ -192,7 +192,8 @@ class Maximizer:
                 run's to the byte (on a CPU), however the process ended. After the last step the same
                 call returns the result again without a step.
             keep: "last" for the last image; "best" for the best seen every `callback_every` steps,
-                by its mean score over a fixed set of the transforms.
+                by its mean score over a fixed set of the transforms; "highest" for the highest J of all
+                steps, the default for letters without transforms.
             on_failure: "raise" to make an error of a NON_FINITE or NO_GRADIENT image.
             verbose: True for a progress line.
 
@@ -208,21 +209,20 @@ class Maximizer:
         steps = checks.integer(steps, "steps", low=0, high=2**31 - 2)
         if checkpoint is not None:
             speed.refuse_measured(self._compile)
-        checks.one_of(keep, "keep", ("last", "best"))
+        keeping = running.which(keep, self.problem)
         checks.one_of(on_failure, "on_failure", ("status", "raise"))
         if not isinstance(callbacks, (list, tuple)):
             raise TypeError(
                 checks.message("callbacks to be a list", repr(callbacks), "Put it in [...].")
             )
-        listeners = [as_callback(callback) for callback in callbacks]
-        listeners += [Progress()] if verbose else []
+        listeners = [*map(as_callback, callbacks), *([Progress()] if verbose else [])]
         self.renew()
         first = rows.start_images(initial_images, self.problem.inputs)
         started = max((len(value) for value in first.values()), default=None)
         kind = self.problem.objective.kind
         found, count = rows.as_targets(targets, kind, self.labels, images, started)
         weight_table, rates = rows.tables(self.problem, weights, learning_rate, steps, count)
-        chunked = bool(listeners) or keep == "best" or checkpoint is not None
+        chunked = bool(listeners) or keeping == "best" or checkpoint is not None
         every = running.chunk(callback_every, steps, chunked)
         with self._place(), self._turn:
             seeds = rows.row_seeds(seed, found, count)
@@ -236,17 +236,17 @@ class Maximizer:
             params, arguments, revived = beginning.begin(
                 self._loop, params, arguments, balance=self._built.balance, steps=steps
             )
-            call = described(steps, seed, weights, learning_rate, keep, count, first)
+            call = described(steps, seed, weights, learning_rate, keeping, count, first)
             config = record(self._built, self._compile, self._device, call) | revived.record()
             carry = self._loop.begin(params)
             loop, probe = self._speed.fastest(carry, arguments, steps)
             run = running.Run(
                 loop, arguments, found, looking.names(self.labels, found), steps, every, listeners,
-                keep == "best",
+                keeping == "best",
             )  # fmt: skip
             with resuming.resumed(checkpoint, run, carry, config) as begun:
                 state = run.go(begun)
-            chosen = state.carry if state.best is None else state.best
+            chosen = state.best or (state.carry.best if keeping == "highest" else state.carry)
             pictures = self._loop.images(chosen.params, arguments)
             judged = self._loop.judge(pictures, arguments)
             scores, sure = judged.scores, judged.probabilities

@@ -10,9 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from actmax import checks, models
+from actmax.feeding import tile_to
 from actmax.loop import Arguments
 from actmax.objectives import LOGITS
-from actmax.problem import Problem, tile_to
+from actmax.problem import Problem
 
 
 class ProbabilityWarning(UserWarning):

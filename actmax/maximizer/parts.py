@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from actmax import checks
-from actmax.constraints import Constraint
+from actmax.constraints import Constraint, Rows
 from actmax.feeding import On
 from actmax.optimizers import KerasOptimizer, Optimizer
 from actmax.types import FixedArray
@@ -141,6 +141,8 @@ def mask(
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
         raise TypeError(checks.message("mask to be an array of numbers", f"dtype {array.dtype}"))
+    if isinstance(constraint, Rows):
+        array = constraint.spread(array, shape, name)
     places = shape[:-1]
     known = [places] if places else []
     if array.shape not in (*known, shape):
@@ -167,7 +169,7 @@ def mask(
                 "1 is optimized, 0 is kept.",
             )
         )
-    if not constraint.by_value:
+    if not constraint.by_value and not isinstance(constraint, Rows):
         if not constraint.solves:
             raise ValueError(
                 checks.message(

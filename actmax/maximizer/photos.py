@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from actmax import checks
+from actmax.constraints import OneHot, Rows
 from actmax.problem import Input
 
 _COLORS, _ALPHA = 3, 4
@@ -21,6 +22,9 @@ def checked(images: np.ndarray, entry: Input) -> np.ndarray:
         TypeError: if they are no numbers.
         ValueError: if they are of another shape, or not in the input range, or can only be in other units.
     """
+    constraint = entry.constraint
+    if images.dtype.kind in "UO" and isinstance(constraint, OneHot):
+        images = constraint.encode(images.tolist())
     if images.dtype.kind not in "fiu":
         do = "Read the file first: np.asarray(PIL.Image.open(path))[None] / 255 for a range of 0 .. 1."
         do = do if images.dtype.kind in "USO" else "Convert them: images.astype('float32')."
@@ -35,7 +39,9 @@ def checked(images: np.ndarray, entry: Input) -> np.ndarray:
                 _remedy(images.shape, shape, entry.channels),
             )
         )
-    low, high = entry.constraint.low, entry.constraint.high
+    if isinstance(constraint, Rows):
+        return constraint.check_start(images, None if entry.mask is None else entry.mask.values)
+    low, high = constraint.low, constraint.high
     last = checks.within(entry.take_in(images.astype(np.float64)), low, high, "initial_images")
     _check_units(last, low, high)
     return last

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from actmax import checks
 from actmax.callbacks import Callback
-from actmax.loop import Arguments, Carry, Loop
+from actmax.loop import Arguments, Carry, Loop, remembers
 from actmax.maximizer import listening
 from actmax.problem import Problem
 from actmax.types import IMAGES, Images, Snapshot
@@ -37,6 +37,20 @@ def chunk(value: Any, steps: int, chunked: bool) -> int:
     if value is not None:
         return checks.integer(value, "callback_every", low=1)
     return max(steps // 20, 1) if chunked else max(steps, 1)
+
+
+def which(keep: Any, problem: Problem) -> str:
+    """Which image is returned; None for the last one, or of letters that of the highest J."""
+    checks.one_of(keep, "keep", (None, "last", "best", "highest"))
+    if keep == "highest" and not remembers(problem):
+        raise ValueError(
+            checks.message(
+                "a run of letters without transforms, for keep='highest'",
+                "another",
+                "Give keep='best', or leave it out.",
+            )
+        )
+    return keep or ("highest" if remembers(problem) else "last")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from html import escape
 
 import numpy as np
 
+from actmax.drawing import ticks
+
 WIDTH, HEIGHT = 640, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 10, 34
 # Points of one curve: more cannot be told apart at WIDTH pixels.
 _POINTS = 320
-
-
-def ticks(low: float, high: float, count: int = 4) -> list[float]:
-    """Round numbers that span `[low, high]`: steps of 1, 2 or 5 times a power of ten, inside it."""
-    width = (high - low) / count
-    power = 10.0 ** math.floor(math.log10(width))
-    step = next(m * power for m in (1.0, 2.0, 5.0, 10.0) if m * power >= width * (1 - 1e-9))
-    first = math.ceil(low / step - 1e-9)
-    return [n * step for n in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
 def chart(values: np.ndarray, names: Sequence[str], title: str, unit: str) -> str:

@@ -25,7 +25,8 @@ def document(
     style = (here / "page.css").read_text("utf-8")
     code = (here / script).read_text("utf-8")
     policy = (
-        f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(code)}; "
+        f"default-src 'none'; img-src data:; media-src data:; style-src {_hash(style)}; "
+        f"script-src {_hash(code)}; "
         "base-uri 'none'; form-action 'none'"
     )
     return "\n".join(

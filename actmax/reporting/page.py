@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from actmax import images
-from actmax.reporting import curves, tables
+from actmax.reporting import curves, tables, words
 from actmax.reporting.call import python_call
 from actmax.reporting.document import document, encoded
 from actmax.reporting.frames import Film
@@ -39,7 +39,7 @@ class Page:
     Attributes:
         title: of the page.
         names: of the N pictures.
-        pictures: uint8 `[N, H, W, C]`, C = 1 or 3; None where the inputs are no images.
+        pictures: uint8 `[N, H, W, C]`, C = 1 or 3, or drawings of other inputs; None for nothing to see.
         scores: `[N]`.
         history: by name `[steps, N]`.
         status: `[N]`, values of `Status`.
@@ -55,6 +55,10 @@ class Page:
         film: images over the steps, or None.
         natural: the strongest natural images, or None.
         metrics: records of `metrics.json`: one dict per row of a table.
+        counted: how many inputs of what kind there are, "3 sequences of 101 letters".
+        noun: what one of them is called.
+        sizes: of the inputs by name; None for those of the pictures.
+        sounds: WAV files, one per row or None.
     """
 
     title: str
@@ -75,6 +79,10 @@ class Page:
     film: Film | None = None
     natural: Natural | None = None
     metrics: Sequence[Mapping[str, Any]] = ()
+    counted: str | None = None
+    noun: str = "picture"
+    sizes: Mapping[str, Sequence[int]] | None = None
+    sounds: Sequence[bytes | None] | None = None
 
 
 def write(path: str | Path, page: Page) -> Path:
@@ -91,7 +99,7 @@ def render(page: Page) -> str:
     sources = [None] * len(page.names) if page.pictures is None else list(map(_png, page.pictures))
     data = json.dumps(_data(page, film, sources), ensure_ascii=False, allow_nan=False)
     body = [
-        f"<header><h1 dir='auto'>{escape(page.title)}</h1>{_lead(page)}{_facts(page)}</header>",
+        f"<header><h1 dir='auto'>{escape(page.title)}</h1>{words.lead(page)}{_facts(page)}</header>",
         "<main>",
         _pictures(page, film, sources),
         _scores(page),
@@ -127,7 +135,8 @@ def _versions(page: Page) -> Mapping[str, Any]:
 
 
 def _alt(page: Page, row: int) -> str:
-    return f"Picture of {page.names[row]}, score {_number(float(page.scores[row]))}"
+    noun = page.noun.capitalize()
+    return f"{noun} of {page.names[row]}, score {_number(float(page.scores[row]))}"
 
 
 def _data(page: Page, film: Film | None, sources: Sequence[str | None]) -> dict[str, Any]:
@@ -176,15 +185,6 @@ def _data(page: Page, film: Film | None, sources: Sequence[str | None]) -> dict[
     return data
 
 
-def _lead(page: Page) -> str:
-    names, counts = np.unique(page.status, return_counts=True)
-    ends = ", ".join(
-        f"{count} {Status(code).name}" for code, count in zip(names, counts, strict=True)
-    )
-    noun = "picture" if len(page.names) == 1 else "pictures"
-    return f'<p class="soft">{len(page.names)} {noun} of what this network responds to most. {ends}.</p>'
-
-
 def _facts(page: Page) -> str:
     config = page.config
     call = config.get("call", {})
@@ -196,9 +196,7 @@ def _facts(page: Page) -> str:
     facts = {
         "Model": ", ".join(map(str, config.get("model", ()))),
         "Objective": objective,
-        "Size": None
-        if page.pictures is None
-        else " \u00d7 ".join(map(str, page.pictures.shape[1:])),
+        "Size": words.size(page),
         "Steps": call.get("steps"),
         "Seed": call.get("seed"),
         "Copies": config.get("copies"),
@@ -242,8 +240,8 @@ def _pictures(page: Page, film: Film | None, sources: Sequence[str | None]) -> s
         "<kbd>Enter</kbd> opens a large view, <kbd>Esc</kbd> closes it.</p>"
     )
     return (
-        f'<section aria-labelledby="h-pictures"><h2 id="h-pictures">Pictures</h2>'
-        f'<div class="bar">{bar}</div><ul class="grid" id="grid">{cards}</ul>{keys}'
+        f'<section aria-labelledby="h-inputs"><h2 id="h-inputs">{words.heading(page)}</h2>'
+        f'<div class="bar">{bar}</div><ul class="grid{words.wide(page)}" id="grid">{cards}</ul>{keys}'
         '<p class="hide" id="live" role="status"></p></section>'
     )
 
@@ -272,7 +270,7 @@ def _card(page: Page, row: int, source: str | None) -> str:
         f'<span class="name"><bdi>{_text(page.names[row])}</bdi></span>'
         f'<span class="line"><span>score {_number(float(page.scores[row]))}</span>{mark}</span>'
         f"{sure}{note}{spark}{_near(page, row, wide=False)}</span></button>"
-        f"{_templates(page, row)}</li>"
+        f"{words.sound(page, row)}{_templates(page, row)}</li>"
     )
 
 
@@ -311,7 +309,7 @@ def _templates(page: Page, row: int) -> str:
 
 def _scores(page: Page) -> str:
     charts = {
-        name: curves.chart(values, page.names, f"{name} of every picture over the steps", name)
+        name: curves.chart(values, page.names, f"{name} of every {page.noun} over the steps", name)
         for name, values in page.history.items()
         if len(values)
     }
@@ -331,7 +329,7 @@ def _scores(page: Page) -> str:
     return (
         '<section aria-labelledby="h-scores"><h2 id="h-scores">Scores over the steps</h2>'
         '<p class="soft">The objective, with the transforms of the run, before each update. The '
-        "score under a picture is of the final picture, without transforms.</p>"
+        f"score under each {page.noun} is of the final {page.noun}, without transforms.</p>"
         f'<div class="many" id="all">{first}</div>'
         f'<div class="legend" role="group" aria-label="Highlight a curve">{names}</div>{others}'
         "</section>"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from actmax.constraints import Constraint
+from actmax.constraints import Constraint, Rows
 from actmax.parameterizations import Parameterization
 from actmax.testing.common import COUNT, SHAPES, check_fields, sample_images
 from actmax.testing.rows import (
@@ -161,6 +161,8 @@ def check_constraint(
     and of a convex set the nearest point: non-expansive, at rest between two points of the set, and
     `<x - project(x), z - project(x)> <= 0` for every z in it; `apply(invert(x))` is x inside the set;
     the start is in the set; a graph of unknown N agrees; rows are independent, also next to a row of NaN.
+    Of a discrete set (`discrete = True`): `apply` gives images of the set, which are what it gives for
+    them again, and its gradient is that of `relax`, or where that is not given finite and not zero.
 
     Args:
         constraint: the part.
@@ -207,20 +209,57 @@ def _check_constraint(
         del others
         return constraint.project(values)
 
-    check_gradient(part, apply, images, [])
+    if constraint.discrete:
+        _check_discrete(part, constraint, images)
+    else:
+        check_gradient(part, apply, images, [])
     for function in (apply, project):
         check_repeat(part, function, images, [])
         check_graph(part, function, images, [])
         check_independent(part, function, images, [])
-    inside = constraint.project(constraint.apply(images))
-    gap = difference(constraint.apply(constraint.invert(inside)), inside)
-    do = "Invert apply, or leave both out."
-    part.require(
-        "invert", gap <= FLOAT32_ROUNDING, "apply(invert(x)) to be x", f"{gap:.1e} off", do
-    )
+    if not constraint.discrete:
+        inside = constraint.project(constraint.apply(images))
+        gap = difference(constraint.apply(constraint.invert(inside)), inside)
+        do = "Invert apply, or leave both out."
+        fine = gap <= FLOAT32_ROUNDING
+        part.require("invert", fine, "apply(invert(x)) to be x", f"{gap:.1e} off", do)
     if convex:
         _check_non_expansive(part, constraint, images)
         _check_nearest(part, constraint, images)
+
+
+def _check_discrete(part: Part, constraint: Constraint, images: tf.Tensor) -> None:
+    """A set without a path from one image to another, as letters are."""
+    own = constraint.apply(images)
+    final = constraint.finish(own) if isinstance(constraint, Rows) else own
+    do = "Add nothing but an exact zero: hard + (soft - stop_gradient(soft))."
+    again = constraint.apply(constraint.invert(final))
+    again = constraint.finish(again) if isinstance(constraint, Rows) else again
+    fine = difference(again, final) == 0
+    part.require("discrete", fine, "images of the set to stay as they are", "others", do)
+    if isinstance(constraint, Rows):
+        try:
+            constraint.check_start(final.numpy(), None)
+        except ValueError as error:
+            part.require("discrete", False, "apply to give images of the set", str(error), do)
+
+    def weighed(function: Any) -> Any:
+        weights = tf.cos(tf.cast(tf.range(tf.size(images)), images.dtype))
+        return lambda values, _: function(values) * tf.reshape(weights, tf.shape(images))
+
+    found = gradient_of(weighed(constraint.apply), images, [])
+    moved = found is not None and all_finite(found) and bool(tf.reduce_any(found != 0))
+    do = "Pass the gradient on, as a straight-through estimator does."
+    part.require("gradient", moved, "a finite gradient of apply that is not zero", "none", do)
+    smooth = constraint.relax(images)
+    if smooth is not None:
+        check_gradient(part, lambda values, _: constraint.relax(values), images, [])
+        expected = gradient_of(weighed(constraint.relax), images, [])
+        gap = difference(found, expected)
+        do = "Let relax be the map whose gradient apply has, or leave it out."
+        part.require(
+            "gradient", gap <= FLOAT32_ROUNDING, "the gradient of relax", f"{gap:.1e} off", do
+        )
 
 
 def _check_inside(part: Part, constraint: Constraint, images: tf.Tensor, tolerance: float) -> None:

@@ -266,14 +266,15 @@ def test_one_image_input_of_several_has_pictures(run):
         high={"noise": 1.0, "pixels": 1.0},
     )
     assert np.array_equal(two.to_uint8(), result.to_uint8())
-    assert np.array_equal(two.grid(), result.grid())
+    assert np.array_equal(two.grid(input="pixels"), result.grid())
+    assert two.grid().shape[1] > result.grid().shape[1]  # side by side
     assert two.to_uint8(input="noise").shape == (5, 3)
     with pytest.raises(ValueError, match="one of the optimized inputs"):
         two.to_uint8(input="sound")
     both = dataclasses.replace(two, images={"noise": result.images, "pixels": result.images})
     assert both.pictures() is None
     with pytest.raises(ValueError, match="input='name'"):
-        both.grid()
+        both.to_uint8()
 
 
 def test_the_plot_is_a_figure_and_pyplot_is_not_touched(run):
