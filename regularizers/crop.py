@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from regularizers import random
 from regularizers.base import Transform, check_number, check_spatial
+from regularizers.slopes import custom_gradient
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +84,7 @@ def crop(images: tf.Tensor, corners: tf.Tensor, sizes: tuple[int, ...]) -> tf.Te
     """
     whole, channels = tuple(images.shape[1:-1]), images.shape[-1]
 
-    @tf.custom_gradient
+    @custom_gradient
     def cut(images: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
             # Gathered too: every pixel of the image reads where it went, or 0 outside of the box.

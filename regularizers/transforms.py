@@ -27,6 +27,7 @@ from regularizers.base import (
 )
 from regularizers.color import ColorShift
 from regularizers.crop import RandomCrop
+from regularizers.slopes import custom_gradient
 from regularizers.warp import Affine, compose, coordinate_dtype
 
 __all__ = [
@@ -155,7 +156,7 @@ def _permuted(images: tf.Tensor, sources: tf.Tensor) -> tf.Tensor:
         flat = tf.reshape(images, [-1, images.shape[-1]])
         return tf.reshape(tf.gather(flat, tf.reshape(index, [-1])), [-1, *images.shape[1:]])
 
-    @tf.custom_gradient
+    @custom_gradient
     def permuted(images: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
             upstream = tf.ensure_shape(upstream, [None, *images.shape[1:]])

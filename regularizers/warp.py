@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import tensorflow as tf
 
 from regularizers.base import Transform, image_sizes
+from regularizers.slopes import custom_gradient
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +115,7 @@ def resample(images: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
         first, second = tf.minimum(y + below, height - 1), tf.minimum(x + beside, width - 1)
         return tf.reshape(rows + first * width + second, [-1])
 
-    @tf.custom_gradient
+    @custom_gradient
     def sample(flat: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
         upper_left, upper_right = tf.gather(flat, corner(0, 0)), tf.gather(flat, corner(0, 1))
         lower_left, lower_right = tf.gather(flat, corner(1, 0)), tf.gather(flat, corner(1, 1))

@@ -80,6 +80,7 @@ REGULARIZERS_FOR_ALL = (
     "regularizers.decorated",
     "regularizers.lanes",
     "regularizers.random",
+    "regularizers.slopes",
 )
 CHOOSES_REGULARIZERS = ("defaults", "presets", "maximizer", "testing", "recipes", "cli")
 # The one loop; the checkers, which compile and differentiate what they check; and models.py, which

@@ -15,6 +15,7 @@ from actmax.constraints.ranges import bare
 from actmax.constraints.solving import clipped, on_equations
 from actmax.types import FixedArray
 from regularizers.lanes import by_row
+from regularizers.slopes import custom_gradient
 
 
 @dataclasses.dataclass(frozen=True)
@@ -272,7 +273,7 @@ class MappedMixture(Constraint):
         width = tf.ones_like(images) * (high - low)
         total = tf.constant(self.inner.total, images.dtype)
 
-        @tf.custom_gradient
+        @custom_gradient
         def onto(raw: tf.Tensor) -> Any:
             far = 40.0 + tf.reduce_max(tf.abs(raw), -1, keepdims=True)
             least, most = -far, far

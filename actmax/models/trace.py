@@ -155,6 +155,10 @@ def _captured(graph: ListeningGraph, result: Any) -> Any:
     return tf.nest.map_structure(capture, result) if _plain(result) else capture(result)
 
 
+# How `tf.custom_gradient` names an entry of its own for every use.
+_WRITTEN_ONCE = "CustomGradient-"
+
+
 def _adopt_gradients(program: Program) -> None:
     """Takes gradients that the model's code wrote while it was traced into the trace.
 
@@ -167,7 +171,7 @@ def _adopt_gradients(program: Program) -> None:
         # Functions that were traced before may be somebody else's, who still needs their gradients.
         if node.place == 0 and node.kind == "IdentityN" and GRADIENT in node.attributes:
             name = node.attributes[GRADIENT].s.decode()
-            if name in registry:
+            if name in registry and name.startswith(_WRITTEN_ONCE):
                 node.adopt(ops.gradient_registry.lookup(name))
                 registry.pop(name)
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 from actmax import checks
 from actmax.objectives.base import BATCH_NORM, Activations, Normalized, Objective
 from regularizers.lanes import by_row
+from regularizers.slopes import custom_gradient
 
 Scope = Literal["image", "batch"]
 
@@ -107,7 +108,7 @@ def _distance(entry: Normalized, scope: Scope, relative: bool) -> tf.Tensor:
     channels = values.shape[-1]
     axes = list(range(0 if scope == "batch" else 1, values.shape.rank - 1))
 
-    @tf.custom_gradient
+    @custom_gradient
     def distance(
         values: tf.Tensor, expected: tf.Tensor, spread: tf.Tensor
     ) -> tuple[tf.Tensor, Any]:

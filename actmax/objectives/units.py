@@ -22,6 +22,7 @@ from actmax.objectives.base import (
     of_units,
 )
 from regularizers.lanes import by_row, log_softmax, softmax
+from regularizers.slopes import custom_gradient
 
 # What makes probabilities of logits, by the operation at the end of the model.
 _HEADS: Mapping[str, Callable[[tf.Tensor], tf.Tensor]] = {
@@ -88,7 +89,7 @@ def pick(values: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
     """
     units = tf.shape(values)[1]
 
-    @tf.custom_gradient
+    @custom_gradient
     def picked(values: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
             # Chosen and not multiplied, so that an infinite gradient stays where it belongs.

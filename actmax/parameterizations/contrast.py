@@ -14,6 +14,7 @@ from actmax.parameterizations.base import Parameterization, Shape, check_base
 from actmax.parameterizations.fourier import Fourier
 from actmax.types import Params
 from regularizers.lanes import by_row
+from regularizers.slopes import custom_gradient
 
 # Of a range of width 1: the least has a square far from underflow, the largest is half black, half white.
 _LEAST, _MOST = 1e-3, 0.5
@@ -113,7 +114,7 @@ def _moments(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return mean, tf.reduce_mean(tf.square(images - mean), list(range(1, rank)), keepdims=True)
 
 
-@tf.custom_gradient
+@custom_gradient
 def _held(values: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
     """Values that no optimizer moves."""
     return tf.identity(values), tf.zeros_like

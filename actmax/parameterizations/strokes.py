@@ -12,6 +12,7 @@ from actmax import checks
 from actmax.parameterizations.base import Parameterization, Shape, image_shape
 from actmax.types import Params
 from regularizers import lanes, random
+from regularizers.slopes import custom_gradient
 
 INKS = ("bright", "dark", "color")
 
@@ -205,7 +206,7 @@ def _picked(pieces: tf.Tensor, which: tf.Tensor) -> tf.Tensor:
     The gradient of `gather` adds up in an order that no device promises; a product with ones does not.
     """
 
-    @tf.custom_gradient
+    @custom_gradient
     def picked(pieces: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
             ones = tf.one_hot(which, tf.shape(pieces)[2], dtype=upstream.dtype)
