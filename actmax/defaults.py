@@ -12,7 +12,7 @@ import tensorflow as tf
 from actmax.constraints import Constraint, OneHot, Rows, width
 from actmax.models import Taps, input_specs, is_keras, layers
 from actmax.objectives import BATCH_NORM
-from actmax.optimizers import SGD, Adam, InUnits, Optimizer
+from actmax.optimizers import SGD, Adam, Apart, InUnits, Optimizer
 from actmax.parameterizations import (
     IMAGENET_COLORS,
     Blurred,
@@ -88,6 +88,8 @@ def choose(
     if any(isinstance(constraint, Rows) for constraint in ranges.values()):
         recipe = letters(shapes, ranges)
         chosen["recipe"] = "letters, because of the input range"
+        if isinstance(recipe.optimizer, (InUnits, Apart)):
+            chosen["optimizer"] = "steps of other inputs in units of their ranges"
     elif given.regularizers is None and len(shapes) == 1 and len(shape) == _IMAGE_RANK:
         constraint = next(iter(ranges.values()))
         kind = "gray_images" if shape[-1] == 1 else "color_images"
@@ -230,19 +232,36 @@ def letters(shapes: dict[str, tuple[int, ...]], ranges: dict[str, Constraint]) -
 
     So the logits are the sum of the directions seen so far, and the letters those that were best on
     average: 60 steps get further than 60 of Adam, of a relaxation or of Fast SeqProp, on networks of DNA
-    and peptides (`benchmarks/letters.py`). A matrix, or a gradient through a softmax, has Adam.
+    and peptides (`benchmarks/letters.py`). A matrix, or a gradient through a softmax, has Adam. So have other
+    inputs beside letters, with steps of a 20th of their ranges.
     """
+    lettered = {name: part for name, part in ranges.items() if isinstance(part, Rows)}
     passed_on = all(
-        isinstance(constraint, OneHot) and constraint.temperature is None
-        for constraint in ranges.values()
+        isinstance(part, OneHot) and part.temperature is None for part in lettered.values()
     )
+    units = {
+        name: np.multiply(_PIXEL_RATE / _LETTER_RATE, ranges[name].units(shape))
+        for name, shape in shapes.items()
+        if name not in lettered
+    }
+    optimizer: Optimizer = Adam(_LETTER_RATE)
+    if units:
+        known = {name: _number(unit) for name, unit in units.items()}
+        optimizer = InUnits(_LETTER_RATE, optimizer, known)
+    if passed_on:
+        names = tuple(lettered)
+        optimizer = Apart(_LETTER_RATE, names, optimizer) if units else SGD(_LENGTH, normalize=True)
     return Recipe(
         regularizers=[],
         parameterization={name: Pixels() for name in shapes},
-        optimizer=SGD(_LENGTH, normalize=True) if passed_on else Adam(_LETTER_RATE),
+        optimizer=optimizer,
         copies=1,
         balance=False,
     )
+
+
+def _number(unit: Any) -> Any:
+    return float(unit) if np.ndim(unit) == 0 else unit
 
 
 def gray_images(shape: tuple[int, ...], constraint: Constraint, explicit: bool) -> Recipe:

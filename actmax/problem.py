@@ -8,6 +8,7 @@ with one input has the one entry `"images"`.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -84,6 +85,7 @@ class Input:
         composed: the transforms as one function; None without any.
         mask: 1 where it is optimized, 0 where kept: `[H, W]`, the image's shape, or with N; or None.
         channels: axis of the channels in what the model takes, batch axis counted; None for the last.
+        flat: whether the model takes the rows of letters laid end to end, `[N, L * A]`.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Input:
     composed: Composed | None
     mask: FixedArray | None = None
     channels: int | None = None
+    flat: bool = False
 
     def start(self, seeds: tf.Tensor, dtype: tf.DType) -> Params:
         """Params before the first step. `[N, 2] ->`."""
@@ -142,20 +145,28 @@ class Input:
 
     def fit(self, images: tf.Tensor) -> tf.Tensor:
         """Images at the size and in the convention of the model. `[N, ...] -> [N, ...]`."""
+        if self.flat:
+            images = tf.reshape(images, [-1, *self.own_shape])
         return prepare(images, self.model_shape, self.channels, self.preprocess)
 
     @property
     def own_shape(self) -> tuple[int, ...]:
         """Shape of one image in the model's layout, as users give and get it."""
-        return from_last(self.shape, self.channels)
+        return (math.prod(self.shape),) if self.flat else from_last(self.shape, self.channels)
 
     def take_in(self, images: np.ndarray) -> np.ndarray:
         """Images as a user gives them, in the model's layout, with channels last."""
+        if self.flat:
+            return images.reshape(len(images), *self.shape)
         return images if self.channels is None else np.moveaxis(images, self.channels, -1)
 
     def hand_out(self, images: Any) -> Any:
         """Images of the loop in the model's layout, the inverse of `take_in`; other arrays as they are."""
-        if self.channels is None or np.shape(images)[1:] != self.shape:
+        if np.shape(images)[1:] != self.shape:
+            return images
+        if self.flat:
+            return np.reshape(images, (-1, *self.own_shape))
+        if self.channels is None:
             return images
         return np.ascontiguousarray(np.moveaxis(images, -1, self.channels))
 

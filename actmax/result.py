@@ -99,7 +99,7 @@ class Result:
 
     def _by_name(self) -> dict[str, np.ndarray]:
         names = self.images if isinstance(self.images, Mapping) else list(self.low)[:1]
-        return {name: self._of(name) for name in names}
+        return {name: showing.opened(self.config, name, self._of(name)) for name in names}
 
     def _pictured(self, name: str | None) -> str:
         return showing.pictured({k: np.shape(v) for k, v in self._by_name().items()}, name)

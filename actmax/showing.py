@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +43,48 @@ def is_picture(shape: tuple[int, ...]) -> bool:
 def rows_of(config: Mapping[str, Any], name: str) -> Rows | None:
     """The set of letters that an input was made in, of the record of its run; None for others."""
     try:
-        record = dict(config["inputs"][name]["constraint"])
-        return _LETTERS[record.pop("class")](**record)
+        return _rows(config["inputs"][name]["constraint"])
+    except (KeyError, TypeError):
+        return None
+
+
+def _rows(record: Any) -> Rows | None:
+    """The set of letters that a record describes; None for others."""
+    try:
+        settings = dict(record)
+        return _LETTERS[settings.pop("class")](**settings)
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def drawer(input_range: Any, columns: Any, rate: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """How one input that is no picture is drawn, by the recorded range. `[...] -> uint8 [H, W, 3]`.
+
+    Args:
+        input_range: of the call of a catalog, as it is recorded.
+        columns: names of numbers or channels, or None.
+        rate: samples a second, of waves, or None.
+    """
+    if isinstance(input_range, Mapping) and "class" not in input_range and len(input_range) == 1:
+        input_range = next(iter(input_range.values()))
+    rows = _rows(input_range)
+    pair = isinstance(input_range, (list, tuple)) and len(input_range) == 2
+    low, high = input_range if pair else (None, None)
+    rate = None if rate is None else checks.number(rate, "rate", low=1.0)
+
+    def drawn(image: np.ndarray) -> np.ndarray:
+        values = image[None] if rows is None else rows.opened(image[None])
+        names = None if columns is None else _names(columns, values.shape[1:], "images")
+        axis, letters = (None, ()) if rows is None else (rows.axis, rows.letters)
+        return np.asarray(draw(values, Look(low, high, axis, letters, names, rate))[0])
+
+    return drawn
+
+
+def opened(config: Mapping[str, Any], name: str, images: np.ndarray) -> np.ndarray:
+    """Inputs as they are drawn: rows of letters that a model takes laid end to end have an axis again."""
+    rows = rows_of(config, name)
+    return images if rows is None else rows.opened(images)
 
 
 def sequences(

@@ -7,14 +7,14 @@ import dataclasses
 import io
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from actmax import checks, images
+from actmax import checks, images, showing
 from actmax.catalogs import manifest as manifests
 from actmax.catalogs import store
 from actmax.catalogs.manifest import CatalogError
@@ -185,17 +185,30 @@ class Catalog:
             ) from error
 
     def grid(self, rows: Sequence[dict[str, Any]], columns: int | None = None) -> np.ndarray:
-        """A labeled sheet of selected pictures, crossed out if not finite. uint8 `[height, width, 3]`."""
+        """A labeled sheet of selected images, crossed out if not finite. uint8 `[height, width, 3]`.
+
+        What is no picture is drawn: series as curves, letters as a logo, vectors as bars.
+        """
         names = [
             row["label"]
             or f"{row['layer']} {'' if row['target'] is None else row['target']}".strip()
             for row in rows
         ]
+        drawn = self._drawer(None, None)
+        found = self._found(rows)
+        pictures = all(showing.is_picture((1, *image.shape)) for image in found)
+        if not pictures:
+            drawings = np.stack([drawn(image) for image in found])
+            return images.grid(drawings, labels=names, columns=columns, scale=1)
         shown = [
             image if np.isfinite(image).all() else images.tiles(image[None], 0, 1)[0][0]
-            for image in self._found(rows)
+            for image in found
         ]
         return images.grid(np.stack(shown), labels=names, columns=columns)
+
+    def _drawer(self, columns: Any, rate: Any) -> Callable[[np.ndarray], np.ndarray]:
+        settings = self.manifest.config.get("settings") or {}
+        return showing.drawer(settings.get("input_range"), columns, rate)
 
     def nearest(self, row: dict[str, Any], count: int = 8) -> list[dict[str, Any]]:
         """Facts of the pictures most like one, most alike first, with `"similarity"` -1 .. 1.
@@ -224,18 +237,26 @@ class Catalog:
         return [{**facts[task], "similarity": value} for value, task in found[:count]]
 
     def report(
-        self, folder: str | os.PathLike[str], *, title: str | None = None, per_page: int = 200
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        title: str | None = None,
+        per_page: int = 200,
+        columns: Sequence[str] | None = None,
+        rate: float | None = None,
     ) -> Path:
         """A folder of HTML pages to look through all finished images; returns its `index.html`.
 
         A page holds the pictures of one objective, inside the file, so that a reader of 100,000
         pictures loads one page at a time; no network is needed. Images that are no pictures are
-        listed with their facts. Written in one pass, in the order of the job, the index last.
+        drawn, as `Result.save` draws them. Written in one pass, in the order of the job, the index last.
 
         Args:
             folder: new, empty, or with an earlier report, which is replaced.
             title: of the report; the catalog's folder otherwise.
             per_page: most pictures of a page, 1 to 1000.
+            columns: names of the numbers of a vector, or of the channels of a series.
+            rate: samples a second, of waves.
 
         Raises:
             FileExistsError: if the folder holds something else.
@@ -262,14 +283,14 @@ class Catalog:
         return write_sheets(
             Path(folder),
             self.folder.resolve().name if title is None else title,
-            self._entries(),
+            self._entries(self._drawer(columns, rate)),
             lead=f"{done:,} of {self.total:,} images of what each unit of this network responds to most."
             + (f" The model itself names {otherwise:,} of them otherwise." if otherwise else ""),
             facts=facts,
             per_page=per_page,
         )
 
-    def _entries(self) -> Iterator[Entry]:
+    def _entries(self, drawn: Callable[[np.ndarray], np.ndarray]) -> Iterator[Entry]:
         """All finished rows in the order of the job, a shard in memory at a time."""
         for file in store.finished(self.folder).values():
             with self._reading():
@@ -284,7 +305,7 @@ class Catalog:
                 yield Entry(
                     section=f"{row['objective']} of {row['layer']}",
                     name=f"{name}, seed {row['seed']}",
-                    png=None if row["image"] is None else row["image"]["bytes"],
+                    png=_png(row, drawn),
                     score=math.nan if row["score"] is None else row["score"],
                     status=row["status"],
                     message=row["message"] or "",
@@ -296,6 +317,14 @@ class Catalog:
                         "updates": str(row["steps"]), "task": str(row["task"]),
                     },
                 )  # fmt: skip
+
+
+def _png(row: dict[str, Any], drawn: Callable[[np.ndarray], np.ndarray]) -> bytes | None:
+    """The picture of a row: as it is stored, or drawn; None for a picture that is not finite."""
+    if row["image"] is not None:
+        return bytes(row["image"]["bytes"])
+    values = decoded(row)
+    return None if showing.is_picture((1, *values.shape)) else images.png(drawn(values))
 
 
 def _rank(score: float | None) -> float:

@@ -51,7 +51,8 @@ def _bench(arguments: argparse.Namespace) -> int:
         load_model(arguments),
         batch_sizes=arguments.batch_sizes,
         **settings,
-        regularizers=usual if arguments.regularizers == "usual" else None,
+        # The usual ones are for images; letters have a recipe of their own.
+        regularizers=usual if arguments.regularizers == "usual" and not arguments.letters else None,
         device=arguments.device,
         rounds=arguments.rounds,
         steps=arguments.steps,

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,8 +52,21 @@ def run_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     return settings if arguments.steps is None else {**settings, "steps": arguments.steps}
 
 
-def save(arguments: argparse.Namespace, result: Result, call: dict[str, Any]) -> Path:
-    """Writes the result with its command, and the film and the report that were asked for."""
+def save(
+    arguments: argparse.Namespace,
+    result: Result,
+    call: dict[str, Any],
+    shown: Mapping[str, Any] | None = None,
+) -> Path:
+    """Writes the result with its command, and the film and the report that were asked for.
+
+    Args:
+        arguments: of the command.
+        result: of the run.
+        call: what the run was given.
+        shown: `columns` and `rate` of `Result.save`.
+    """
+    look = dict(shown or {})
     from actmax.records import RECORD
     from actmax.reporting.frames import FILE
 
@@ -63,7 +76,7 @@ def save(arguments: argparse.Namespace, result: Result, call: dict[str, Any]) ->
     record = arguments.out / RECORD
     older = record.read_bytes() if record.is_file() else b""
     try:
-        folder = result.save(arguments.out)
+        folder = result.save(arguments.out, **look)
     finally:
         # What an earlier run left would stand for this one, even if an error came after the record.
         if older and record.read_bytes() != older:
@@ -79,7 +92,7 @@ def save(arguments: argparse.Namespace, result: Result, call: dict[str, Any]) ->
         elif arguments.gif:
             print(f"no {_FILM}: the inputs are no pictures", file=sys.stderr)
     if arguments.report:
-        result.report(folder / _REPORT, film=film)
+        result.report(folder / _REPORT, film=film, **look)
     return folder
 
 

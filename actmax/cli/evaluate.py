@@ -56,10 +56,13 @@ def add(commands: Any) -> None:
     parser.set_defaults(command=_run)
 
 
-def _refuse_several(described: dict[str, Any]) -> None:
+def _refuse_several(arguments: argparse.Namespace, described: dict[str, Any]) -> None:
     """Pictures have one input; what describes others, or a size, has no meaning here."""
     from actmax import checks
 
+    if arguments.letters:
+        received, do = "--letters", "Scores of sequences are those of the run, actmax report DIR."
+        raise ValueError(checks.message("saved pictures, which have a range", received, do))
     for name, option in (("fixed", "--fixed"), ("input_shape", "--input-shape")):
         if name in described:
             do = "In Python: actmax.evaluate(..., model=a function of the one input)."
@@ -68,7 +71,7 @@ def _refuse_several(described: dict[str, Any]) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     described = given.settings(arguments)
-    _refuse_several(described)
+    _refuse_several(arguments, described)
     import actmax
     from actmax.files import refuse_no_file, write_atomic
 

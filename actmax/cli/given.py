@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ _GAP = "\x1f"
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?inf", re.IGNORECASE)
 _SPAN = re.compile(r"(\d+)-(\d+)")
 _MOST = 1_000_000
+_FASTEST = 10_000_000  # samples a second
+_DIGITS = 6  # of a number of letters; more are an alphabet of digits
 # How many numbers an option takes at most.
 _TAKES = {"--input-range": 2, "--input-shape": 20}
 
@@ -28,6 +31,15 @@ def add_input(parser: argparse.ArgumentParser, *, start: bool = False) -> None:
     parser.add_argument(
         "--input-shape", action="append", type=_shape, metavar="[NAME] SIZE ...",
         help="of one input without the batch dimension, where the model leaves sizes open",
+    )  # fmt: skip
+    parser.add_argument(
+        "--letters", action="append", type=_letters, metavar="[NAME=]ALPHABET", default=[],
+        help="of an input of letters, in the order of its columns or numbers: ACGT, the,cat,sat, how many "
+        "there are (20), or @FILE.json, a list of names",
+    )  # fmt: skip
+    parser.add_argument(
+        "--letters-axis", type=int, metavar="N",
+        help="of the batch, along which a letter is written; default: -1, the last",
     )  # fmt: skip
     parser.add_argument(
         "--fixed", action="append", nargs=2, metavar=("NAME", "FILE.npy"), default=[],
@@ -91,8 +103,45 @@ def _shape(text: str) -> tuple[str | None, tuple[int, ...]]:
     return name, tuple(map(int, numbers))
 
 
+def _letters(text: str) -> tuple[str | None, str]:
+    """`ACGT` -> `(None, "ACGT")`, `dna=ACGT` -> `("dna", "ACGT")`."""
+    name, equals, alphabet = text.rpartition("=") if text.endswith("=") else text.partition("=")
+    if not equals or not alphabet:
+        name, alphabet = "", text
+    if len(alphabet) < 2 and not alphabet.isdigit():
+        raise argparse.ArgumentTypeError("expected two or more letters, as in --letters ACGT")
+    return name or None, alphabet
+
+
+def _alphabet(text: str) -> Any:
+    """A string, a list of names, or a number of letters."""
+    if text.startswith("@"):
+        return read_names(Path(text[1:]))
+    if text.isdigit() and text[0] != "0" and len(text) <= _DIGITS:
+        return int(text)
+    return text.split(",") if "," in text and len(text) > 2 else text
+
+
+def _lettered(arguments: argparse.Namespace, found: dict[str, Any]) -> Any:
+    """`input_range` with the letters."""
+    from actmax import checks
+    from actmax.constraints import OneHot
+
+    axis = -1 if arguments.letters_axis is None else arguments.letters_axis
+    letters = [(name, OneHot(_alphabet(text), axis)) for name, text in arguments.letters]
+    ranges = found.get("input_range", {})
+    if ranges and not isinstance(ranges, dict):
+        received = "--input-range LO HI as well"
+        expected = "--letters NAME=ALPHABET, and --input-range NAME LO HI for other inputs"
+        raise ValueError(
+            checks.message(expected, received, "Leave out --input-range if the input is letters.")
+        )
+    named = _by_name([*letters, *ranges.items()], "--letters")
+    return named
+
+
 def settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The arguments of `maximize` that `add_input` read; files are read, and TensorFlow is not needed.
+    """The arguments of `maximize` that `add_input` read; TensorFlow is needed for letters alone.
 
     Raises:
         ValueError: if an input is described twice, or a file is no array.
@@ -109,6 +158,10 @@ def settings(arguments: argparse.Namespace) -> dict[str, Any]:
         given = getattr(arguments, name)
         if given:
             found[name] = _by_name(given, f"--{name.replace('_', '-')}")
+    if arguments.letters:
+        found["input_range"] = _lettered(arguments, found)
+    elif arguments.letters_axis is not None:
+        raise ValueError(checks.message("--letters ALPHABET beside --letters-axis", "none"))
     if arguments.fixed:
         found["fixed"] = {name: _array(Path(file), "--fixed") for name, file in arguments.fixed}
     initial = getattr(arguments, "initial_images", None)
@@ -165,6 +218,78 @@ def _start(file: Path) -> Any:
     if not found:
         raise ValueError(checks.message(expected, f"{file}, which is empty"))
     return found["images"] if "images" in found else found
+
+
+def add_look(parser: argparse.ArgumentParser) -> None:
+    """Adds how inputs that are no pictures are drawn and heard."""
+    parser.add_argument(
+        "--columns", action="append", metavar="[NAME=]FILE", default=[],
+        help="names of the numbers of a vector or channels of a series: a JSON list, a CSV whose first line "
+        "has them, or a name a line",
+    )  # fmt: skip
+    parser.add_argument(
+        "--rate", action="append", metavar="[NAME=]HZ", default=[],
+        help="samples a second of waves, which are then written as WAV files too",
+    )  # fmt: skip
+
+
+def look(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `save` and `report` that `add_look` read.
+
+    Raises:
+        ValueError: if a file holds no names, or a rate is no number.
+    """
+    found: dict[str, Any] = {}
+    if arguments.columns:
+        pairs = [_named(text) for text in arguments.columns]
+        found["columns"] = _by_name(
+            [(name, read_names(Path(file))) for name, file in pairs], "--columns"
+        )
+    if arguments.rate:
+        found["rate"] = _by_name([_rate(text) for text in arguments.rate], "--rate")
+    return found
+
+
+def _named(text: str) -> tuple[str | None, str]:
+    name, equals, rest = text.partition("=")
+    return (name, rest) if equals and not Path(text).exists() else (None, text)
+
+
+def _rate(text: str) -> tuple[str | None, float]:
+    from actmax import checks
+
+    name, equals, number = text.rpartition("=")
+    if not _is_number(number) or not 1 <= float(number) < _FASTEST:
+        raise ValueError(checks.message("--rate HZ, samples a second, as 16000", repr(text)))
+    return (name if equals else None), float(number)
+
+
+def read_names(file: Path) -> list[str]:
+    """Names: a JSON list, the first line of a CSV, or a name a line.
+
+    Raises:
+        ValueError: if the file holds none.
+    """
+    from actmax import checks
+
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        names: Any = json.loads(text) if file.suffix.lower() == ".json" else _lines(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            checks.message('names, as ["width", "height"]', f"{file} ({error})")
+        ) from error
+    if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
+        raise ValueError(checks.message('names, as ["width", "height"]', f"{file}, which has none"))
+    return names
+
+
+def _lines(text: str) -> list[str]:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if lines and ("," in lines[0] or "\t" in lines[0] or ";" in lines[0]):
+        separator = next(each for each in ("\t", ";", ",") if each in lines[0])
+        return [name.strip().strip('"') for name in lines[0].split(separator)]
+    return lines
 
 
 def add_import(parser: argparse.ArgumentParser) -> None:

@@ -48,7 +48,11 @@ def _inspect(arguments: argparse.Namespace) -> int:
     if specs is None:
         print("input: not known before the model is called; give --input-shape SIZE ...")
     found = models.detect_range(model)
-    if found is None:
+    if described.get("input_range") is not None:
+        print(f"input range: {described['input_range']}, as given")
+    elif found is None and specs and _only_numbers(model, specs):
+        print("input range: whole numbers that are looked up, so --letters ALPHABET is needed")
+    elif found is None:
         print("input range: not found, so --input-range LO HI is needed")
     else:
         (low, high), layer = found
@@ -56,6 +60,13 @@ def _inspect(arguments: argparse.Namespace) -> int:
     for name, head in _heads(model, _sized(specs or (), described.get("input_shape"))).items():
         print(f"head{f' of output {name}' if name else ''}: {head}")
     return 0
+
+
+def _only_numbers(model: Any, specs: Sequence[Any]) -> bool:
+    """Whether all that a model takes is whole numbers for an Embedding."""
+    from actmax import models
+
+    return all(models.only_looked_up(model, specs, spec.name) for spec in specs)
 
 
 def _sized(specs: Sequence[Any], given_shape: Any) -> Sequence[Any]:

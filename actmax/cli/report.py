@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from actmax.cli import given
 from actmax.cli.files import load_file
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def add(commands: Any) -> None:
         metavar="MODEL",
         help="of the run, a .keras or .h5 file; for --natural",
     )
+    given.add_look(report)
     report.set_defaults(command=_report)
 
 
@@ -56,9 +58,9 @@ def _report(arguments: argparse.Namespace) -> int:
     from actmax.reporting import load_film
     from actmax.result import Result
 
-    folder = arguments.folder
+    folder, shown = arguments.folder, given.look(arguments)
     if (folder / "manifest.json").exists():
-        return _catalog(arguments)
+        return _catalog(arguments, shown)
     if arguments.per_page is not None:
         raise ValueError(checks.message("a catalog, for --per-page", f"{folder}, a saved result"))
     result = Result.load(folder)
@@ -73,7 +75,7 @@ def _report(arguments: argparse.Namespace) -> int:
     out = folder / "report.html" if arguments.out is None else arguments.out
     film, metrics = load_film(folder), _metrics(folder / "metrics.json")
     try:
-        result.report(out, film=film, natural=natural, metrics=metrics)
+        result.report(out, film=film, natural=natural, metrics=metrics, **shown)
     except RecursionError as error:
         expected = "a record and metrics that are nested as those of a run"
         raise ValueError(checks.message(expected, f"{folder}, nested too deeply")) from error
@@ -81,7 +83,7 @@ def _report(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _catalog(arguments: argparse.Namespace) -> int:
+def _catalog(arguments: argparse.Namespace, shown: Mapping[str, Any]) -> int:
     from actmax import checks
     from actmax.catalogs import Catalog
 
@@ -92,7 +94,7 @@ def _catalog(arguments: argparse.Namespace) -> int:
     catalog = Catalog(arguments.folder)
     out = arguments.folder / "report" if arguments.out is None else arguments.out
     per_page = {} if arguments.per_page is None else {"per_page": arguments.per_page}
-    print(f"report: {catalog.report(out, **per_page)}")
+    print(f"report: {catalog.report(out, **per_page, **shown)}")
     return 0
 
 

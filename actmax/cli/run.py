@@ -36,6 +36,7 @@ def add(commands: Any) -> None:
         "--optimizer-rate", type=float, metavar="R", help="learning rate, in units of the input"
     )
     add_run_settings(run)
+    given.add_look(run)
     run.set_defaults(command=_run)
 
 
@@ -46,7 +47,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.layer is not None and arguments.output is not None:
         raise ValueError(checks.message("--layer or --output", "both", "Leave one of them out."))
     look_at(arguments.model, trusted=arguments.trust_model)
-    described = given.settings(arguments)
+    described, shown = given.settings(arguments), given.look(arguments)
     labels = None if arguments.labels is None else read_labels(arguments.labels)
     targets = [_target(text, labels) for text in given.spread(arguments.targets, labels)]
     call = run_settings(arguments)
@@ -64,7 +65,7 @@ def _run(arguments: argparse.Namespace) -> int:
         **described,
         **call,
     )
-    folder = save(arguments, result, call)
+    folder = save(arguments, result, call, shown)
     sure, gains, named = result.probabilities, result.optimality, result.named
     rows = [
         (

@@ -8,6 +8,7 @@ _NUMBER = r"[-+]?[\d.]+"
 # What a message of the library says, and how the command line says it. First what has values.
 _WORDS: tuple[tuple[str, str], ...] = (
     (rf"input_range=\(({_NUMBER}), ({_NUMBER})\)", r"--input-range \1 \2"),
+    (r"input_range=actmax\.OneHot\(\w+\)", "--letters ALPHABET"),
     (r"input_range=\(low, high\)", "--input-range LO HI"),
     (r"input_range=\.\.\.", "--input-range LO HI"),
     (r"input_shape=\(height, width, channels\)", "--input-shape HEIGHT WIDTH CHANNELS"),

@@ -94,6 +94,19 @@ class Rows(Constraint):
             )
         return tuple(size for number, size in enumerate(shape) if number != place)
 
+    def laid_out(self, shape: Sequence[int | None]) -> tuple[int, int] | None:
+        """`(L, A)` of inputs that are rows laid end to end, `(L * A,)`; None of others."""
+        count = len(self.letters)
+        if len(shape) != 1 or not count or self.axis not in (-1, 1):
+            return None
+        size = shape[0]
+        return (size // count, count) if size and size > count and size % count == 0 else None
+
+    def opened(self, images: np.ndarray) -> np.ndarray:
+        """Rows laid end to end as rows, `[N, L * A] -> [N, L, A]`; all else as it is."""
+        sizes = self.laid_out(np.shape(images)[1:])
+        return images if sizes is None else np.reshape(images, (-1, *sizes))
+
     def check_start(self, images: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
         """Start images whose free rows are of the set or all zero. `[N, ...] -> [N, ...]`.
 
@@ -294,7 +307,7 @@ class OneHot(Rows):
             images: as `encode` or a run makes them.
             unknown: what stands for a row that is no letter, as a mask may keep.
         """
-        values = np.asarray(images)
+        values = self.opened(np.asarray(images))
         self.positions(values.shape[1:])
         rows = np.moveaxis(values, self.axis, -1)
         rows = rows.reshape(len(rows), -1, rows.shape[-1])

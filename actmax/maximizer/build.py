@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from actmax import checks, constraints, defaults, models
 from actmax.feeding import On
-from actmax.maximizer import old_keras, parts, reading, sets
+from actmax.maximizer import lettering, old_keras, parts, reading, sets
 from actmax.maximizer.refused import refuse_model, refuse_surroundings
 from actmax.models import InputSpec, Taps
 from actmax.objectives import as_objective
@@ -62,13 +62,15 @@ def build(arguments: Arguments) -> Built:
     chosen: dict[str, str] = {}
     refuse_surroundings()
     members = tuple(map(old_keras.at_inference, _members(arguments.model)))
-    specs = _specs(members, arguments.input_shape, arguments.fixed)
+    specs = _specs(members, arguments)
     fixed = _fixed(arguments.fixed, specs)
     free = [spec for spec in specs if spec.name not in fixed]
     if not free:
         raise ValueError(
             checks.message("at least one input to optimize", f"all of {sorted(fixed)} fixed")
         )
+    letters = lettering.read(members, specs, free, arguments.input_range)
+    free = letters.specs
     dtype = _dtype(arguments.precision, free)
     canvases = _by_input(arguments.canvas, free, "canvas")
     preprocess = _by_input(arguments.preprocess, free, "preprocess")
@@ -118,6 +120,7 @@ def build(arguments: Arguments) -> Built:
             masks.get(spec.name),
             regularizers,
             channels[spec.name],
+            letters.flat.get(spec.name),
         )
         for spec in free
     )
@@ -129,7 +132,7 @@ def build(arguments: Arguments) -> Built:
     checks.one_of(recipe.balance, "balance", (None, True, False))
     copies = checks.integer(recipe.copies, "copies", low=1)
     problem = Problem(
-        models=tuple(Taps(member, objective.taps) for member in members),
+        models=tuple(Taps(member, objective.taps, letters.numbers) for member in members),
         objective=objective,
         inputs=inputs,
         penalties=tuple(parts.penalties(regularizers)),
@@ -165,8 +168,9 @@ def _members(model: Any) -> tuple[Any, ...]:
     return members
 
 
-def _specs(members: Sequence[Any], input_shape: Any, fixed: Any) -> tuple[InputSpec, ...]:
+def _specs(members: Sequence[Any], arguments: Arguments) -> tuple[InputSpec, ...]:
     """Inputs of the models, which must agree, completed by `input_shape`."""
+    input_shape, fixed = arguments.input_shape, arguments.fixed
     specs = models.input_specs(members[0]) or old_keras.specs(members[0])
     for member in members[1:]:
         other = models.input_specs(member)
@@ -195,12 +199,15 @@ def _specs(members: Sequence[Any], input_shape: Any, fixed: Any) -> tuple[InputS
         specs = tuple(_fill_shape(spec, shapes.get(spec.name)) for spec in specs)
     for spec in specs:
         held = isinstance(fixed, Mapping) and spec.name in fixed
+        given = reading.given_range(arguments.input_range, spec.name)
+        held = held or isinstance(given, constraints.Rows)
         if not held and not spec.dtype.startswith(("float", "bfloat")):
             raise ValueError(
                 checks.message(
                     f"a floating-point input {spec.name!r}, which a gradient can reach",
                     f"dtype {spec.dtype}",
-                    "Give the model behind the cast or the embedding, or hold this input with fixed=.",
+                    "Give the letters that its numbers stand for, input_range=actmax.OneHot(alphabet), the "
+                    "model behind the cast or the embedding, or hold this input with fixed=.",
                 )
             )
     return specs
@@ -330,6 +337,7 @@ def _input(
     mask: Any,
     regularizers: Sequence[tuple[int, On, Regularizer]],
     channels: int | None,
+    flat: tuple[int, ...] | None,
 ) -> Input:
     if not isinstance(parameterization, Parameterization):
         raise TypeError(
@@ -365,6 +373,7 @@ def _input(
     )
     composed = compose([part for _, part in transforms]) if transforms else None
     return Input(
-        spec.name, shape, tuple(spec.shape or ()), parameterization, constraint, preprocess,
+        spec.name, shape, flat or tuple(spec.shape or ()), parameterization, constraint, preprocess,
         transforms, composed, parts.mask(mask, spec.name, shape, constraint), channels,
+        flat is not None,
     )  # fmt: skip

@@ -398,7 +398,9 @@ class Maximizer:
         members = [taps.model for taps in self.problem.models]
         if self._states is None or self._states == models.states(members):
             return
-        taps = tuple(models.Taps(each.model, each.names) for each in self.problem.models)
+        taps = tuple(
+            models.Taps(each.model, each.names, each.letters) for each in self.problem.models
+        )
         self.problem = dataclasses.replace(self.problem, models=taps)
         self._built = dataclasses.replace(self._built, problem=self.problem)
         self._loop = Loop(self.problem, self._loop.way)

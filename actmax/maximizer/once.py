@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from actmax import models
+from actmax.constraints import OneHot
+from actmax.maximizer import reading
 from actmax.maximizer.core import Maximizer
 from actmax.maximizer.misnamed import answered
 from actmax.result import Result
@@ -106,7 +108,7 @@ def maximize(
         (10, 28, 28, 1)
     """
     if input_shape is None and canvas is None and initial_images is not None:
-        input_shape = _shape_of(model, initial_images)
+        input_shape = _shape_of(model, initial_images, input_range)
     maximizer = Maximizer(
         model, objective,
         input_range=input_range, regularizers=regularizers, parameterization=parameterization,
@@ -123,7 +125,7 @@ def maximize(
     )  # fmt: skip
 
 
-def _shape_of(model: Any, initial_images: Any) -> Any:
+def _shape_of(model: Any, initial_images: Any, input_range: Any) -> Any:
     """`input_shape` from start images, where the model leaves its own or a size of it open; else None."""
     if isinstance(model, (list, tuple)):
         return None
@@ -134,18 +136,26 @@ def _shape_of(model: Any, initial_images: Any) -> Any:
         return np.shape(initial_images)[1:]
     named = isinstance(initial_images, Mapping)
     given = initial_images if named else {specs[0].name: initial_images}
-    shapes = {spec.name: spec.shape for spec in specs if spec.shape and None in spec.shape}
-    found = {
-        name: np.shape(value)[1:]
-        for name, value in given.items()
-        if _fills(shapes.get(name), value)
-    }
+    open_ = {spec.name: spec for spec in specs if spec.shape and None in spec.shape}
+    found = {}
+    for name, value in given.items():
+        sizes = _sizes(open_.get(name), value, reading.given_range(input_range, name))
+        if name in open_ and _fills(open_[name].shape, sizes):
+            found[name] = sizes
     return found or None
 
 
-def _fills(shape: tuple[int | None, ...] | None, value: Any) -> bool:
+def _sizes(spec: Any, value: Any, letters: Any) -> tuple[int, ...]:
+    """Sizes of one input, of start images or strings."""
+    array = np.asarray(value)
+    if spec is None or not isinstance(letters, OneHot) or array.dtype.kind not in "UO":
+        return np.shape(value)[1:]
+    rows = letters.encode(array.tolist()).shape[1:]
+    return rows if len(spec.shape) == len(rows) else rows[:1]
+
+
+def _fills(shape: tuple[int | None, ...] | None, sizes: tuple[int, ...]) -> bool:
     """Whether start images settle the open sizes of an input; others are refused where they are read."""
-    sizes = np.shape(value)[1:]
     if shape is None or len(sizes) != len(shape):
         return False
     return all(known in (None, size) for known, size in zip(shape, sizes, strict=True))

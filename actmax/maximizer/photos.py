@@ -23,8 +23,8 @@ def checked(images: np.ndarray, entry: Input) -> np.ndarray:
         ValueError: if they are of another shape, or not in the input range, or can only be in other units.
     """
     constraint = entry.constraint
-    if images.dtype.kind in "UO" and isinstance(constraint, OneHot):
-        images = constraint.encode(images.tolist())
+    if isinstance(constraint, OneHot):
+        images = _in_letters(images, constraint, entry)
     if images.dtype.kind not in "fiu":
         do = "Read the file first: np.asarray(PIL.Image.open(path))[None] / 255 for a range of 0 .. 1."
         do = do if images.dtype.kind in "USO" else "Convert them: images.astype('float32')."
@@ -40,11 +40,29 @@ def checked(images: np.ndarray, entry: Input) -> np.ndarray:
             )
         )
     if isinstance(constraint, Rows):
-        return constraint.check_start(images, None if entry.mask is None else entry.mask.values)
+        rows = entry.take_in(images)
+        return constraint.check_start(rows, None if entry.mask is None else entry.mask.values)
     low, high = constraint.low, constraint.high
     last = checks.within(entry.take_in(images.astype(np.float64)), low, high, "initial_images")
     _check_units(last, low, high)
     return last
+
+
+def _in_letters(images: np.ndarray, constraint: OneHot, entry: Input) -> np.ndarray:
+    """Strings, and whole numbers of letters, as rows."""
+    if images.dtype.kind in "UO":
+        images = constraint.encode(images.tolist())
+        return images.reshape(len(images), -1) if entry.flat else images
+    if images.dtype.kind in "iu" and images.shape[1:] == constraint.positions(entry.shape):
+        count = len(constraint.letters) or entry.shape[constraint.axis % (len(entry.shape) + 1) - 1]
+        if images.size and not 0 <= images.min() <= images.max() < count:
+            do = f"The {count} letters have the numbers 0 to {count - 1}."
+            received = f"numbers from {images.min()} to {images.max()}"
+            raise ValueError(checks.message("initial_images of numbers of letters", received, do))
+        rows = np.eye(count, dtype=np.float32)[images]
+        rows = np.moveaxis(rows, -1, constraint.axis % rows.ndim)
+        return entry.hand_out(rows)
+    return images
 
 
 def _remedy(given: tuple[int, ...], wanted: tuple[int, ...], channels: int | None) -> str:

@@ -12,10 +12,12 @@ from actmax.models.detect import (
     detect_range,
     look_like_probabilities,
     may_come_first,
+    only_looked_up,
     readings,
     taken,
     weights_digest,
 )
+from actmax.models.lookups import Lettered
 from actmax.models.passes import Compute
 from actmax.models.products import onednn
 from actmax.models.ranges import Reading
@@ -28,6 +30,7 @@ from actmax.models.variant import Variant
 __all__ = [
     "Compute",
     "InputSpec",
+    "Lettered",
     "Reading",
     "Taps",
     "Variant",
@@ -43,6 +46,7 @@ __all__ = [
     "look_like_probabilities",
     "may_come_first",
     "onednn",
+    "only_looked_up",
     "readings",
     "states",
     "symbolic",

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from actmax.models.lookups import looked_up
 from actmax.models.ranges import Reading, read_range
 from actmax.models.structure import InputSpec, every_layer, input_specs, is_keras, layers
 
@@ -23,23 +24,36 @@ def readings(model: Any, specs: Sequence[InputSpec]) -> dict[str, Reading]:
 
     Empty where the model cannot be traced: its first run says what is wrong with it.
     """
+    traced = _traced(model, specs)
+    if traced is None:
+        return {}
+    program = traced.program
+    outputs = [value for value in traced.returned if hasattr(value, "op")]
+    known = {path.rsplit("/", 1)[-1] for path in layers(model)} if is_keras(model) else set()
+    found = {}
+    for name in (spec.name for spec in specs):
+        reading = read_range(program.graphs[0], program.tensors[traced.inputs[name]], outputs)
+        found[name] = dataclasses.replace(reading, source=_layer(reading.source, known))
+    return found
+
+
+def only_looked_up(model: Any, specs: Sequence[InputSpec], name: str) -> bool:
+    """Whether an input's numbers are looked up in tables, as an Embedding does, and nothing else."""
+    traced = _traced(model, specs)
+    return traced is not None and looked_up(traced.program, traced.inputs[name])
+
+
+def _traced(model: Any, specs: Sequence[InputSpec]) -> Any:
+    """The model's trace; None where there is none."""
     from actmax.models.taps import Taps  # which needs what this module tells
 
     signature = {
         spec.name: tf.TensorSpec([None, *(spec.shape or ())], spec.dtype) for spec in specs
     }
     try:
-        traced = Taps(model, ()).traced(signature)
+        return Taps(model, ()).traced(signature)
     except Exception:
-        return {}
-    program = traced.program
-    outputs = [value for value in traced.returned if hasattr(value, "op")]
-    known = {path.rsplit("/", 1)[-1] for path in layers(model)} if is_keras(model) else set()
-    found = {}
-    for name in signature:
-        reading = read_range(program.graphs[0], program.tensors[traced.inputs[name]], outputs)
-        found[name] = dataclasses.replace(reading, source=_layer(reading.source, known))
-    return found
+        return None
 
 
 def _layer(source: str, known: Container[str]) -> str:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from actmax import checks
 from actmax.models.heads import Head, head_of, in_front
 from actmax.models.layout import channel_axis, order_to_last
+from actmax.models.lookups import Lettered, lettered
 from actmax.models.outputs import Output
 from actmax.models.passes import PlainPass, TracedPass
 from actmax.models.structure import (
@@ -56,6 +57,11 @@ class Taps:
     The model is traced once, and what is asked for is made again in the graph that is open (an eager
     call runs a graph of its own).
 
+    Args:
+        model: a Keras model or a callable.
+        names: what is asked for.
+        letters: inputs of whole numbers that are given in rows, by name.
+
     Attributes:
         heads: by output name ("" for the only one), what stands at its end ("softmax", ..., see
             `heads.Head`); known after the first call.
@@ -63,8 +69,11 @@ class Taps:
         shapes: by name, static shape of every activation, with the batch dimension.
     """
 
-    def __init__(self, model: Any, names: Sequence[str]) -> None:
+    def __init__(
+        self, model: Any, names: Sequence[str], letters: Mapping[str, Lettered] | None = None
+    ) -> None:
         self.model = model
+        self.letters = dict(letters or {})
         self.names = tuple(names)
         self.keras = is_keras(model)
         self.heads: dict[str, str] = {}
@@ -94,8 +103,10 @@ class Taps:
 
     def traced(self, like: Mapping[str, Any]) -> Trace:
         """The model's trace for inputs like these; numbers of rows are open."""
-        specs = {name: _open(value, self._rows) for name, value in like.items()}
-        return trace(self.model, self.forward, specs)
+        specs = {
+            name: _open(value, self._rows, self.letters.get(name)) for name, value in like.items()
+        }
+        return lettered(trace(self.model, self.forward, specs), self.letters)
 
     def collect(self, inputs: Inputs, way: TracedPass | None = None) -> dict[str, Any]:
         """Activations of every name, made in the graph that is open, or by a graph of their own.
@@ -238,9 +249,11 @@ class Taps:
         return self.model(argument, training=False) if self.keras else self.model(argument)
 
 
-def _open(value: Any, rows: int | None) -> tf.TensorSpec:
+def _open(value: Any, rows: int | None, letters: Lettered | None) -> tf.TensorSpec:
     """Like a tensor, with the number of rows that the model insists on, or an open one."""
     shape = tf.TensorShape(value.shape)
+    if letters is not None:
+        return tf.TensorSpec([rows, *letters.numbers(shape.as_list())[1:]], letters.dtype)
     return tf.TensorSpec([rows, *shape[1:]] if shape.rank else shape, value.dtype)
 
 

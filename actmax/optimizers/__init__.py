@@ -4,6 +4,7 @@ Every one takes a learning rate per image, keeps its state per image, and moves 
 gradient that it is given; which gradient that is, the loop decides.
 """
 
+from actmax.optimizers.apart import Apart
 from actmax.optimizers.base import Optimizer
 from actmax.optimizers.keras import KerasOptimizer
 from actmax.optimizers.rules import SGD, Adam, ForgetfulAdagrad, ProgressSGD, RMSprop
@@ -11,6 +12,7 @@ from actmax.optimizers.units import InUnits
 
 __all__ = [
     "Adam",
+    "Apart",
     "ForgetfulAdagrad",
     "InUnits",
     "KerasOptimizer",

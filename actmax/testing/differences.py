@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,10 +32,18 @@ class Slope:
         model: a Keras model or a callable.
         name: of the activation, as of `models.Taps`.
         preprocess: of the images, or None.
+        letters: inputs of whole numbers that are given in rows, by name.
     """
 
-    def __init__(self, model: Any, name: str, preprocess: Callable[[Any], Any] | None) -> None:
-        self._taps, self._name, self._preprocess = models.Taps(model, [name]), name, preprocess
+    def __init__(
+        self,
+        model: Any,
+        name: str,
+        preprocess: Callable[[Any], Any] | None,
+        letters: Mapping[str, models.Lettered] | None = None,
+    ) -> None:
+        self._taps, self._name = models.Taps(model, [name], letters), name
+        self._preprocess = preprocess
         self.blocked = False
         self._graph = tf.function(self._run, autograph=False)
 
@@ -97,17 +105,10 @@ def wrong(slope: Slope, images: np.ndarray, span: float) -> tuple[float, float] 
     return None
 
 
-def first_wrong(
-    model: Any,
-    paths: Sequence[str],
-    preprocess: Callable[[Any], Any] | None,
-    images: np.ndarray,
-    span: float,
-) -> str:
-    """The path of the first layer whose activation has a gradient that is not its slope; empty if none."""
-    for path in paths:
+def first_wrong(slopes: Iterable[tuple[str, Slope]], images: np.ndarray, span: float) -> str:
+    """The path of the first activation whose gradient is not its slope; empty if there is none."""
+    for path, slope in slopes:
         try:
-            slope = Slope(model, path, preprocess)
             if wrong(slope, images, span) is not None:
                 return path
         except (ValueError, TypeError):

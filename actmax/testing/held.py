@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from actmax import checks, models
+from actmax.maximizer import lettering
 from actmax.objectives import OUTPUT
 
 
@@ -25,15 +26,18 @@ def of_one_input(
         raise ValueError(checks.message(expected, received))
     kinds = {spec.name: spec.dtype for spec in specs}
     held = {name: tf.constant(np.asarray(value)[:1], kinds[name]) for name, value in fixed.items()}
-    taps = models.Taps(model, [OUTPUT])
     (spec,) = free
+    own_range = input_range.get(spec.name) if isinstance(input_range, Mapping) else input_range
+    letters = lettering.read([model], specs, free, own_range)
+    taps = models.Taps(model, [OUTPUT], letters.numbers)
+    spec = letters.specs[0] if letters.numbers else spec
 
     def of_one(images: tf.Tensor) -> Any:
         rows = tf.shape(images)[0]
         given = {name: tf.repeat(value, rows, axis=0) for name, value in held.items()}
+        if letters.numbers:
+            return taps({**given, spec.name: images})[OUTPUT]
         return taps.forward({**given, spec.name: images})
 
-    def own(value: Any) -> Any:
-        return value.get(spec.name) if isinstance(value, Mapping) else value
-
-    return of_one, own(input_shape) or spec.shape, own(input_range)
+    shape = input_shape.get(spec.name) if isinstance(input_shape, Mapping) else input_shape
+    return of_one, shape or spec.shape, own_range

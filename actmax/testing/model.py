@@ -14,6 +14,7 @@ from actmax.preparing import prepared
 from actmax.testing.differences import Slope, first_wrong, wrong
 from actmax.testing.findings import Finding, Level, ModelReport
 from actmax.testing.held import of_one_input
+from actmax.testing.letters import letters_of
 from actmax.testing.rows import ContractError
 from actmax.testing.unchanged import dtype_policy, fingerprint
 from actmax.types import IMAGES
@@ -29,7 +30,7 @@ _HALF = 0.5  # of a layer or an image: beyond it the exception is the rule
 
 def check_model(
     model: Any,
-    input_range: tuple[float, float] | None = None,
+    input_range: Any = None,
     *,
     input_shape: Sequence[int] | None = None,
     labels: Sequence[str] | None = None,
@@ -43,7 +44,8 @@ def check_model(
 
     Args:
         model: a Keras model or a callable `images -> outputs`.
-        input_range: `(low, high)` of the images; None to read it off the model.
+        input_range: `(low, high)` of the images, or letters, `actmax.OneHot(alphabet)`; None to read it
+            off the model.
         input_shape: of one image, where the model does not know it.
         labels: class names, compared with the number of outputs.
         preprocess: images in the input range to what the model takes.
@@ -101,9 +103,15 @@ class _Trial:
 
     def __init__(self, model: Any, given: Any, shape: Any, labels: Any, preprocess: Any) -> None:
         self.model, self.given, self.labels, self.preprocess = model, given, labels, preprocess
+        self.letters = letters_of(model, given, shape)
+        if self.letters is not None:
+            preprocess = self.letters.prepared(preprocess)
+            self.preprocess, self.given = preprocess, (0.0, 1.0)
+            shape = self.letters.shape
         self.shape = shape
-        self.taps = models.Taps(model, [OUTPUT, LOGITS])
-        self.slope = Slope(model, LOGITS, preprocess)
+        numbers = {} if self.letters is None else self.letters.numbers
+        self.taps = models.Taps(model, [OUTPUT, LOGITS], numbers)
+        self.slope = Slope(model, LOGITS, preprocess, numbers)
         self._known: dict[str, tuple[np.ndarray, bool]] | None = None
 
     @property
@@ -128,7 +136,9 @@ class _Trial:
     def images(self, count: int = _COUNT) -> tf.Tensor:
         low, high = self.span
         noise = np.random.default_rng(0).uniform(low, high, [count, *self.size])
-        return tf.constant(noise, tf.float32)
+        if self.letters is not None:
+            noise = self.letters.rows.finish(tf.constant(noise))
+        return tf.cast(noise, tf.float32)
 
     def answer(self, images: tf.Tensor, name: str = LOGITS) -> np.ndarray:
         ready = prepared(images, self.preprocess)
@@ -149,6 +159,8 @@ class _Trial:
         return gradient, np.array([float(np.max(np.abs(pull))) for pull in pulls])
 
     def input_range(self) -> Answer:
+        if self.letters is not None:
+            return "ok", f"{self.letters.rows!r}"[:120], ""
         found = None if self.preprocess is not None else models.detect_range(self.model)
         if self.given is None and found is None:
             do = "Give input_range=(low, high) of the training images."
@@ -170,13 +182,17 @@ class _Trial:
     def input_dtype(self) -> Answer:
         specs = models.input_specs(self.model)
         kinds = [tf.as_dtype(spec.dtype) for spec in specs or ()]
+        if self.letters is not None and self.letters.numbers:
+            return "ok", f"{kinds[0].name}, only looked up: letters have a gradient", ""
         if any(not kind.is_floating for kind in kinds):
-            do = "Images are real numbers: maximize from the first layer behind the lookup."
+            do = "Give letters, OneHot(alphabet), or the model from the first layer behind the lookup."
             return "fail", f"the input is {kinds[0].name}, which has no gradient", do
         return "ok", kinds[0].name if kinds else "not declared, float32 tried", ""
 
     def picture(self) -> Answer:
         size = self.size
+        if self.letters is not None:
+            return "ok", "sequences of letters", ""
         if len(size) == 3 and size[-1] in (1, 3):
             return "ok", "images of 1 or 3 channels, last", ""
         do = "Results stay arrays: pictures need [H, W, 1 or 3]."
@@ -204,6 +220,8 @@ class _Trial:
         low, high = self.span
         ramp = np.linspace(low, high, 9).reshape([-1, *[1] * len(self.size)])
         flat = tf.constant(np.broadcast_to(ramp, [9, *self.size]), tf.float32)
+        if self.letters is not None:
+            flat = self.letters.each(9)
         bad = ~np.isfinite(np.concatenate([self.answer(flat), self.answer(self.images())]))
         if not bad.any():
             return "ok", "for noise and for plain images over the whole range", ""
@@ -289,7 +307,7 @@ class _Trial:
             self._known = {}
             paths = models.layer_paths(self.model) if models.is_keras(self.model) else ()
             for path in paths:
-                slope = Slope(self.model, path, self.preprocess)
+                slope = Slope(self.model, path, self.preprocess, self.taps.letters)
                 try:
                     value, _ = slope(self.images(2))
                 except (ValueError, TypeError):
@@ -306,7 +324,11 @@ class _Trial:
         found = wrong(self.slope, images, high - low)
         if found is None:
             return "ok", "the gradient is the slope of the output, along two directions", ""
-        path = first_wrong(self.model, tuple(self._layers()), self.preprocess, images, high - low)
+        slopes = (
+            (path, Slope(self.model, path, self.preprocess, self.taps.letters))
+            for path in self._layers()
+        )
+        path = first_wrong(slopes, images, high - low)
         where = f", first in {path}" if path else ""
         do = "Mend that layer's gradient. Where it is meant (straight-through), scores are still right."
         return "fail", f"slope {found[0]:.3g}, the gradient says {found[1]:.3g}{where}", do

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 import keras
 import numpy as np
 import pytest
@@ -92,3 +94,79 @@ def test_an_import_that_is_not_installed(tmp_path, capsys):
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "m.keras")
     assert main(["inspect", str(tmp_path / "m.keras"), "--import", "no_such_package"]) == 2
     assert "no_such_package" in capsys.readouterr().err
+
+
+def settings(*words):
+    parser = argparse.ArgumentParser()
+    given.add_input(parser)
+    given.add_look(parser)
+    found = parser.parse_args(given.joined(words))
+    return {**given.settings(found), **given.look(found)}
+
+
+@pytest.mark.parametrize(
+    ("text", "alphabet"),
+    [
+        ("ACGT", "ACGT"),
+        ("20", 20),
+        ("0123456789", "0123456789"),
+        ("the,cat", ("the", "cat")),
+        ("+-=", "+-="),
+    ],
+)
+def test_an_alphabet_is_a_string_names_or_a_number(text, alphabet):
+    assert settings("--letters", text)["input_range"] == actmax.OneHot(alphabet)
+
+
+def test_letters_of_several_inputs_and_names_from_files(tmp_path):
+    (tmp_path / "words.json").write_text('["the", "cat"]')
+    (tmp_path / "table.csv").write_text("age,height\n1,2\n")
+    (tmp_path / "lines.txt").write_text("age\nheight\n")
+    named = f"w=@{tmp_path / 'words.json'}"
+    both = settings("--letters", named, "--letters-axis", "1", "--input-range", "x", "0", "2")
+    assert both["input_range"] == {"w": actmax.OneHot(("the", "cat"), 1), "x": (0.0, 2.0)}
+    for file in ("table.csv", "lines.txt"):
+        assert settings("--columns", str(tmp_path / file))["columns"] == ["age", "height"]
+    assert settings("--columns", f"x={tmp_path / 'table.csv'}", "--rate", "y=8000") == {
+        "columns": {"x": ["age", "height"]},
+        "rate": {"y": 8000.0},
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--letters", "ACGT", "--input-range", "0", "1"], "NAME=ALPHABET"),
+        (["--letters", "AAC"], "'A' twice"),
+        (["--letters", "a=AC", "--letters", "GT"], "once per input"),
+        (["--letters-axis", "1"], "beside --letters-axis"),
+        (["--rate", "fast"], "samples a second"),
+        (["--letters", "@{}"], "which has none"),
+        (["--columns", "{}"], "which has none"),
+    ],
+)
+def test_letters_columns_and_rates_that_cannot_be(tmp_path, words, text):
+    (tmp_path / "empty.json").write_text("[]")
+    with pytest.raises(ValueError, match=text):
+        settings(*[word.replace("{}", str(tmp_path / "empty.json")) for word in words])
+
+
+def test_letters_names_and_waves_from_the_command_line(tmp_path, capsys):
+    dna, wave = keras.Input((12,), dtype="int32", name="dna"), keras.Input((64, 1), name="wave")
+    table = keras.layers.Embedding(4, 3)(dna)
+    pooled = [keras.layers.GlobalMaxPooling1D()(each) for each in (table, wave)]
+    model = str(tmp_path / "m.keras")
+    keras.Model([dna, wave], keras.layers.Dense(2)(keras.layers.Concatenate()(pooled))).save(model)
+    described = ["--letters", "dna=ACGT", "--input-range", "wave", "-1", "1"]
+    out = tmp_path / "out"
+    made = ["--targets", "0", "--steps", "2", "--out", str(out), "--rate", "wave=8000", "--report"]
+    assert main(["run", model, *described, *made]) == 0
+    assert {"grid.png", "report.html"} <= {file.name for file in out.iterdir()}
+    assert next(out.glob("*.wav")).read_bytes()[:4] == b"RIFF"
+    assert len(actmax.Result.load(out).sequences()[0]) == 12
+    assert main(["report", str(out), "--rate", "wave=8000"]) == 0
+    assert "audio/wav" in (out / "report.html").read_text("utf-8")
+    assert main(["run", model, "--targets", "0", "--out", str(out)]) == 2
+    assert "--letters ALPHABET" in capsys.readouterr().err
+    assert main(["evaluate", str(out), *described]) == 2
+    assert "--letters" in capsys.readouterr().err

@@ -1,0 +1,85 @@
+"""How a model takes letters: as rows, as rows laid end to end, or as whole numbers that it looks up."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from actmax import checks, models
+from actmax.constraints import Rows
+from actmax.maximizer.reading import given_range
+from actmax.models import InputSpec, Lettered
+
+_FLOATS = ("float", "bfloat")
+
+
+@dataclasses.dataclass(frozen=True)
+class Lettering:
+    """The inputs as the loop sees them.
+
+    Attributes:
+        specs: of the inputs that are optimized; letters have an axis of their own.
+        numbers: inputs that the model takes as whole numbers.
+        flat: by name, the model's own shape of inputs that it takes as rows laid end to end.
+    """
+
+    specs: list[InputSpec]
+    numbers: dict[str, Lettered]
+    flat: dict[str, tuple[int, ...]]
+
+
+def read(
+    members: Sequence[Any], specs: Sequence[InputSpec], free: Sequence[InputSpec], given: Any
+) -> Lettering:
+    """How each input of letters is taken.
+
+    Args:
+        members: the models.
+        specs: of all inputs.
+        free: of those that are optimized.
+        given: `input_range` as the user gave it.
+
+    Raises:
+        ValueError: if an input of whole numbers is given no alphabet.
+    """
+    found = Lettering([], {}, {})
+    for spec in free:
+        rows = given_range(given, spec.name)
+        shape = tuple(spec.shape or ())
+        if isinstance(rows, Rows) and _whole(members, specs, spec, rows):
+            axis = rows.axis % (len(shape) + 2)
+            found.numbers[spec.name] = Lettered(axis, _count(rows, spec.name), spec.dtype)
+            shape = (*shape[: axis - 1], len(rows.letters), *shape[axis - 1 :])
+            found.specs.append(InputSpec(spec.name, shape, "float32"))
+        elif isinstance(rows, Rows) and rows.laid_out(shape):
+            found.flat[spec.name] = tuple(int(size) for size in shape if size is not None)
+            found.specs.append(dataclasses.replace(spec, shape=rows.laid_out(shape)))
+        else:
+            found.specs.append(spec)
+    return found
+
+
+def _whole(members: Sequence[Any], specs: Sequence[InputSpec], spec: InputSpec, rows: Rows) -> bool:
+    """Whether the model takes numbers for letters: whole ones, or others that it only looks up."""
+    shape = tuple(spec.shape or ())
+    if not -len(shape) - 2 < rows.axis < len(shape) + 2 or rows.axis % (len(shape) + 2) == 0:
+        return False
+    if not spec.dtype.startswith(_FLOATS):
+        return True
+    return all(
+        models.is_keras(member) and models.only_looked_up(member, specs, spec.name)
+        for member in members
+    )
+
+
+def _count(rows: Rows, name: str) -> int:
+    if not rows.letters:
+        raise ValueError(
+            checks.message(
+                f"an alphabet of {name!r}, because the model takes whole numbers",
+                f"{rows!r}",
+                "Give the letters in the order of their numbers, or how many there are.",
+            )
+        )
+    return len(rows.letters)

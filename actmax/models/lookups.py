@@ -1,0 +1,272 @@
+"""Whole numbers that a model only looks up, given as rows: every lookup becomes a product with the table.
+
+A row with one 1 at place k stands for the number k. What the model finds for every number is made once, by
+its own operations, `[A, ...]`; rows times that table are what it finds for them, and have a gradient.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import tensorflow as tf
+from tensorflow.python.framework.func_graph import FuncGraph
+
+from actmax import checks
+from actmax.models.listening import placeholder
+from actmax.models.program import Made, Node, Program
+from actmax.models.replay import Replay
+from actmax.models.trace import Trace
+
+# Operations that look up, and the place of the numbers among what they are given.
+_LOOKUPS = {"GatherV2": 1, "ResourceGather": 1, "OneHot": 0}
+# Operations on each number alone.
+_EACH = frozenset(
+    "Cast Identity StopGradient PreventGradient Add AddV2 Sub Mul Maximum Minimum FloorMod Mod Floor "
+    "Round Rint Neg Abs Equal NotEqual Less LessEqual Greater GreaterEqual LogicalAnd LogicalOr "
+    "LogicalNot SelectV2 ClipByValue".split()
+)
+# Those of them that may make one number of several.
+_FEWER = frozenset({"Sub", "Minimum", "FloorMod", "Mod", "ClipByValue"})
+# Operations that ask how many numbers there are, and not which.
+_SIZES = frozenset({"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"})
+
+
+@dataclasses.dataclass(frozen=True)
+class Lettered:
+    """How an input of whole numbers is given: in rows.
+
+    Attributes:
+        axis: of the batch, along which a row lies.
+        size: of a row: how many numbers there are.
+        dtype: of the model's own input.
+    """
+
+    axis: int
+    size: int
+    dtype: str
+
+    def numbers(self, shape: Sequence[int | None]) -> list[int | None]:
+        """The shape of the numbers, of the shape of a batch of rows."""
+        axis = self.axis % len(shape)
+        return [side for place, side in enumerate(shape) if place != axis]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Looked:
+    """What of a program depends on an input of whole numbers.
+
+    Attributes:
+        each: operations on each number alone.
+        lookups: where they are looked up.
+    """
+
+    each: tuple[Node, ...]
+    lookups: tuple[Node, ...]
+
+
+def looked_up(program: Program, number: int) -> bool:
+    """Whether an input is looked up in tables, and nothing else is done with its numbers."""
+    try:
+        return bool(_followed(program, number, "").lookups)
+    except ValueError:
+        return False
+
+
+def lettered(found: Trace, rows: Mapping[str, Lettered]) -> Trace:
+    """The trace, with rows in the place of inputs of whole numbers; made once.
+
+    Raises:
+        ValueError: if something else is done with the numbers, or a table has fewer rows than there are.
+    """
+    if not rows:
+        return found
+    key = ("rows", *sorted((name, *dataclasses.astuple(each)) for name, each in rows.items()))
+    if key not in found.rewritten:
+        program = found.program.copy(found.program.nodes)
+        inputs = dict(found.inputs)
+        for name, each in rows.items():
+            inputs[name] = _in_rows(program, inputs[name], each, name)
+        found.rewritten[key] = dataclasses.replace(
+            found, program=program, inputs=inputs, heads={}, rewritten={}
+        )
+    return found.rewritten[key]
+
+
+def _in_rows(program: Program, number: int, rows: Lettered, name: str) -> int:
+    """The number of the input of rows that stands for one of whole numbers."""
+    looked = _followed(program, number, name)
+    tensor = program.tensors[number]
+    sides = tensor.shape.as_list()
+    axis = rows.axis % (len(sides) + 1)
+    with FuncGraph("rows").as_default():
+        like = placeholder(tf.float32, [*sides[:axis], rows.size, *sides[axis:]])
+    (given,) = program.new([like])
+
+    def numbers(values: Sequence[tf.Tensor]) -> Made:
+        return Made([tf.cast(tf.argmax(values[0], axis), tensor.dtype)], lambda _: [None])
+
+    first = looked.lookups[0]
+    node = dataclasses.replace(
+        first, kind="Built", inputs=(given,), outputs=(number,), controls=(), build=numbers
+    )
+    program.nodes.insert(0, node)
+    program.makers[number] = node
+    for lookup in looked.lookups:
+        program.put(lookup, _as_product(program, lookup, looked, number, given, rows, axis, name))
+    return given
+
+
+def _as_product(
+    program: Program,
+    lookup: Node,
+    looked: _Looked,
+    number: int,
+    given: int,
+    rows: Lettered,
+    axis: int,
+    name: str,
+) -> list[Node]:
+    """A lookup as two nodes: the table of all numbers, and rows times it."""
+    made = {number, *(n for node in looked.each for n in node.outputs)}
+    chain = [node for node in looked.each if _needs(program, lookup, node, made)]
+    _check_size(program, lookup, chain, rows, name)
+    outside = sorted({n for node in (*chain, lookup) for n in node.inputs} - made)
+    dtype = program.tensors[number].dtype
+
+    def table(values: Sequence[tf.Tensor]) -> Made:
+        every = tf.cast(tf.range(rows.size), dtype)
+        replay = Replay(program, {number: every, **dict(zip(outside, values, strict=True))})
+        replay.make(lookup.outputs, [*chain, lookup])
+        return Made([replay.value(lookup.outputs[0])])
+
+    def product(values: Sequence[tf.Tensor]) -> Made:
+        letters, found = values
+        last = _moved(letters, axis, -1)
+        flat = tf.reshape(found, [rows.size, -1])
+        sizes = tf.concat([tf.shape(last)[:-1], tf.shape(found)[1:]], 0)
+        wide = tf.reshape(last, [-1, rows.size])
+        result = tf.reshape(tf.matmul(tf.cast(wide, found.dtype), flat), sizes)
+        result.set_shape([*last.shape[:-1], *found.shape[1:]])
+
+        def backward(upstream: tf.Tensor) -> list[tf.Tensor | None]:
+            arrived = tf.reshape(upstream, [-1, tf.shape(flat)[1]])
+            slope = tf.reshape(tf.matmul(arrived, flat, transpose_b=True), tf.shape(last))
+            return [tf.cast(_moved(slope, -1, axis), letters.dtype), None]
+
+        return Made([result], backward)
+
+    result = program.tensors[lookup.outputs[0]]
+    (prepared,) = program.new([result])
+    return [
+        dataclasses.replace(
+            lookup,
+            kind="Built",
+            inputs=tuple(outside),
+            outputs=(prepared,),
+            controls=(),
+            build=table,
+        ),
+        dataclasses.replace(
+            lookup, kind="Built", inputs=(given, prepared), controls=(), build=product
+        ),
+    ]
+
+
+def _moved(values: tf.Tensor, old: int, new: int) -> tf.Tensor:
+    rank = values.shape.rank
+    old, new = old % rank, new % rank
+    if old == new:
+        return values
+    order = [place for place in range(rank) if place != old]
+    order.insert(new, old)
+    return tf.transpose(values, order)
+
+
+def _needs(program: Program, lookup: Node, node: Node, made: set[int]) -> bool:
+    """Whether a lookup needs an operation on each number."""
+    waiting = [n for n in lookup.inputs if n in made]
+    while waiting:
+        maker = program.makers.get(waiting.pop())
+        if maker is node:
+            return True
+        if maker is not None:
+            waiting += [n for n in maker.inputs if n in made]
+    return False
+
+
+def _check_size(
+    program: Program, lookup: Node, chain: Sequence[Node], rows: Lettered, name: str
+) -> None:
+    """Raises ValueError if there are more letters than the table has rows."""
+    if lookup.kind != "GatherV2" or any(node.kind in _FEWER for node in chain):
+        return
+    count = program.tensors[lookup.inputs[0]].shape[0]
+    if count is not None and rows.size > count:
+        raise ValueError(
+            checks.message(
+                f"at most {count} letters, one for each row of the table in which {name!r} is looked up",
+                f"{rows.size}",
+                "Letter k of the alphabet stands for the number k.",
+            )
+        )
+
+
+def _followed(program: Program, number: int, name: str) -> _Looked:
+    """What is done with an input's numbers.
+
+    Raises:
+        ValueError: if it is anything but operations on each number, comparisons and lookups.
+    """
+    values, marks = {number}, set[int]()  # functions of each number; truths about each
+    loose: set[int] = set()  # what depends on truths alone
+    each: list[Node] = []
+    lookups: list[Node] = []
+    for node in program.nodes:
+        read = {n for n in node.inputs if n in values or n in marks or n in loose}
+        if not read or node.kind in _SIZES:
+            continue
+        if _looks_up(program, node, values):
+            lookups.append(node)
+            continue
+        truths = read <= marks | loose
+        alone = node.kind in _EACH and all(
+            n in values or n in marks or (n not in loose and program.tensors[n].shape.rank == 0)
+            for n in node.inputs
+        )
+        if alone:
+            each.append(node)
+            told = truths or program.tensors[node.outputs[0]].dtype == tf.bool
+            (marks if told else values).update(node.outputs)
+        elif truths:
+            loose.update(node.outputs)
+        else:
+            raise _refused(f"{node.kind} at {node.operation.name!r} reads them", name)
+    if not lookups:
+        raise _refused("nothing looks them up", name)
+    return _Looked(tuple(each), tuple(lookups))
+
+
+def _looks_up(program: Program, node: Node, values: set[int]) -> bool:
+    """Whether an operation looks numbers up, row by row of a table, and finds what has a gradient."""
+    place = _LOOKUPS.get(node.kind)
+    if place is None or node.inner is not None or not program.differentiable(node.outputs[0]):
+        return False
+    if [n for n in node.inputs if n in values] != [node.inputs[place]]:
+        return False
+    if node.kind == "OneHot":
+        return bool(node.value("axis") == -1)
+    if node.value("batch_dims"):
+        return False
+    axis = 0 if node.kind == "ResourceGather" else program.tensors[node.inputs[2]]
+    return bool(tf.get_static_value(axis) == 0)
+
+
+def _refused(why: str, name: str) -> ValueError:
+    return ValueError(
+        checks.message(
+            f"whole numbers that the model only looks up, as an Embedding does, for letters at {name!r}",
+            why,
+            "Give the model behind the embedding, or hold this input with fixed=.",
+        )
+    )

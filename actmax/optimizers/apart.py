@@ -1,0 +1,45 @@
+"""Letters and numbers in one run, each kind moved in its own way."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import tensorflow as tf
+
+from actmax.optimizers.base import Optimizer
+from actmax.optimizers.rules import SGD
+from actmax.types import Params
+
+
+@dataclasses.dataclass(frozen=True)
+class Apart(Optimizer):
+    """Some inputs by steps of the gradient at one length, the others by `inner`.
+
+    A sum of normalized gradients keeps which letter gains most; steps of one size for every value, as Adam
+    has them, do not.
+
+    Args:
+        learning_rate: of `inner`, which it replaces; steps of the named inputs have its double as length.
+        names: of the inputs that are moved by the gradient's direction.
+        inner: an optimizer for all others.
+    """
+
+    names: tuple[str, ...] = ()
+    inner: Any = None
+
+    def _apart(self, params: Params) -> tuple[Params, Params]:
+        named = {name: part for name, part in params.items() if name in self.names}
+        return named, {name: part for name, part in params.items() if name not in self.names}
+
+    def init(self, params: Params) -> Any:
+        return self.inner.init(self._apart(params)[1])
+
+    def update(
+        self, gradients: Params, state: Any, params: Params, learning_rate: tf.Tensor
+    ) -> tuple[Params, Any]:
+        (ours, others), (down, slopes) = self._apart(params), self._apart(gradients)
+        direction = SGD(1.0, normalize=True)
+        ours, _ = direction.update(down, (), ours, 2.0 * learning_rate)
+        others, state = self.inner.update(slopes, state, others, learning_rate)
+        return {name: {**ours, **others}[name] for name in params}, state
