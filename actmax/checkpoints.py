@@ -23,7 +23,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from actmax import archives, checks, files
+from actmax import archives, checks, files, fingerprints
 from actmax.files import write_atomic
 from actmax.result import RecordError
 
@@ -33,7 +33,6 @@ LOCK = "lock"
 _STATE = "state-{:08d}.npz"
 # What a killed process may leave: arrays that no record names, and temporary files of write_atomic.
 _LEFT = re.compile(r"state-\d{8}\.npz|\.[0-9a-f]{16}\.tmp")
-_SHOWN = 8  # differences in a message
 
 
 class Folder:
@@ -188,46 +187,21 @@ def _unlock(stream: IO[bytes]) -> None:
         fcntl.flock(stream, fcntl.LOCK_UN)
 
 
-def differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """Where two JSON structures differ, as texts `path: old -> new`."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        names = [*old, *(name for name in new if name not in old)]
-        return [
-            text
-            for name in names
-            for text in differences(
-                old.get(name, "nothing"), new.get(name, "nothing"), f"{path}/{name}"
-            )
-        ]
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        pairs = enumerate(zip(old, new, strict=True))
-        return [text for i, (a, b) in pairs for text in differences(a, b, f"{path}/{i}")]
-    if json.dumps(old) == json.dumps(new):  # where NaN equals NaN
-        return []
-    return [f"{path.lstrip('/')}: {_short(old)} -> {_short(new)}"]
-
-
 def refuse_other(folder: Path, old: Any, new: Any) -> None:
     """Raises ValueError, with the differences, unless a checkpoint is of the very call."""
-    # What was read was JSON: tuples were lists there.
     try:
-        found = differences(old, json.loads(_text(new)))
+        found = fingerprints.differences(old, new)
     except RecursionError:  # Nested as deeply as no call is.
         found = ["call: another kind of record"]
     if found:
-        more = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
         raise ValueError(
             checks.message(
                 f"the checkpoint in {str(folder)!r} to be of the same call",
-                "another one: " + "; ".join([*found[:_SHOWN], *more]),
-                "Give another folder, or delete this one to begin again.",
+                "another one: " + fingerprints.shown(found),
+                fingerprints.advice(found)
+                + "Give another folder, or delete this one to begin again.",
             )
         )
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _text(value: Any) -> bytes:

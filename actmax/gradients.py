@@ -1,13 +1,14 @@
 """Gradient functions `[N, ...] -> [N, ...]`: what happens to the gradient before the optimizer.
 
 Each works on every image by itself. A gradient function is a plain function; those with settings are
-made by calling the function here with its settings.
+made by calling the function here with its settings. A class whose `of_images` is True is for gradients
+in the shape of the images, so params have to be images (`Pixels`).
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -103,6 +104,7 @@ class BlurGradient:
     """
 
     sigma: Strength | tuple[Strength, ...]
+    of_images: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if isinstance(self.sigma, (tuple, list)):
@@ -140,6 +142,7 @@ class InverseFrequency:
     """
 
     power: Strength = 0.1
+    of_images: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _strength(self.power, "power")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import tensorflow as tf
 
@@ -27,7 +27,9 @@ Operator: TypeAlias = Callable[..., tf.Tensor]
 class AfterUpdate(Optimizer):
     """An optimizer whose every update is followed by operators on the images, in list order.
 
-    Images whose learning rate is 0 stay as they are.
+    Images whose learning rate is 0 stay as they are. Operators are for images: where params are not
+    the images themselves, as with `Fourier` or `Sigmoid`, a run refuses them, unless they are written for
+    those params and `on="params"` says so.
 
     Source: Yosinski et al., Understanding neural networks through deep visualization, 2015,
     https://arxiv.org/abs/1506.06579, whose regularization is made of such operators.
@@ -36,6 +38,10 @@ class AfterUpdate(Optimizer):
         base: the optimizer; its learning rate is used.
         operators: functions `(images, gradients, step) -> images`, which may also ask for
             `learning_rate`, `[N]`.
+        on: "images"; "params" for operators on each leaf of params, whatever they are.
+
+    Raises:
+        ValueError: in a run, if params are no images.
 
     Example:
         >>> import actmax
@@ -46,8 +52,10 @@ class AfterUpdate(Optimizer):
     learning_rate: Any = dataclasses.field(init=False)
     base: Optimizer
     operators: Sequence[Operator]
+    on: Literal["images", "params"] = "images"
 
     def __post_init__(self) -> None:
+        checks.one_of(self.on, "on", ("images", "params"))
         if not isinstance(self.base, Optimizer):
             do = "Write AfterUpdate(actmax.SGD(0.5), [...])."
             raise TypeError(checks.message("an optimizer of actmax", repr(self.base), do))
@@ -63,6 +71,10 @@ class AfterUpdate(Optimizer):
     @property
     def fixed_rows(self) -> bool:  # type: ignore[override]
         return self.base.fixed_rows
+
+    @property
+    def of_images(self) -> bool:  # type: ignore[override]
+        return self.base.of_images or (self.on == "images" and bool(self.operators))
 
     @property
     def by_value(self) -> bool:  # type: ignore[override]

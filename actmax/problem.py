@@ -250,8 +250,18 @@ class Problem:
         """Images of params as they are returned."""
         return {e.name: e.decode(params[e.name], kept, last=True) for e in self.inputs}
 
+    def settle(self, params: Params, before: Params, kept: Images) -> Params:
+        """Params back in the set after an update, and constants as they were before it."""
+        held = {**params}
+        for entry in self.inputs:
+            names = entry.parameterization.constants
+            if names:  # An optimizer that decays weights moves what has no gradient, too.
+                own = {name: before[entry.name][name] for name in names}
+                held[entry.name] = {**params[entry.name], **own}
+        return self.project(held, kept)
+
     def project(self, params: Params, kept: Images) -> Params:
-        """Params back in the set after an update."""
+        """Params in the set, where params are images."""
         with checks.at_fault("the constraint"):
             return {entry.name: entry.project(params[entry.name], kept) for entry in self.inputs}
 

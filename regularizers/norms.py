@@ -7,6 +7,7 @@ import dataclasses
 import tensorflow as tf
 
 from regularizers.base import Penalty, check_number
+from regularizers.lanes import by_row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +51,12 @@ class PixelNorm(Penalty):
         half = images.dtype.size < tf.float32.size
         wide = tf.cast(images, tf.float32) if half else images
         squares = tf.reduce_sum(tf.square(wide - tf.constant(self.center, wide.dtype)), axis=-1)
-        powers = squares ** tf.constant(self.alpha / 2.0, wide.dtype)
+        power = self.alpha / 2.0
+        if power.is_integer():
+            powers = squares
+            for _ in range(int(power) - 1):
+                powers *= squares
+        else:
+            powers = by_row(lambda values: tf.pow(values, power), squares)
         axes = list(range(1, powers.shape.rank))
         return tf.cast(tf.reduce_mean(powers, axes) if axes else powers, images.dtype)

@@ -43,6 +43,7 @@ ORDER = (
     "optimizers",
     "operators",
     "models",
+    "fingerprints",
     "priors",
     "feeding",
     "problem",

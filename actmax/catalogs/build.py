@@ -11,17 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import keras
 import numpy as np
-import tensorflow as tf
 
-from actmax import checks, models, naming
-from actmax._version import __version__
+from actmax import checks, fingerprints, models, naming
 from actmax.batching import best_batch_size
 from actmax.catalogs import manifest as manifests
 from actmax.catalogs import pools, store
 from actmax.catalogs.driver import OutOfMemory, Progress, drive
-from actmax.catalogs.job import Job, digest, fingerprint, known_by, save
+from actmax.catalogs.job import Job, digest, known_by, save
 from actmax.catalogs.manifest import CatalogError, Manifest
 from actmax.catalogs.plan import Plan
 from actmax.catalogs.reading import Catalog
@@ -138,7 +135,9 @@ def catalog(
     folder = Path(checks.written(os.fspath(out), "the path of a catalog"))
     call = {"steps": steps, "learning_rate": learning_rate, "weights": weights}
     plan = Plan(_targets(model, chosen, targets, settings, names), given)
-    wanted = _manifest(model, chosen, plan, call, settings, names, threads)
+    on_ray = isinstance(workers, str) and workers != _LOCAL  # where None means one
+    own = 1 if threads is None and on_ray else threads
+    wanted = _manifest(model, chosen, plan, call, settings, names, own)
     (folder / store.SHARDS).mkdir(parents=True, exist_ok=True)
     with manifests.alone(folder):
         clear(folder)
@@ -240,14 +239,18 @@ def _targets(
                 checks.message("objectives of units, such as Logit or Channel", repr(objective))
             )
         probe([0], steps=0)
-        units = probe.problem.models[0].shapes[objective.taps[0]][-1]
-        if objective.layers[0].startswith(":") and labels is not None and len(labels) != units:
+        taps = probe.problem.models[0]
+        # Of several terms that share their targets, each has to have the unit.
+        counts = [taps.shapes[name][-1] for name in objective.targeted if name in taps.shapes]
+        units = min((count for count in counts if count is not None), default=0)
+        named = objective.targeted[0].startswith(":")
+        if named and labels is not None and len(labels) != units:
             raise ValueError(checks.message(f"{units} labels, one per unit", f"{len(labels)}"))
         if isinstance(targets, str):
-            found.append(tuple(range(int(units or 0))))
+            found.append(tuple(range(units)))
         else:
             numbers = tuple(checks.integer(target, "every target") for target in targets)
-            objective.check(probe.problem.models[0].shapes, np.asarray(numbers))
+            objective.check(taps.shapes, np.asarray(numbers))
             found.append(numbers)
         if not found[-1]:
             raise ValueError(checks.message("at least one target", "none"))
@@ -257,18 +260,16 @@ def _targets(
 def _manifest(
     model: Any, objectives: Any, plan: Plan, call: Any, settings: Any, labels: Any, threads: Any
 ) -> Manifest:
+    made = {"objectives": list(objectives), "settings": dict(settings), "call": dict(call)}
+    environment = fingerprints.environment(threads)
+    fingerprint = {**environment, "model": fingerprints.of(model), **fingerprints.of(made)}
     config = {
-        "objectives": describe(list(objectives)),
-        "settings": describe(dict(settings)),
-        "call": describe(dict(call)),
+        **describe(made),
         "model": str(getattr(model, "name", type(model).__name__)),
-        "model_sha256": fingerprint(model),
-        "threads": threads,
-        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
-        "versions": {
-            "actmax": __version__, "keras": keras.__version__, "tensorflow": tf.__version__,
-        },
-    }  # fmt: skip
+        "model_sha256": digest(fingerprint["model"]),
+        "versions": environment["versions"],
+        "fingerprint": fingerprint,
+    }
     return Manifest(config, dataclasses.asdict(plan), (1,), labels)
 
 

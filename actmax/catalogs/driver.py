@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from actmax.catalogs import store
 from actmax.catalogs.manifest import CatalogError
 from actmax.catalogs.plan import Chunk
 from actmax.catalogs.pools import Pool
+from actmax.catalogs.store import Row
 
 # A chunk that ends so many workers is itself the cause.
 _PATIENCE = 3
@@ -52,13 +54,38 @@ def drive(
 ) -> None:
     """Runs chunks until none is left. Every finished one is in the store when this returns or raises.
 
+    That holds after Ctrl-C and errors, too: what workers have handed in by then is written first.
+
     Raises:
         OutOfMemory: if a batch does not fit; the chunks in flight are finished and written first.
         CatalogError: if one chunk ends worker after worker.
         RuntimeError: with the traceback of an error in a worker.
     """
-    waiting = collections.deque(chunks)
     busy: dict[int, Chunk] = {}
+    # Rows that were taken from a worker and are not on the disk yet.
+    held: dict[Chunk, list[Row]] = {}
+    try:
+        _drive(pool, chunks, folder, busy, held, done, total, report)
+    except BaseException:
+        with contextlib.suppress(Exception):  # What is raised is the first error.
+            ready = ((busy.pop(worker), outcome) for worker, outcome in pool.ready())
+            held |= {chunk: outcome.rows for chunk, outcome in ready if outcome.rows is not None}
+        for chunk, rows in held.items():
+            store.write(folder, chunk.start, chunk.stop, rows)
+        raise
+
+
+def _drive(
+    pool: Pool,
+    chunks: list[Chunk],
+    folder: Path,
+    busy: dict[int, Chunk],
+    held: dict[Chunk, list[Row]],
+    done: int,
+    total: int,
+    report: Callable[[Progress], None] | None,
+) -> None:
+    waiting = collections.deque(chunks)
     lost: collections.Counter[Chunk] = collections.Counter()
     counted: collections.Counter[str] = collections.Counter()
     rate = _Rate()
@@ -85,13 +112,15 @@ def drive(
                     )
                 )
             waiting.appendleft(chunk)
-        if (
-            waiting and not short
-        ):  # Before the rows are written, so that no worker waits for the disk.
+        if outcome.rows is not None:
+            held[chunk] = outcome.rows
+        if waiting and not short:
+            # Before the rows are written, so that no worker waits for the disk.
             busy[worker] = waiting.popleft()
             pool.give(worker, busy[worker])
         if outcome.rows is not None:
             store.write(folder, chunk.start, chunk.stop, outcome.rows)
+            del held[chunk]
             done += len(outcome.rows)
             counted.update(row["status"] for row in outcome.rows)
             rate.add(worker, len(outcome.rows))

@@ -17,7 +17,7 @@ from actmax.catalogs import store
 from actmax.catalogs.plan import Chunk, Plan
 from actmax.maximizer import Maximizer
 from actmax.maximizer.ending import unnamed
-from actmax.objectives import Objective
+from actmax.objectives import CHANNELS_LAST, Objective
 from actmax.result import Result
 from actmax.types import Status
 
@@ -57,35 +57,6 @@ def known_by(model: Any) -> tuple[tuple[str, ...], str | None]:
 def digest(value: Any) -> str:
     """SHA-256 of a JSON value."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def fingerprint(model: Any) -> str:
-    """SHA-256 of a Keras model's configuration and weights; of a callable, its name and type."""
-    found = hashlib.sha256()
-    weights = getattr(model, "weights", None)
-    if weights is None:
-        found.update(f"{type(model).__module__}.{type(model).__qualname__}".encode())
-        found.update(str(getattr(model, "__qualname__", "")).encode())
-        return found.hexdigest()
-    try:
-        config = json.loads(model.to_json())
-    except (NotImplementedError, TypeError, ValueError):  # A subclass without get_config.
-        config = type(model).__qualname__
-    found.update(json.dumps(_lasting(config), sort_keys=True).encode())
-    for weight in weights:
-        array = np.ascontiguousarray(weight.numpy())
-        found.update(f"{array.dtype} {array.shape}".encode())
-        found.update(array.tobytes())
-    return found.hexdigest()
-
-
-def _lasting(config: Any) -> Any:
-    """A configuration without the numbers by which Keras knows objects again, which are addresses."""
-    if isinstance(config, dict):
-        return {key: _lasting(value) for key, value in config.items() if key != "shared_object_id"}
-    if isinstance(config, list):
-        return [_lasting(value) for value in config]
-    return config
 
 
 class Worker:
@@ -131,7 +102,7 @@ class Worker:
         last = image if channels is None else np.moveaxis(image, channels - 1, -1)
         drawn = store.picture(last, low, high)
         objective = self._job.objectives[task.objective]
-        layer = objective.layers[0]
+        layer = next(iter((*objective.targeted, *objective.layers))).removesuffix(CHANNELS_LAST)
         label, named = None, result.named
         if self._job.labels is not None and layer.startswith(":") and task.target is not None:
             label = self._job.labels[task.target]

@@ -9,12 +9,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from actmax import checks, files, images
+from actmax import checks, files, fingerprints, images
 
 _FORMAT = "actmax.catalog/1"
 NAME = "manifest.json"
 _LOCK = ".lock"
-_SHOWN = 8
 
 
 class CatalogError(ValueError):
@@ -84,29 +83,31 @@ def _check_plan(plan: Mapping[str, Any]) -> None:
 
 def same(wanted: Manifest, found: Manifest, folder: Path) -> None:
     """Raises CatalogError if two jobs differ, with the difference."""
-    one, other = ({"config": each.config, "plan": each.plan} for each in (wanted, found))
-    lines = list(_differences(json.loads(json.dumps(one)), other, ""))
-    if lines:
-        more = [f"and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
+    expected = f"the job that {folder} was begun with"
+    old = found.config.get("fingerprint")
+    if not isinstance(old, Mapping):
+        version = found.config.get("versions", {}).get("actmax", "an older version")
         raise CatalogError(
             checks.message(
-                f"the job that {folder} was begun with",
-                "; ".join([*lines[:_SHOWN], *more]),
-                "Give out= another folder, or the arguments of the first call.",
+                expected,
+                f"a job of actmax {version} that wrote down less of its call than is compared today",
+                "Read it with actmax.Catalog; to go on, give out= another folder.",
             )
         )
-
-
-def _differences(new: Any, old: Any, path: str) -> Iterator[str]:
-    if isinstance(new, dict) and isinstance(old, dict):
-        for key in sorted({*new, *old}):
-            where = f"{path}.{key}" if path else key
-            if key not in new or key not in old:
-                yield f"{where} only {'now' if key in new else 'then'}"
-            else:
-                yield from _differences(new[key], old[key], where)
-    elif new != old:
-        yield f"{path}: {old!r} then, {new!r} now"[:200]
+    pairs = (
+        {**fingerprint, "plan": {**each.plan}}
+        for fingerprint, each in ((old, found), (wanted.config["fingerprint"], wanted))
+    )
+    lines = fingerprints.differences(*pairs)
+    if lines:
+        raise CatalogError(
+            checks.message(
+                expected,
+                fingerprints.shown(lines),
+                fingerprints.advice(lines)
+                + "Give out= another folder, or the arguments of the first call.",
+            )
+        )
 
 
 @contextlib.contextmanager

@@ -43,6 +43,10 @@ class Pool(abc.ABC):
     def next(self) -> tuple[int, Outcome]:
         """Waits for any worker to be done with its chunk. A worker that died is replaced."""
 
+    def ready(self) -> list[tuple[int, Outcome]]:
+        """What workers have handed in and nobody has taken yet; waits for none."""
+        return []
+
     def close(self) -> None:
         """Ends the workers."""
 
@@ -163,6 +167,15 @@ class Local(Pool):
             self._start(number)
             return number, Outcome(trouble="lost", text=f"exit code {code}")
 
+    def ready(self) -> list[tuple[int, Outcome]]:
+        found = []
+        for connection in multiprocessing.connection.wait(self._connections, timeout=0):
+            try:
+                found.append((self._connections.index(connection), connection.recv()))
+            except (EOFError, OSError):
+                continue  # A worker that died; Ctrl-C reaches all of them.
+        return found
+
     def close(self) -> None:
         for process, connection in zip(self._processes, self._connections, strict=True):
             if process is not None:
@@ -219,6 +232,10 @@ class Ray(Pool):
         except self._ray.exceptions.RayActorError as error:
             self._actors[worker] = self._make()
             return worker, Outcome(trouble="lost", text=str(error).splitlines()[0])
+
+    def ready(self) -> list[tuple[int, Outcome]]:
+        found, _ = self._ray.wait(list(self._busy), num_returns=len(self._busy), timeout=0)
+        return [(self._busy.pop(each), self._ray.get(each)) for each in found]
 
     def close(self) -> None:
         for actor in self._actors:

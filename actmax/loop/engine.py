@@ -344,7 +344,7 @@ class Loop:
         at = tf.minimum(step, tf.shape(arguments.rates)[0] - 1)
         rate = tf.gather(arguments.rates, at)  # a slice would compile anew for every step
         params, state = problem.optimizer.update(descent, carry.state, carry.params, rate)
-        params = problem.project(params, arguments.kept)
+        params = problem.settle(params, carry.params, arguments.kept)
         params = tf.nest.map_structure(same_shape, params, carry.params)
         state = tf.nest.map_structure(same_shape, state, carry.state)
         updated = sums(params)

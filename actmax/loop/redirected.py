@@ -96,7 +96,7 @@ def _step(
     images = problem.decode(params, arguments.kept)
     descent = problem.shape_gradients(descent, images, arguments.seeds, tf.constant(0))
     moved, state = problem.optimizer.update(descent, state, params, arguments.rates[0])
-    return problem.project(moved, arguments.kept), state, sizes(own) > 0, reached
+    return problem.settle(moved, params, arguments.kept), state, sizes(own) > 0, reached
 
 
 def _slope(problem: Problem, params: Params, arguments: Arguments) -> Params:

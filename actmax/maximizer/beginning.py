@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -15,7 +17,7 @@ from actmax.types import Params
 _DRAWS = 8
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Revived:
     """What became of rows whose start was dead.
 
@@ -23,11 +25,21 @@ class Revived:
         dead: bool `[N]`, True where the score had no gradient at the start.
         steps: int `[N]`, redirected steps before the first one; 0 where they were not needed or did not help.
         failed: why no gradient could be redirected, or an empty text.
+        interrupted: True if Ctrl-C came before the first step.
     """
 
     dead: np.ndarray
     steps: np.ndarray
     failed: str = ""
+    interrupted: bool = False
+
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Where Ctrl-C ends what is looked at before the first step, and with it the run."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.interrupted = True
 
     def record(self) -> dict[str, str]:
         """What `config` says of it."""
@@ -61,7 +73,20 @@ def balanced(loop: Loop, params: Params, arguments: Arguments) -> tuple[Argument
 def begin(
     loop: Loop, params: Params, arguments: Arguments, *, balance: bool, steps: int
 ) -> tuple[Params, Arguments, Revived]:
-    """Params and arguments of the first step, after a remedy for rows whose start is dead."""
+    """Params and arguments of the first step, after a remedy for rows whose start is dead.
+
+    After Ctrl-C they are those that were given.
+    """
+    count = int(arguments.seeds.shape[0])
+    revived = Revived(np.zeros(count, bool), np.zeros(count, np.int32))
+    with revived.interruptible():
+        return _begun(loop, params, arguments, balance=balance, steps=steps)
+    return params, arguments, revived
+
+
+def _begun(
+    loop: Loop, params: Params, arguments: Arguments, *, balance: bool, steps: int
+) -> tuple[Params, Arguments, Revived]:
     weighed = arguments
     if balance:
         weighed, dead = balanced(loop, params, arguments)

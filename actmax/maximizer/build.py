@@ -125,6 +125,8 @@ def build(arguments: Arguments) -> Built:
         for spec in free
     )
     optimizer = parts.optimizer(recipe.optimizer)
+    gradients = parts.functions(arguments.gradients, "gradients")
+    parts.places(optimizer, gradients, inputs)
     if arguments.optimizer is not None:
         sets.warn_of_optimizer(optimizer, inputs)
     objective = as_objective(arguments.objective)
@@ -136,7 +138,7 @@ def build(arguments: Arguments) -> Built:
         objective=objective,
         inputs=inputs,
         penalties=tuple(parts.penalties(regularizers)),
-        gradients=parts.functions(arguments.gradients, "gradients"),
+        gradients=gradients,
         metrics=parts.metrics(arguments.metrics, regularizers),
         optimizer=optimizer,
         copies=copies,

@@ -232,6 +232,8 @@ class Maximizer:
                 self.problem, found, weight_table, rates, seeds, self._built.fixed, kept
             )
             params = self._loop.start(seeds, initial)
+            for entry in () if self._looked else self.problem.inputs:
+                entry.parameterization.check(params[entry.name], entry.shape)
             self._look(self._loop.images(params, arguments), arguments, found)
             params, arguments, revived = beginning.begin(
                 self._loop, params, arguments, balance=self._built.balance, steps=steps
@@ -239,10 +241,14 @@ class Maximizer:
             call = described(steps, seed, weights, learning_rate, keeping, count, first)
             config = record(self._built, self._compile, self._device, call) | revived.record()
             carry = self._loop.begin(params)
-            loop, probe = self._speed.fastest(carry, arguments, steps)
+            loop, probe = self._loop, {}
+            with revived.interruptible():
+                loop, probe = self._speed.fastest(
+                    carry, arguments, 0 if revived.interrupted else steps
+                )
             run = running.Run(
                 loop, arguments, found, looking.names(self.labels, found), steps, every, listeners,
-                keeping == "best",
+                keeping == "best", interrupted=revived.interrupted,
             )  # fmt: skip
             with resuming.resumed(checkpoint, run, carry, config) as begun:
                 state = run.go(begun)

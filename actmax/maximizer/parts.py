@@ -12,8 +12,9 @@ from actmax import checks
 from actmax.constraints import Constraint, Rows
 from actmax.feeding import On
 from actmax.optimizers import KerasOptimizer, Optimizer
+from actmax.problem import Input
 from actmax.types import FixedArray
-from regularizers.base import Penalty, Regularizer
+from regularizers.base import Penalty, Regularizer, function_name
 
 
 def regularizers(value: Any, names: Sequence[str]) -> list[tuple[int, On, Regularizer]]:
@@ -216,3 +217,31 @@ def optimizer(value: Any) -> Any:
             "an optimizer such as actmax.Adam(0.05) or a Keras optimizer instance", repr(value)
         )
     )
+
+
+def places(optimizer: Any, gradients: Sequence[Any], inputs: Sequence[Input]) -> None:
+    """Raises ValueError where what is for images would be given other params, such as coefficients."""
+    for entry in inputs:
+        pixels = entry.parameterization.are_images
+        what = f"those of {type(entry.parameterization).__name__}"
+        given: list[tuple[str, str, bool]] = [
+            (type(part).__name__, "gradients in the shape of the images", pixels)
+            for part in gradients
+            if getattr(part, "of_images", False)
+        ]
+        if getattr(optimizer, "of_images", False):
+            if pixels and not entry.constraint.projects:
+                what = f"pixels before {type(entry.constraint).__name__} maps them"
+            plain = pixels and entry.constraint.projects
+            names = [function_name(part) for part in getattr(optimizer, "operators", ())]
+            given.append((f"operators {names} after the update", "params that are images", plain))
+        for name, wanted, fits in given:
+            if not fits:
+                raise ValueError(
+                    checks.message(
+                        f"{wanted} of {entry.name!r} for {name}",
+                        what,
+                        "Give parameterization=actmax.Pixels(), and input_range= as a pair; or ask the "
+                        "same of images by a penalty or a transform of regularizers=.",
+                    )
+                )

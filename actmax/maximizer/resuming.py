@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from actmax import checkpoints, checks, models
+from actmax import checkpoints, checks, fingerprints
 from actmax.checkpoints import Folder
 from actmax.loop import Arguments, Carry, Loop
 from actmax.maximizer.running import Best, Run, State
@@ -20,24 +20,59 @@ from actmax.types import digest
 # How far the first step may be from the recorded one. On a CPU it is the same to the bit; another
 # device or another build of the kernels rounds otherwise, another problem is far away.
 _NEAR = 1e-3
+# Steps that are run again: the second follows an update and a projection, the third a state of both.
+_REPLAYED = 3
+# Of an optimized input, and of a run's record, what its bytes depend on.
+_OF_INPUTS = (
+    "shape",
+    "model_shape",
+    "parameterization",
+    "constraint",
+    "preprocess",
+    "mask",
+    "channels",
+)
+_OF_RECORDS = (
+    "positions",
+    "copies",
+    "antithetic",
+    "balance",
+    "precision",
+    "compile",
+    "device",
+    "call",
+)
 
 
 def fingerprint(config: Mapping[str, Any], run: Run, start: Any) -> dict[str, Any]:
-    """What makes two calls the same, as JSON, with the weights of the models and all tables.
+    """What makes two calls the same, as JSON: parts, models with their weights, tables and start.
 
     Args:
         config: the record of the run.
         run: the run.
         start: params before the first step.
     """
-    arguments = run.arguments
-    members = [taps.model for taps in run.loop.problem.models]
-    versions = {name: text for name, text in config["versions"].items() if name != "python"}
+    arguments, problem = run.arguments, run.loop.problem
+    members = [taps.model for taps in problem.models]
+    parts = {
+        "objective": problem.objective,
+        "inputs": {
+            entry.name: {name: getattr(entry, name) for name in _OF_INPUTS}
+            for entry in problem.inputs
+        },
+        "penalties": {name: (on, part) for name, on, part in problem.penalties},
+        "transforms": [part for entry in problem.inputs for _, part in entry.transforms],
+        "gradients": problem.gradients,
+        "metrics": dict(problem.metrics),
+        "optimizer": problem.optimizer,
+    }
     return {
-        **config,
-        "versions": versions,
+        **fingerprints.environment(),
+        **fingerprints.of(parts),
+        **{name: config[name] for name in _OF_RECORDS},
         "callback_every": run.every,
-        "weights of the model": [models.weights_digest(member) for member in members],
+        "callbacks": fingerprints.listeners(run.listeners),
+        "model": [fingerprints.of(member) for member in members],
         "arguments": {
             "targets": digest(arguments.targets.numpy()),
             "weights": digest(arguments.weights.numpy()),
@@ -70,8 +105,12 @@ def resumed(
         yield run.begin(carry)
         return
     with checkpoints.opened(path) as folder:
-        mine = fingerprint(config, run, carry.params)
         found = folder.load()
+        if run.interrupted:  # before its first step
+            run.kept = None if found is None else int(found[0]["step"])
+            yield run.begin(carry)
+            return
+        mine = fingerprint(config, run, carry.params)
         state = run.begin(carry) if found is None else _restore(folder, found, run, carry, mine)
         run.save = lambda state: folder.save(*_stored(state, run, mine))
         yield state
@@ -133,7 +172,8 @@ def _restore(
                 "Delete the folder to begin again.",
             )
         ) from error
-    _replay(folder, run.loop, run.arguments, carry, history[:1])
+    stopped = np.array([bool(name) for name in halted])
+    _replay(folder, run.loop, run.arguments, carry, history[:_REPLAYED], stopped)
     return state
 
 
@@ -152,25 +192,33 @@ def _filled(structure: Any, arrays: Mapping[str, np.ndarray], kind: str) -> Any:
 
 
 def _replay(
-    folder: Folder, loop: Loop, arguments: Arguments, carry: Carry, first: np.ndarray
+    folder: Folder,
+    loop: Loop,
+    arguments: Arguments,
+    carry: Carry,
+    first: np.ndarray,
+    stopped: np.ndarray,
 ) -> None:
-    """Runs the first step again and compares what it records.
+    """Runs the first steps again and compares what they record.
 
-    A function of the user's own has no fingerprint but what it returns.
+    What has no fingerprint, as code outside Python, is known by what it does, and an optimizer or a
+    projection by the score of the image that it leaves.
     """
-    again = loop.run(carry, arguments, 0, 1)[1].numpy()
+    again = loop.run(carry, arguments, 0, len(first))[1].numpy()
     if again.shape == first.shape:
         scale = np.nan_to_num(np.abs(first)).max(axis=2, initial=0.0, keepdims=True)
         near = np.isclose(again, first, rtol=0.0, atol=_NEAR * (scale + 1e-9), equal_nan=True)
+        near |= np.isnan(first) & stopped  # what a callback stopped has no history after it
         if near.all():
             return
-        bad = loop.problem.series[int(np.argwhere(~near)[0][1])]
+        step, place, _ = np.argwhere(~near)[0]
+        bad, when = loop.problem.series[int(place)], f"at step {step + 1}"
     else:
-        bad = "history"
+        bad, when = "history", "at the first steps"
     raise ValueError(
         checks.message(
             f"the checkpoint in {str(folder.path)!r} to be of the same call",
-            f"another {bad!r} at the first step, with the same settings",
+            f"another {bad!r} {when}, with the same settings",
             "Did a function of yours change since? Give another folder, or delete this one to begin "
             "again.",
         )

@@ -113,7 +113,7 @@ class Run:
         """Runs from a state to the end; to the last whole chunk if interrupted."""
         with listening.listening(self.listeners, lambda: self._snapshot(state)):
             try:
-                while not self.is_over(state):
+                while not (self.interrupted or self.is_over(state)):
                     # One assignment each: an interrupt falls between states, never inside one.
                     state = self._advance(state)
                     if self.listeners:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from actmax import checks
+from actmax import checks, fingerprints
 from actmax.loop import (
     RELATIVE,
     Arguments,
@@ -24,7 +24,7 @@ from actmax.loop import (
     check_segments,
 )
 from actmax.models import Compute, onednn
-from actmax.types import Images, describe
+from actmax.types import Images
 
 COMPILE = ("plain", "auto", "fold", "xla", "recompute", False)
 PRECISION = (None, "float32", "float64", "bfloat16", "float16", "mixed")
@@ -159,6 +159,7 @@ class Chooser:
         self._choose = choose
         self._device = device
         self._agreed = False
+        self._checked: set[str] = set()
         self._gpu = gpu
         self.names = (*_WAYS, "xla") if gpu else _WAYS
         self._loops: dict[str, Loop] = {"plain": plain}
@@ -215,7 +216,7 @@ class Chooser:
         key = self._key(arguments)
         if key in known:
             choice = dataclasses.replace(known[key], seconds=0.0)
-            return self.loop(choice.used), choice
+            return self._again(choice, carry, arguments, images)
         meter = self._meters.setdefault(key, _Meter())
         meter.steps += steps
         too_dear = meter.measure(plain, carry, arguments) or meter.beyond(len(self.names))
@@ -235,6 +236,7 @@ class Chooser:
                 left_out[name] = str(error).splitlines()[0]
                 continue
             loops[name] = loop
+            self._checked.add(name)
         samples: dict[str, list[float]] = {name: [] for name in loops}
         for _ in range(_ROUNDS if len(loops) > 1 else 0):
             for name, loop in loops.items():
@@ -250,6 +252,22 @@ class Chooser:
         meter.spent += time.perf_counter() - began
         known[key] = Choice(used, milliseconds, left_out, meter.spent)
         return loops[used], known[key]
+
+    def _again(
+        self, choice: Choice, carry: Carry, arguments: Arguments, images: Images
+    ) -> tuple[Loop, Choice]:
+        """The loop of a remembered choice; the plain one where the weights of today speak against it."""
+        loop = self.loop(choice.used)
+        if choice.used in self._checked or choice.used == "plain":
+            return loop, choice
+        try:
+            self._check(choice.used, loop, carry, arguments, images)
+        except (ValueError, tf.errors.InvalidArgumentError) as error:
+            why = {choice.used: str(error).splitlines()[0]}
+            left_out = {**choice.left_out, **why}
+            return self._plain, dataclasses.replace(choice, used="plain", left_out=left_out)
+        self._checked.add(choice.used)
+        return loop, choice
 
     def _check(
         self, name: str, loop: Loop, carry: Carry, arguments: Arguments, images: Images
@@ -274,17 +292,15 @@ class Chooser:
             return {}
 
     def _key(self, arguments: Arguments) -> tuple[Any, ...]:
+        return self._device, self._plain.way.compute, int(arguments.seeds.shape[0]), self._parts
+
+    @functools.cached_property
+    def _parts(self) -> str:
+        """The problem without the first model, to which what is remembered belongs."""
         problem = self.problem
-        inputs = [
-            (entry.name, entry.shape, entry.constraint, entry.parameterization, entry.transforms)
-            for entry in problem.inputs
-        ]
-        # Described, and not shown: the address of a function is another one every time.
-        parts = describe((problem.objective, inputs, problem.penalties, problem.optimizer))
-        return (
-            self._device, self._plain.way.compute, problem.copies, int(arguments.seeds.shape[0]),
-            tuple(id(taps.model) for taps in problem.models), repr(parts),
-        )  # fmt: skip
+        fields = [field.name for field in dataclasses.fields(problem) if field.name != "models"]
+        others = [taps.model for taps in problem.models[1:]]
+        return repr(fingerprints.of([others, *(getattr(problem, name) for name in fields)]))
 
 
 def _seconds(run: Callable[[], tuple[Carry, tf.Tensor]]) -> float:

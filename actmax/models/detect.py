@@ -159,10 +159,11 @@ def weights_digest(model: Any) -> str | None:
 
     By place and not by name: Keras numbers names by a counter of the process.
     """
-    if not is_keras(model):
+    weights = getattr(model, "weights", None)
+    if not isinstance(weights, list):
         return None
     total = hashlib.sha256()
-    for weight in model.weights:
+    for weight in weights:
         values = np.ascontiguousarray(weight)
         total.update(f"{values.shape} {values.dtype.name}\n".encode())
         total.update(values.tobytes())

@@ -75,6 +75,11 @@ class Objective(abc.ABC):
         """What its targets are: "index" (int `[N]`), "vector" (float `[N, C]`), or None."""
         return None
 
+    @property
+    def targeted(self) -> tuple[str, ...]:
+        """Those of `taps` of which its targets pick units; none where it takes no targets."""
+        return () if self.kind is None else self.taps
+
     @abc.abstractmethod
     def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
         """Scores. `-> [N]`."""
@@ -205,6 +210,10 @@ class _Composite(Objective):
     @functools.cached_property
     def taps(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(name for part in self._objectives for name in part.taps))
+
+    @functools.cached_property
+    def targeted(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for part in self._objectives for name in part.targeted))
 
     @functools.cached_property
     def kind(self) -> Kind:

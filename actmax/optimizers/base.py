@@ -30,11 +30,13 @@ class Optimizer(abc.ABC):
     Attributes:
         learning_rate: a number, one number per image, or a schedule of the step, in units of params.
         fixed_rows: True if `update` needs to know N, at the price of one trace per N.
+        of_images: True if a part of it is for images, so that params have to be images.
         by_value: True if every value is divided by a history of its own, which beside a constraint that
             is not one of values, each on its own, ends at no optimum.
     """
 
     fixed_rows: ClassVar[bool] = False
+    of_images: ClassVar[bool] = False
     by_value: ClassVar[bool] = False
 
     learning_rate: Weight = 0.05

@@ -50,6 +50,11 @@ class KerasOptimizer:
                 )
             ) from error
 
+    @property
+    def kind(self) -> type:
+        """Class of the optimizer that was given."""
+        return self._kind
+
     def _fresh(self, params: Params) -> tuple[list[Any], Any]:
         copy = self._kind.from_config({**self.config, "learning_rate": 0.0})
         leaves = tf.nest.flatten(params)

@@ -64,6 +64,9 @@ class Parameterization(abc.ABC):
     def decode(self, params: Params, shape: Shape) -> tf.Tensor:
         """Raw images of params, differentiable. `-> [N, *shape]`."""
 
+    def check(self, params: Params, shape: Shape) -> None:
+        """Raises ValueError if images of params break what was promised of them; asked before a run."""
+
     def encode(self, images: tf.Tensor) -> Params:
         """Params whose raw images are `images`. `[N, ...] ->`.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 import tensorflow as tf
@@ -104,14 +103,13 @@ class Generator(Parameterization):
                 )
             )
         latents = list(self.model.input_shape[1:])
-        params = random.normal(seed, latents, std=self.std, dtype=dtype)
-        if tf.executing_eagerly() and self.output_range is not None:
-            self._check_range(self.decode(params, shape))
-        return params
+        return random.normal(seed, latents, std=self.std, dtype=dtype)
 
-    def _check_range(self, images: tf.Tensor) -> None:
-        """Raises ValueError if images leave the range that was given for them."""
-        low, high = self.output_range or (-math.inf, math.inf)
+    def check(self, params: Params, shape: Shape) -> None:
+        if self.output_range is None:
+            return
+        low, high = self.output_range
+        images = self.decode(params, shape)
         least, most = float(tf.reduce_min(images)), float(tf.reduce_max(images))
         slack = _SLACK * (high - low)
         if least < low - slack or most > high + slack:

@@ -1,5 +1,6 @@
 """Catalogs: whatever is killed, however it is cut, by whomever it is done, the store holds the same bytes."""
 
+import functools
 import json
 import os
 import shutil
@@ -346,6 +347,41 @@ def test_a_chunk_that_ends_every_worker_is_named(tmp_path):
         driver.drive(Dying(), chunks, tmp_path, 0, 4, None)
 
 
+@pytest.mark.parametrize("trouble", ["error in a worker", "Ctrl-C", "Ctrl-C at a write"])
+def test_what_workers_handed_in_is_kept_whatever_ends_the_job(tmp_path, monkeypatch, trouble):
+    """Two finished chunks lay in the workers' pipes, and the folder kept none of their rows."""
+    stored = []
+
+    def write(folder, start, stop, rows):
+        if trouble == "Ctrl-C at a write" and not stored:
+            stored.append("interrupted")
+            raise KeyboardInterrupt
+        stored.append((start, stop, rows))
+
+    class Both(pools.Pool):
+        count = 3
+
+        def give(self, worker, chunk):
+            pass
+
+        def next(self):
+            if trouble == "Ctrl-C":
+                raise KeyboardInterrupt
+            rows = [{"status": "OK"}]
+            at_write = trouble == "Ctrl-C at a write"
+            return 0, pools.Outcome(rows) if at_write else pools.Outcome(trouble="error", text="no")
+
+        def ready(self):
+            return [(1, pools.Outcome([{"n": 1}])), (2, pools.Outcome([{"n": 2}]))]
+
+    monkeypatch.setattr(store, "write", write)
+    chunks = Plan(((0, 1, 2),), (0,)).chunks([1], [])
+    with pytest.raises((KeyboardInterrupt, RuntimeError)):
+        driver.drive(Both(), chunks, tmp_path, 0, 3, None)
+    assert (1, 2, [{"n": 1}]) in stored and (2, 3, [{"n": 2}]) in stored
+    assert ((0, 1, [{"status": "OK"}]) in stored) == (trouble == "Ctrl-C at a write")
+
+
 def test_what_no_other_process_can_be_sent_is_said(small, tmp_path):
     with pytest.raises(TypeError, match="Define functions at the top of a module"):
         make(small, tmp_path, workers=1, metrics={"mean": lambda images: images[:, 0, 0, 0]})
@@ -357,10 +393,10 @@ def test_what_no_other_process_can_be_sent_is_said(small, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "difference"),
     [
-        ({"steps": 4}, "config.call.steps: 3 then, 4 now"),
-        ({"seeds": [0]}, "plan.seeds"),
-        ({"targets": [0]}, "plan.targets"),
-        ({"regularizers": [TotalVariation(2.0)]}, "config.settings.regularizers"),
+        ({"steps": 4}, "call/steps: 3 -> 4"),
+        ({"seeds": [0]}, "plan/seeds"),
+        ({"targets": [0]}, "plan/targets"),
+        ({"regularizers": [TotalVariation(2.0)]}, "settings/regularizers/0/weight: 1.0 -> 2.0"),
     ],
 )
 def test_another_job_is_refused_with_the_difference(small, whole, changed, difference):
@@ -372,8 +408,38 @@ def test_another_job_is_refused_with_the_difference(small, whole, changed, diffe
 def test_another_model_is_refused(whole):
     other = model()
     other.get_layer("one").bias.assign(np.full(6, 1e-3, np.float32))
-    with pytest.raises(actmax.CatalogError, match=r"config\.model_sha256"):
+    with pytest.raises(actmax.CatalogError, match=r"model/weights"):
         make(other, whole.folder)
+
+
+def test_the_same_job_with_keras_objects_and_functions_goes_on_and_another_does_not(
+    small, tmp_path
+):
+    def job(rate=0.1, factor=1.0):
+        return make_one_layer(
+            small, tmp_path, targets=[0], seeds=[0], steps=1,
+            regularizers=[],
+            optimizer=keras.optimizers.SGD(rate),
+            preprocess=functools.partial(tf.multiply, factor),
+        )  # fmt: skip
+
+    job()
+    job()
+    with pytest.raises(actmax.CatalogError, match=r"settings/optimizer/config/learning_rate: 0\.1"):
+        job(rate=0.2)
+    with pytest.raises(actmax.CatalogError, match=r"settings/preprocess/partial/arguments/0: 1\.0"):
+        job(factor=2.0)
+
+
+def test_a_job_of_a_version_that_wrote_less_is_read_and_not_gone_on_with(small, whole, tmp_path):
+    shutil.copytree(whole.folder, tmp_path / "old")
+    file = tmp_path / "old" / "manifest.json"
+    record = json.loads(file.read_text())
+    del record["config"]["fingerprint"]
+    file.write_text(json.dumps(record))
+    assert len(actmax.Catalog(tmp_path / "old")) == len(whole)
+    with pytest.raises(actmax.CatalogError, match="wrote down less of its call"):
+        make(small, tmp_path / "old")
 
 
 def test_one_folder_one_process(small, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import itertools
 import json
 import os
@@ -16,7 +18,7 @@ import pytest
 import tensorflow as tf
 
 import actmax
-from actmax import checkpoints
+from actmax import checkpoints, fingerprints
 from regularizers import L2, Jitter
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +45,22 @@ def maximizer(**changes):
 
 def power(exponent):
     return lambda output: tf.reduce_sum(output**exponent, -1)
+
+
+def closing(factor):
+    return lambda gradients: gradients * factor
+
+
+def below(ceiling):
+    @dataclasses.dataclass(frozen=True)
+    class Below(actmax.Constraint):
+        low = 0.0
+        high = 1.0
+
+        def project(self, images):
+            return tf.clip_by_value(images, 0.0, ceiling)
+
+    return Below()
 
 
 def dies_at(step):
@@ -124,16 +142,19 @@ def test_what_a_callback_stopped_stays_stopped(tmp_path):
         ({}, {"initial_images": np.full([1, 4, 4, 2], 0.5)}, "start/0/sha256"),
         ({"optimizer": actmax.Adam(0.05, beta_1=0.5)}, {}, "optimizer/beta_1"),
         ({"regularizers": [L2(0.1), Jitter(2)]}, {}, "transforms/0/pixels: 1 -> 2"),
-        (
-            {"objective": power(2)},
-            {},
-            r"another 'score' at the first step.*Did a function of yours change",
-        ),
+        ({"objective": power(2)}, {}, "objective/function/closure/exponent: 1 -> 2"),
+        ({"gradients": [closing(2.0)]}, {}, "gradients/0/closure/factor: 1.0 -> 2.0"),
+        ({"preprocess": functools.partial(tf.multiply, 2.0)}, {}, "preprocess"),
+        ({"optimizer": keras.optimizers.Adam(0.1)}, {}, "optimizer"),
+        ({}, {"callbacks": [actmax.StopOnPlateau(3)]}, "callbacks"),
+        ({"input_range": below(0.9)}, {}, "inputs/images/constraint"),
     ],
 )
 def test_the_checkpoint_of_another_call_is_refused(tmp_path, build, changes, shown):
-    base = {"objective": power(1)}
+    base = {"objective": power(1), "gradients": [closing(1.0)]}
     call = {"images": 2, "steps": STEPS, "callback_every": 2, "checkpoint": tmp_path}
+    if "input_range" in build:
+        base |= {"input_range": below(1.0), "parameterization": actmax.Pixels()}
     if "targets" in changes:
         base = {}
         call = {**{k: v for k, v in call.items() if k != "images"}, "targets": [0, 1]}
@@ -141,6 +162,46 @@ def test_the_checkpoint_of_another_call_is_refused(tmp_path, build, changes, sho
     maximizer(**base)(**call)
     with pytest.raises(ValueError, match=f"of the same call.*{shown}"):
         maximizer(**{**base, **build})(**{**call, **changes})
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ({"objective": power(1)}, {"objective": power(2)}),
+        ({}, {"optimizer": actmax.Adam(0.1)}),
+        ({"gradients": [closing(1.0)], "optimizer": actmax.SGD()}, {"gradients": [closing(2.0)]}),
+        ({"input_range": below(1.0)}, {"input_range": below(0.52)}),
+    ],
+)
+def test_what_has_no_fingerprint_is_refused_by_what_it_does(tmp_path, monkeypatch, one, two):
+    call = {"images": 2, "steps": STEPS, "callback_every": 2, "checkpoint": tmp_path}
+    base = {"objective": power(1), "parameterization": actmax.Pixels(), **one}
+    monkeypatch.setattr(fingerprints, "of", lambda part: {})
+    maximizer(**base)(**call)
+    maximizer(**base)(**call)
+    with pytest.raises(ValueError, match=r"another '.*' at step [123].*Did a function of yours"):
+        maximizer(**{**base, **two})(**call)
+
+
+def test_the_same_call_with_a_keras_optimizer_goes_on(tmp_path):
+    """Keras counts the optimizer's name up."""
+    call = {"targets": [0], "steps": 4, "callback_every": 2, "checkpoint": tmp_path}
+    with pytest.raises(Dies):
+        maximizer(optimizer=keras.optimizers.Adam(0.05))(**call, callbacks=[dies_at(4)])
+    again = maximizer(optimizer=keras.optimizers.Adam(0.05))(**call)
+    assert again.steps.tolist() == [4]
+
+
+def test_other_versions_kernels_and_threads_are_refused_with_both(tmp_path, monkeypatch):
+    call = {"targets": [0], "steps": 2, "checkpoint": tmp_path}
+    subject = maximizer()
+    subject(**call)
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "77")
+    with pytest.raises(ValueError, match=r"threads: \d+ -> 77.*set_intra_op_parallelism_threads"):
+        subject(**call)
+    monkeypatch.setattr(tf, "__version__", "1.0")
+    with pytest.raises(ValueError, match=r'another one: versions/tensorflow: "[\d.]+" -> "1.0"\. '):
+        subject(**call)
 
 
 def test_the_checkpoint_of_another_model_is_refused(tmp_path):
@@ -153,7 +214,7 @@ def test_the_checkpoint_of_another_model_is_refused(tmp_path):
     actmax.maximize(model, **build, **call)
     weights = model.get_weights()
     model.set_weights([weights[0], weights[1] + 1e-6])
-    with pytest.raises(ValueError, match="weights of the model/0"):
+    with pytest.raises(ValueError, match="model/0/weights"):
         actmax.maximize(model, **build, **call)
 
 
