@@ -204,10 +204,12 @@ class Problem:
 
     @property
     def couples_images(self) -> bool:
-        """Whether a part makes one image depend on another of its batch."""
+        """Whether a part makes one image depend on another of its batch, or on its place there."""
         penalties = [penalty for _, _, penalty in self.penalties]
         transforms = [part for entry in self.inputs for _, part in entry.transforms]
         parameterizations = [entry.parameterization for entry in self.inputs]
+        if self.objective.count is not None:
+            return True
         parts: list[Any] = [self.objective, *penalties, *transforms, *parameterizations]
         return any(part.couples_images for part in parts)
 

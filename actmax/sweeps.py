@@ -240,7 +240,9 @@ def _loaded(result: Result, record: Any) -> Sweep:
         result,
         {name: tuple(values) for name, values in axes},
         seeds,
-        None if robust is None else np.array([float(score) for score in robust], np.float32),
+        None
+        if robust is None
+        else np.array([float(score) for score in robust], result.scores.dtype),
     )
     counts = {len(seeds), math.prod(sweep.shape), len(sweep if robust is None else robust)}
     if len(sweep.axes) != len(axes) or counts != {len(sweep)}:

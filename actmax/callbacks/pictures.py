@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,22 +84,43 @@ class Snapshots(Callback):
     Args:
         folder: made if it is not there.
         every: steps between files, at least 1: written at the first call at or after each multiple.
+        steps: chosen steps instead, such as `[0, 10, 100]`, each at least 0: written at the first call at
+            or after each. `callback_every=1` in the run hits every one.
+
+    Raises:
+        ValueError: if both are given, or a step is negative.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], every: int = 1) -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        every: int = 1,
+        steps: Sequence[int] | None = None,
+    ) -> None:
         self.folder = _folder(folder)
         self.every = checks.integer(every, "every", low=1)
+        self.steps = None
+        if steps is not None:
+            if every != 1:
+                raise ValueError(checks.message("every= or steps=", "both", "Leave one out."))
+            self.steps = tuple(sorted({checks.integer(s, "every step", low=0) for s in steps}))
         self._passed = 0
 
     def on_begin(self, snapshot: Snapshot) -> None:
-        self._passed = snapshot.step // self.every
-        if snapshot.step == 0:
+        self._passed = self._count(snapshot.step)
+        if snapshot.step == 0 and self._count(0):
             self._write(snapshot)
 
     def on_step(self, snapshot: Snapshot) -> None:
-        if snapshot.step // self.every > self._passed:
-            self._passed = snapshot.step // self.every
+        if self._count(snapshot.step) > self._passed:
+            self._passed = self._count(snapshot.step)
             self._write(snapshot)
+
+    def _count(self, step: int) -> int:
+        """How many files are due up to a step."""
+        if self.steps is None:
+            return step // self.every + 1
+        return sum(chosen <= step for chosen in self.steps)
 
     def _write(self, snapshot: Snapshot) -> None:
         sheet_of = sheet(snapshot, snapshot.images)

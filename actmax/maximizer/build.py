@@ -252,7 +252,7 @@ def _fixed(fixed: Any, specs: Sequence[InputSpec]) -> dict[str, np.ndarray]:
     for name, value in fixed.items():
         # A copy: the caller's may change between runs. NumPy has its own types for texts.
         text = known[name].dtype == "string"
-        array = np.array(value) if text else np.array(value, known[name].dtype)
+        array = np.array(value) if text else _exactly(value, known[name].dtype, name)
         shape = known[name].shape or ()
         if array.ndim != len(shape) + 1:
             raise ValueError(
@@ -262,6 +262,20 @@ def _fixed(fixed: Any, specs: Sequence[InputSpec]) -> dict[str, np.ndarray]:
             )
         arrays[name] = array
     return arrays
+
+
+def _exactly(value: Any, dtype: str, name: str) -> np.ndarray:
+    """A copy of an array in the type of an input; ValueError where whole numbers were asked for."""
+    found = np.array(value, dtype)
+    if found.dtype.kind in "iub" and not np.array_equal(found, np.asarray(value)):
+        raise ValueError(
+            checks.message(
+                f"whole numbers of type {dtype} in fixed[{name!r}]",
+                repr(np.asarray(value).tolist())[:80],
+                "Round them.",
+            )
+        )
+    return found
 
 
 def _dtype(precision: Any, specs: Sequence[InputSpec]) -> tf.DType:

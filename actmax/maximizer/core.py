@@ -219,8 +219,8 @@ class Maximizer:
         self.renew()
         first = rows.start_images(initial_images, self.problem.inputs)
         started = max((len(value) for value in first.values()), default=None)
-        kind = self.problem.objective.kind
-        found, count = rows.as_targets(targets, kind, self.labels, images, started)
+        objective = self.problem.objective
+        found, count = rows.as_targets(targets, objective, self.labels, images, started)
         weight_table, rates = rows.tables(self.problem, weights, learning_rate, steps, count)
         chunked = bool(listeners) or keeping == "best" or checkpoint is not None
         every = running.chunk(callback_every, steps, chunked)

@@ -29,7 +29,7 @@ def prepare(
     if missing:
         raise ValueError(checks.message("images of every optimized input", f"none of {missing}"))
     started = max(len(value) for value in first.values())
-    found, count = rows.as_targets(targets, problem.objective.kind, maximizer.labels, None, started)
+    found, count = rows.as_targets(targets, problem.objective, maximizer.labels, None, started)
     for name, value in first.items():
         if len(value) != count:
             raise ValueError(

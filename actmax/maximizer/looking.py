@@ -53,7 +53,7 @@ def check_labels(
     if names is None or problem.objective.kind != "index":
         return
     # What enters the batch-norm layers is no single activation, and has no units of its own.
-    last = [shapes[layer][-1] for layer in problem.objective.taps if layer in shapes]
+    last = [shapes[layer][-1] for layer in problem.objective.targeted if layer in shapes]
     counts = {count for count in last if count is not None}
     two = 2
     if 1 in counts and len(names) == two:

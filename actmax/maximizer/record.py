@@ -82,7 +82,8 @@ def described(
     """The arguments of a call, for the record."""
     return {
         "steps": steps,
-        "seed": seed if np.ndim(seed) == 0 else np.asarray(seed).tolist(),
+        # NumPy makes floats of whole numbers that no one type of it holds.
+        "seed": seed if np.ndim(seed) == 0 else [int(each) for each in seed],
         "weights": dict(weights or {}),
         "learning_rate": rate,
         "keep": keep,

@@ -14,20 +14,24 @@ import tensorflow as tf
 from actmax import checks, schedules
 from actmax.loop import Arguments
 from actmax.maximizer import photos, sets
-from actmax.objectives import Kind
+from actmax.objectives import Kind, Objective
 from actmax.problem import Input, Problem
 from actmax.types import Images
 from regularizers import random
 
 
 def as_targets(
-    targets: Any, kind: Kind, labels: Sequence[str] | None, images: int | None, started: int | None
+    targets: Any,
+    objective: Objective,
+    labels: Sequence[str] | None,
+    images: int | None,
+    started: int | None,
 ) -> tuple[np.ndarray | None, int]:
     """Checked targets and N.
 
     Args:
         targets: as given to the call.
-        kind: what the objective takes.
+        objective: which takes them, and may be written for a number of images.
         labels: names of classes, for targets given as names.
         images: number of images, for objectives without targets.
         started: number of start images, None without them.
@@ -35,6 +39,22 @@ def as_targets(
     Returns:
         `(targets, N)`, targets int32 `[N]`, float64 `[N, C]`, or None.
     """
+    if images is None and objective.kind is None and started in (None, 1):
+        images = objective.count
+    found, count = _as_targets(targets, objective.kind, labels, images, started)
+    if objective.count not in (None, count):
+        raise ValueError(
+            checks.message(
+                f"{objective.count} images, one for each value that the objective lists",
+                f"{count}",
+            )
+        )
+    return found, count
+
+
+def _as_targets(
+    targets: Any, kind: Kind, labels: Sequence[str] | None, images: int | None, started: int | None
+) -> tuple[np.ndarray | None, int]:
     if kind is None:
         if targets is not None:
             raise ValueError(

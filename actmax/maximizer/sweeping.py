@@ -234,7 +234,7 @@ def _targets(
     maximizer: Maximizer, targets: Any
 ) -> tuple[np.ndarray | None, dict[str, tuple[Any, ...]]]:
     kind = maximizer.problem.objective.kind
-    found, _ = rows.as_targets(targets, kind, maximizer.labels, None, None)
+    found, _ = rows.as_targets(targets, maximizer.problem.objective, maximizer.labels, None, None)
     if found is None:
         return None, {}
     values = [int(t) for t in found] if kind == "index" else list(range(len(found)))

@@ -27,7 +27,7 @@ from actmax.objectives.features import Caricature, Inversion, SortMatching
 from actmax.objectives.functions import FunctionObjective, as_objective, objective
 from actmax.objectives.maps import Direction, Layer
 from actmax.objectives.statistics import BatchNormPrior, statistics_distance
-from actmax.objectives.units import Channel, Logit, LogProbability, Margin, Neuron
+from actmax.objectives.units import Channel, CrossEntropy, Logit, LogProbability, Margin, Neuron
 
 __all__ = [
     "Activations",
@@ -36,6 +36,7 @@ __all__ = [
     "CHANNELS_LAST",
     "Caricature",
     "Channel",
+    "CrossEntropy",
     "Combination",
     "Direction",
     "Diversity",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import abc
 import dataclasses
 import functools
+import numbers
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
+import numpy as np
 import tensorflow as tf
 
 from actmax import checks
@@ -59,6 +61,9 @@ class Objective(abc.ABC):
     """
 
     couples_images: ClassVar[bool] = False
+    __array_ufunc__ = (
+        None  # so that NumPy leaves arithmetic with its numbers and arrays to this class
+    )
 
     @property
     @abc.abstractmethod
@@ -73,6 +78,11 @@ class Objective(abc.ABC):
     @property
     def kind(self) -> Kind:
         """What its targets are: "index" (int `[N]`), "vector" (float `[N, C]`), or None."""
+        return None
+
+    @property
+    def count(self) -> int | None:
+        """The number of images that it is written for, one value each; None for any."""
         return None
 
     @property
@@ -143,11 +153,14 @@ class Objective(abc.ABC):
         return _combine("*", -1.0, self)
 
     def __truediv__(self, other: Any) -> Objective:
-        if isinstance(other, bool) or not isinstance(other, (int, float)):
+        side = _side(other)
+        if side is None or isinstance(side, Objective):
             return NotImplemented
-        if other == 0:
+        numbers_ = side if isinstance(side, tuple) else (side,)
+        if 0 in numbers_:
             raise ValueError(checks.message("a number other than 0 to divide an objective by", "0"))
-        return _combine("*", self, 1.0 / other)
+        inverse = tuple(1.0 / number for number in numbers_)
+        return _combine("*", self, inverse if isinstance(side, tuple) else inverse[0])
 
 
 _OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
@@ -157,10 +170,23 @@ _OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
+def _side(value: Any) -> Objective | float | tuple[float, ...] | None:
+    """An objective, a number, or one number per image; None for anything else."""
+    if isinstance(value, Objective):
+        return value
+    if isinstance(value, (list, tuple, np.ndarray)) and np.ndim(value) == 1 and len(value):
+        return tuple(checks.number(each, "every number of an objective") for each in value)
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        return None
+    return value if isinstance(value, (int, float)) else value.item()  # type: ignore[attr-defined]
+
+
 def _combine(operation: str, left: Any, right: Any) -> Objective:
-    for side in (left, right):
-        if isinstance(side, bool) or not isinstance(side, (int, float, Objective)):
-            return NotImplemented
+    left, right = _side(left), _side(right)
+    if left is None or right is None:
+        return NotImplemented
     if operation == "*":
         return Combination(operation, left, right)
     first, second = _flat(left), _flat(right)
@@ -183,8 +209,17 @@ class _Composite(Objective):
 
     def _check(self) -> None:
         for part in self._parts():
-            if not isinstance(part, Objective):
-                checks.number(part, "a number in an objective")
+            for number in part if isinstance(part, tuple) else (part,):
+                if not isinstance(number, Objective):
+                    checks.number(number, "a number in an objective")
+        counts = {part.count for part in self._objectives} - {None} | self._lengths
+        if len(counts) > 1:
+            raise ValueError(
+                checks.message(
+                    "terms for the same number of images",
+                    f"lists of {' and '.join(map(str, sorted(counts)))} values",
+                )
+            )
         kinds = {part.kind for part in self._objectives} - {None}
         if len(kinds) > 1:
             raise TypeError(
@@ -199,17 +234,33 @@ class _Composite(Objective):
     def _objectives(self) -> tuple[Objective, ...]:
         return tuple(part for part in self._parts() if isinstance(part, Objective))
 
+    @property
+    def _lengths(self) -> set[int]:
+        """Lengths of the parts that are one number per image."""
+        return {len(part) for part in self._parts() if isinstance(part, tuple)}
+
+    @functools.cached_property
+    def count(self) -> int | None:
+        known = [part.count for part in self._objectives if part.count is not None]
+        return next(iter([*self._lengths, *known]), None)
+
+    @property
+    def _rows(self) -> tuple[str, ...]:
+        return (ROWS,) if self._lengths else ()
+
     @functools.cached_property
     def couples_images(self) -> bool:  # type: ignore[override]
         return any(part.couples_images for part in self._objectives)
 
     @functools.cached_property
     def layers(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(layer for part in self._objectives for layer in part.layers))
+        names = [layer for part in self._objectives for layer in part.layers]
+        return tuple(dict.fromkeys([*names, *self._rows]))
 
     @functools.cached_property
     def taps(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(name for part in self._objectives for name in part.taps))
+        names = [name for part in self._objectives for name in part.taps]
+        return tuple(dict.fromkeys([*names, *self._rows]))
 
     @functools.cached_property
     def targeted(self) -> tuple[str, ...]:
@@ -233,7 +284,7 @@ class Sum(_Composite):
     """Terms added up or taken away, from the first on; each is an objective or a number.
 
     Args:
-        terms: at least one.
+        terms: at least one; a tuple is one number per image.
         signs: "+" or "-" of every term, as "+-+".
     """
 
@@ -255,7 +306,7 @@ class Sum(_Composite):
     def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
         total: Any = None
         for sign, term in zip(self.signs, self.terms, strict=True):
-            value = term(activations, targets) if isinstance(term, Objective) else term
+            value = _value(term, activations, targets)
             if total is None:
                 total = value if sign == "+" else -value
             else:
@@ -265,11 +316,16 @@ class Sum(_Composite):
 
 @dataclasses.dataclass(frozen=True)
 class Combination(_Composite):
-    """`left operation right`, where each side is an objective or a number, and one is an objective."""
+    """`left operation right`: an objective, and another one, a number, or one number per image.
+
+        [0.0, 0.5, 1.0] * actmax.Logit(3) + [1.0, 0.5, 0.0] * actmax.Logit(5)
+
+    is for three images, which go from one class to another.
+    """
 
     operation: str
-    left: Objective | float
-    right: Objective | float
+    left: Objective | float | tuple[float, ...]
+    right: Objective | float | tuple[float, ...]
 
     def __post_init__(self) -> None:
         checks.one_of(self.operation, "operation", tuple(_OPERATIONS))
@@ -279,11 +335,25 @@ class Combination(_Composite):
         return (self.left, self.right)
 
     def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
-        values = [
-            side(activations, targets) if isinstance(side, Objective) else side
-            for side in (self.left, self.right)
-        ]
+        values = [_value(side, activations, targets) for side in (self.left, self.right)]
         return _OPERATIONS[self.operation](*_of_one_type(values))
+
+
+def _value(part: Any, activations: Activations, targets: tf.Tensor | None) -> Any:
+    """Scores of an objective, a number, or of one number per image those of the rows, `[N]`."""
+    if isinstance(part, Objective):
+        return part(activations, targets)
+    if isinstance(part, tuple):
+        kinds = {each.dtype for each in activations.values() if tf.is_tensor(each)}
+        floats = [kind for kind in kinds if kind.is_floating]
+        wide = max(floats, key=lambda kind: kind.size, default=tf.float32)
+        return of_rows(part, activations, wide)
+    return part
+
+
+def of_rows(values: Sequence[Any], activations: Activations, dtype: tf.DType) -> tf.Tensor:
+    """One value per image as one per row, where rows may be several copies of the images. `-> [N]`."""
+    return tf.gather(tf.constant(values, dtype), activations[ROWS])
 
 
 def _of_one_type(values: Sequence[Any]) -> Sequence[Any]:
@@ -320,6 +390,37 @@ def of_units(found: Mapping[str, Any], layer: str) -> Any:
     return found[name] if name in found else found[layer]
 
 
+def bind_position(objective: Any) -> None:
+    """Checks the position of an objective, indices or None, and keeps it as a tuple."""
+    if objective.position is not None:
+        found = tuple(checks.integer(i, "every index of position") for i in objective.position)
+        object.__setattr__(objective, "position", found)
+
+
+def check_position(
+    position: tuple[int, ...] | None, shape: tuple[int | None, ...], layer: str
+) -> None:
+    """Raises ValueError unless a position is inside the map of a layer of this shape."""
+    space = shape[1:-1]
+    if position is None:
+        return
+    fits = len(position) == len(space) and all(
+        size is None or index < size for index, size in zip(position, space, strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            checks.message(f"a position inside the {space} map of layer {layer!r}", position)
+        )
+
+
+def at_position(values: tf.Tensor, position: tuple[int, ...] | None) -> tf.Tensor:
+    """Activations at one position, the centre for None. `[N, ..., C] -> [N, C]`."""
+    for axis in range(values.shape.rank - 2):
+        index = tf.shape(values)[1] // 2 if position is None else position[axis]
+        values = tf.gather(values, index, axis=1)
+    return values
+
+
 def refuse_coupled(objective: Objective, what: str) -> None:
     """Raises ValueError for an objective that scores images of a batch by one another.
 
@@ -327,11 +428,11 @@ def refuse_coupled(objective: Objective, what: str) -> None:
         objective: the objective.
         what: whose scores are wanted, which are computed a batch at a time.
     """
-    if objective.couples_images:
+    if objective.couples_images or objective.count is not None:
         raise ValueError(
             checks.message(
                 f"an objective that scores every image by itself, for {what}",
-                f"{objective!r}, whose scores depend on what else is in the batch",
+                f"{objective!r}, whose scores depend on what else is in the batch, or on its place there",
                 "Give the part of it that does, such as actmax.Logit().",
             )
         )

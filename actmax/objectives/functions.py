@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import tensorflow as tf
 
@@ -23,11 +23,16 @@ class FunctionObjective(Objective):
             argument is a dict of activations by name.
         at: paths of the layers that it needs; empty for the model's output as it is.
         takes_targets: whether the function takes targets.
+        targets: what they are: "index", int `[N]`, or "vector", float `[N, C]`.
     """
 
     function: Callable[..., tf.Tensor]
     at: tuple[str, ...] = ()
     takes_targets: bool = False
+    targets: Literal["index", "vector"] = "index"
+
+    def __post_init__(self) -> None:
+        checks.one_of(self.targets, "targets", ("index", "vector"))
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -35,7 +40,7 @@ class FunctionObjective(Objective):
 
     @property
     def kind(self) -> Kind:
-        return "index" if self.takes_targets else None
+        return self.targets if self.takes_targets else None
 
     @property
     def name(self) -> str:
@@ -47,12 +52,16 @@ class FunctionObjective(Objective):
         return self.function(first, targets) if self.takes_targets else self.function(first)
 
 
-def objective(*, layers: Sequence[str]) -> Callable[[Callable[..., tf.Tensor]], FunctionObjective]:
+def objective(
+    *, layers: Sequence[str] | None = None, targets: Literal["index", "vector"] = "index"
+) -> Callable[[Callable[..., tf.Tensor]], FunctionObjective]:
     """Makes an objective of a function of named activations.
 
     Args:
         layers: paths of the layers; the function gets a dict of their activations, and `targets` if
-            it takes a second argument.
+            it takes a second argument. None for the model's output.
+        targets: what the function takes as targets: "index" for int `[N]`, "vector" for float `[N, C]`,
+            such as directions, soft labels, or a reference for each image.
 
     Example:
         >>> import tensorflow as tf
@@ -63,15 +72,16 @@ def objective(*, layers: Sequence[str]) -> Callable[[Callable[..., tf.Tensor]], 
         >>> energy.layers
         ('conv',)
     """
-    if isinstance(layers, str) or not layers:
+    if isinstance(layers, str) or (layers is not None and not layers):
         raise TypeError(
             checks.message("a list of layer paths", repr(layers), "Write layers=['name'].")
         )
-    for layer in layers:
+    named = tuple(layers or ())
+    for layer in named:
         check_layer(layer)
 
     def decorate(function: Callable[..., tf.Tensor]) -> FunctionObjective:
-        return FunctionObjective(function, tuple(layers), _takes_targets(function))
+        return FunctionObjective(function, named, _takes_targets(function), targets)
 
     return decorate
 

@@ -14,8 +14,11 @@ from actmax.objectives.base import (
     Activations,
     Kind,
     Objective,
+    at_position,
+    bind_position,
     channels_last,
     check_layer,
+    check_position,
     of_units,
 )
 from regularizers.lanes import by_row
@@ -62,11 +65,17 @@ class Direction(Objective):
         layer: path of the layer.
         power: of the cosine, 0 or more.
         vector: one direction for all images; None to take it from `targets=`.
+        position: of the one position that counts, as for `Neuron`; None for the mean over all.
+
+    Raises:
+        ValueError: in a run, if a direction has not as many numbers as the layer has channels or is zero,
+            or the position is outside of the map.
     """
 
     layer: str
     power: float = 0.0
     vector: tuple[float, ...] | None = None
+    position: tuple[int, ...] | None = None
 
     _FLOOR: ClassVar[float] = 0.1
 
@@ -76,6 +85,7 @@ class Direction(Objective):
         if self.vector is not None:
             vector = tuple(checks.number(v, "every value of vector") for v in self.vector)
             object.__setattr__(self, "vector", vector)
+        bind_position(self)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -99,11 +109,14 @@ class Direction(Objective):
                     f"{vectors.shape[-1]} numbers",
                 )
             )
+        check_position(self.position, of_units(shapes, self.layer), self.layer)
         if not np.all(np.any(vectors != 0, axis=-1)):
             raise ValueError(checks.message("directions that are not zero", "a zero vector"))
 
     def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
         values = of_units(activations, self.layer)
+        if self.position is not None:
+            values = at_position(values, self.position)
         vectors = targets if self.vector is None else tf.constant([self.vector], values.dtype)
         vectors = tf.cast(vectors, values.dtype)
         vectors /= by_row(tf.sqrt, tf.reduce_sum(tf.square(vectors), axis=-1, keepdims=True))

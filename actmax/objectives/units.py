@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,16 @@ import tensorflow as tf
 from actmax import checks
 from actmax.objectives.base import (
     LOGITS,
+    ROWS,
     Activations,
     Kind,
     Objective,
+    at_position,
+    bind_position,
     channels_last,
     check_layer,
+    check_position,
+    of_rows,
     of_units,
 )
 from regularizers.lanes import by_row, log_softmax, softmax
@@ -42,15 +47,27 @@ class _Unit(Objective):
 
     @property
     def taps(self) -> tuple[str, ...]:
-        return (channels_last(self._layer),)
+        return (channels_last(self._layer), *self._rows)
 
     @property
-    def _bound(self) -> int | None:
+    def targeted(self) -> tuple[str, ...]:
+        return () if self.kind is None else (channels_last(self._layer),)
+
+    @property
+    def _bound(self) -> int | tuple[int, ...] | None:
         return getattr(self, "target", None)
 
     @property
+    def _rows(self) -> tuple[str, ...]:
+        return () if self.count is None else (ROWS,)
+
+    @property
+    def count(self) -> int | None:
+        return len(self._bound) if isinstance(self._bound, tuple) else None
+
+    @property
     def layers(self) -> tuple[str, ...]:
-        return (self._layer,)
+        return (self._layer, *self._rows)
 
     @property
     def kind(self) -> Kind:
@@ -58,12 +75,12 @@ class _Unit(Objective):
 
     def check(self, shapes: Mapping[str, tuple[int | None, ...]], targets: Any) -> None:
         count = of_units(shapes, self._layer)[-1]
-        used = np.asarray(targets if self._bound is None else [self._bound])
+        used = np.atleast_1d(targets if self._bound is None else self._bound)
         if count is None:
             return
         bad = np.flatnonzero((used < 0) | (used >= count))
         if len(bad):
-            where = f" at position {bad[0]}" if self._bound is None else ""
+            where = "" if isinstance(self._bound, int) else f" at position {bad[0]}"
             raise ValueError(
                 checks.message(
                     f"targets of {type(self).__name__} in 0..{count - 1}, because "
@@ -72,14 +89,18 @@ class _Unit(Objective):
                 )
             )
 
-    def _indices(self, targets: tf.Tensor | None, like: tf.Tensor) -> tf.Tensor:
-        if self._bound is not None:
-            return tf.fill(tf.shape(like)[:1], self._bound)
-        return targets
+    def _indices(
+        self, targets: tf.Tensor | None, like: tf.Tensor, activations: Activations
+    ) -> tf.Tensor:
+        if isinstance(self._bound, tuple):
+            return of_rows(self._bound, activations, tf.int32)
+        return targets if self._bound is None else tf.fill(tf.shape(like)[:1], self._bound)
 
-    def _pick(self, values: tf.Tensor, targets: tf.Tensor | None) -> tf.Tensor:
+    def _pick(
+        self, values: tf.Tensor, targets: tf.Tensor | None, activations: Activations
+    ) -> tf.Tensor:
         """One unit per image: `[N, C], [N] -> [N]`."""
-        return pick(values, self._indices(targets, values))
+        return pick(values, self._indices(targets, values, activations))
 
 
 def pick(values: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
@@ -111,8 +132,13 @@ def over_space(activations: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(activations, axes) if axes else activations
 
 
-def _bound_target(value: Any) -> None:
-    if value is not None:
+def _bind(objective: Any) -> None:
+    """Checks the bound target of an objective: none, a number, or one per image, kept as a tuple."""
+    value = objective.target
+    if isinstance(value, (list, tuple, range, np.ndarray)) and np.ndim(value) == 1 and len(value):
+        value = tuple(checks.integer(each, "every target", low=0) for each in value)
+        object.__setattr__(objective, "target", value)
+    elif value is not None:
         checks.integer(value, "target")
 
 
@@ -130,22 +156,23 @@ class Logit(_Unit):
     Source: Simonyan, Vedaldi and Zisserman, 2013, https://arxiv.org/abs/1312.6034.
 
     Args:
-        target: one index for all images; None to take it from `targets=`.
+        target: one index for all images, or a list of one per image, for terms whose targets differ;
+            None to take it from `targets=`.
         output: name of the output, for models with several.
     """
 
-    target: int | None = None
+    target: int | Sequence[int] | None = None
     output: str | None = None
 
     def __post_init__(self) -> None:
-        _bound_target(self.target)
+        _bind(self)
 
     @property
     def _layer(self) -> str:
         return _head(LOGITS, self.output)
 
     def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
-        return self._pick(over_space(of_units(activations, self._layer)), targets)
+        return self._pick(over_space(of_units(activations, self._layer)), targets, activations)
 
     def probability(
         self, activations: Activations, targets: tf.Tensor | None, heads: Mapping[str, str]
@@ -153,13 +180,19 @@ class Logit(_Unit):
         logits = of_units(activations, self._layer)
         head = _HEADS.get(heads.get(self.output or "", ""))
         # A mean over space of logits is no logit.
-        return None if head is None or logits.shape.rank != 2 else self._pick(head(logits), targets)
+        if head is None or logits.shape.rank != 2:
+            return None
+        return self._pick(head(logits), targets, activations)
 
     def classes(
         self, activations: Activations, targets: tf.Tensor | None
     ) -> tuple[tf.Tensor, tf.Tensor] | None:
         logits = of_units(activations, self._layer)
-        return None if logits.shape.rank != 2 else (logits, self._indices(targets, logits))
+        return (
+            None
+            if logits.shape.rank != 2
+            else (logits, self._indices(targets, logits, activations))
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,7 +218,9 @@ class LogProbability(_AmongClasses):
     """
 
     def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
-        return self._pick(log_softmax(over_space(of_units(activations, self._layer))), targets)
+        return self._pick(
+            log_softmax(over_space(of_units(activations, self._layer))), targets, activations
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,9 +236,69 @@ class Margin(_AmongClasses):
 
     def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
         logits = over_space(of_units(activations, self._layer))
-        own = tf.one_hot(self._indices(targets, logits), logits.shape[-1], True, False)
+        own = tf.one_hot(self._indices(targets, logits, activations), logits.shape[-1], True, False)
         others = tf.where(own, tf.constant(logits.dtype.min, logits.dtype), logits)
-        return self._pick(logits, targets) - tf.reduce_max(others, axis=-1)
+        return self._pick(logits, targets, activations) - tf.reduce_max(others, axis=-1)
+
+
+@dataclasses.dataclass(frozen=True)
+class CrossEntropy(Objective):
+    """Minus the cross-entropy with soft labels: `sum_c p_c log softmax(z)_c`. `-> [N]`, at most 0.
+
+    Targets: float `[N, C]`, the shares p of all classes, which sum to 1: `[0.5, 0.5, 0.0]` is for an image
+    that is as much the first class as the second. The best that can be is minus the entropy of p.
+
+    Args:
+        output: name of the output, for models with several.
+
+    Raises:
+        ValueError: in a run, if targets are no shares of as many classes as the output has, or the model
+            ends with sigmoids.
+
+    Example:
+        >>> import actmax
+        >>> from actmax import zoo
+        >>> shares = [[0.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.5, 0.0, 0.0]]
+        >>> result = actmax.maximize(
+        ...     zoo.load("mnist"), actmax.CrossEntropy(), shares, input_range=(0, 1), steps=2
+        ... )
+        >>> bool(result.scores[0] < 0)
+        True
+    """
+
+    output: str | None = None
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return (_head(LOGITS, self.output),)
+
+    @property
+    def kind(self) -> Kind:
+        return "vector"
+
+    def check(self, shapes: Mapping[str, tuple[int | None, ...]], targets: Any) -> None:
+        shares, count = np.asarray(targets), of_units(shapes, self.layers[0])[-1]
+        if count is not None and shares.shape[-1] != count:
+            raise ValueError(
+                checks.message(
+                    f"soft labels of {count} numbers, as the output has units",
+                    f"{shares.shape[-1]} numbers",
+                )
+            )
+        if np.any(shares < 0) or not np.allclose(shares.sum(-1), 1.0, atol=1e-6):
+            raise ValueError(
+                checks.message(
+                    "soft labels of at least 0 that sum to 1",
+                    f"a row from {shares.min():g} to {shares.max():g}, sums {shares.sum(-1)}"[:120],
+                )
+            )
+
+    def check_heads(self, heads: Mapping[str, str]) -> None:
+        LogProbability(output=self.output).check_heads(heads)
+
+    def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
+        logarithms = log_softmax(over_space(of_units(activations, self.layers[0])))
+        return tf.reduce_sum(tf.cast(targets, logarithms.dtype) * logarithms, axis=-1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,22 +310,22 @@ class Channel(_Unit):
     Args:
         layer: path of the layer, as `actmax inspect` lists it. Its channels are counted along the axis
             that it has for them, in channels-first layers the first one behind the batch.
-        target: one channel for all images; None to take it from `targets=`.
+        target: one channel for all images, or a list of one per image; None to take it from `targets=`.
     """
 
     layer: str
-    target: int | None = None
+    target: int | Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         check_layer(self.layer)
-        _bound_target(self.target)
+        _bind(self)
 
     @property
     def _layer(self) -> str:
         return self.layer
 
     def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
-        return self._pick(over_space(of_units(activations, self._layer)), targets)
+        return self._pick(over_space(of_units(activations, self._layer)), targets, activations)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,19 +336,17 @@ class Neuron(_Unit):
         layer: path of the layer.
         position: indices along the axes between the first and the last, `(row, column)`; None for
             the centre, `size // 2` along each.
-        target: one channel for all images; None to take it from `targets=`.
+        target: one channel for all images, or a list of one per image; None to take it from `targets=`.
     """
 
     layer: str
     position: tuple[int, ...] | None = None
-    target: int | None = None
+    target: int | Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         check_layer(self.layer)
-        _bound_target(self.target)
-        if self.position is not None:
-            position = tuple(checks.integer(i, "every index of position") for i in self.position)
-            object.__setattr__(self, "position", position)
+        _bind(self)
+        bind_position(self)
 
     @property
     def _layer(self) -> str:
@@ -261,22 +354,9 @@ class Neuron(_Unit):
 
     def check(self, shapes: Mapping[str, tuple[int | None, ...]], targets: Any) -> None:
         super().check(shapes, targets)
-        space = of_units(shapes, self._layer)[1:-1]
-        if self.position is None:
-            return
-        fits = len(self.position) == len(space) and all(
-            size is None or index < size for index, size in zip(self.position, space, strict=True)
-        )
-        if not fits:
-            raise ValueError(
-                checks.message(
-                    f"a position inside the {space} map of layer {self.layer!r}", self.position
-                )
-            )
+        check_position(self.position, of_units(shapes, self._layer), self.layer)
 
     def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
         values = of_units(activations, self._layer)
-        for axis in range(values.shape.rank - 2):
-            index = tf.shape(values)[1] // 2 if self.position is None else self.position[axis]
-            values = tf.gather(values, index, axis=1)
-        return self._pick(values, targets)
+        values = at_position(values, self.position)
+        return self._pick(values, targets, activations)

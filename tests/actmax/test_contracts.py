@@ -47,7 +47,7 @@ NO_IMAGES = {
     "default recipe": {},
     "Fourier": {"parameterization": actmax.Fourier()},
     "Decorrelated": {"parameterization": actmax.Decorrelated(actmax.Pixels())},
-    "Pyramid": {"parameterization": actmax.Pyramid()},
+    "Pyramid": {"parameterization": actmax.LaplacianPyramid()},
     "Generator": {"parameterization": actmax.Generator(decoder(), output_range=(0, 1))},
 }
 

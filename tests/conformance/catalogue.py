@@ -45,6 +45,7 @@ class Entry:
 
 FEATURES = [(scale * feature_map()).ravel().tolist() for scale in (1.0, -0.5, 2.0)]
 DIRECTIONS = [[1.0, -1.0, 0.5, 0.0], [0.0, 1.0, 1.0, 0.3], [-1.0, 0.2, 0.0, 1.0]]
+SHARES = [[1.0, 0.0, 0.0, 0.0, 0.0], [0.5, 0.0, 0.0, 0.25, 0.25], [0.0, 0.2, 0.2, 0.3, 0.3]]
 
 OBJECTIVES = {
     "Logit": Entry("objective", actmax.Logit),
@@ -54,8 +55,12 @@ OBJECTIVES = {
     "Channel": Entry("objective", lambda: actmax.Channel("conv")),
     "Neuron": Entry("objective", lambda: actmax.Neuron("conv")),
     "Neuron at a position": Entry("objective", lambda: actmax.Neuron("conv", (1, 2))),
+    "CrossEntropy": Entry("objective", actmax.CrossEntropy, targets=SHARES),
     "Layer": Entry("objective", lambda: actmax.Layer("conv"), targets=None),
     "Direction": Entry("objective", lambda: actmax.Direction("conv"), targets=DIRECTIONS),
+    "Direction at a position": Entry(
+        "objective", lambda: actmax.Direction("conv", position=(1, 2)), targets=DIRECTIONS
+    ),
     "Direction of cosine": Entry(
         "objective", lambda: actmax.Direction("conv", power=2.0), targets=DIRECTIONS
     ),
