@@ -151,12 +151,13 @@ def test_what_a_callback_stopped_stays_stopped(tmp_path):
     ],
 )
 def test_the_checkpoint_of_another_call_is_refused(tmp_path, build, changes, shown):
-    base = {"objective": power(1), "gradients": [closing(1.0)]}
+    base = {"objective": power(1), "gradients": [closing(1.0)], "compile": False}
     call = {"images": 2, "steps": STEPS, "callback_every": 2, "checkpoint": tmp_path}
     if "input_range" in build:
-        base |= {"input_range": below(1.0), "parameterization": actmax.Pixels()}
+        pixels = {"parameterization": actmax.Pixels(), "optimizer": actmax.SGD(0.05)}
+        base |= {"input_range": below(1.0), **pixels}
     if "targets" in changes:
-        base = {}
+        base = {"compile": False}
         call = {**{k: v for k, v in call.items() if k != "images"}, "targets": [0, 1]}
         changes = {"targets": [1, 1]}
     maximizer(**base)(**call)
@@ -168,14 +169,17 @@ def test_the_checkpoint_of_another_call_is_refused(tmp_path, build, changes, sho
     ("one", "two"),
     [
         ({"objective": power(1)}, {"objective": power(2)}),
-        ({}, {"optimizer": actmax.Adam(0.1)}),
+        ({}, {"optimizer": actmax.Adam(0.05, beta_1=0.5)}),
         ({"gradients": [closing(1.0)], "optimizer": actmax.SGD()}, {"gradients": [closing(2.0)]}),
-        ({"input_range": below(1.0)}, {"input_range": below(0.52)}),
+        (
+            {"input_range": below(1.0), "optimizer": actmax.SGD(0.05)},
+            {"input_range": below(0.52)},
+        ),
     ],
 )
 def test_what_has_no_fingerprint_is_refused_by_what_it_does(tmp_path, monkeypatch, one, two):
     call = {"images": 2, "steps": STEPS, "callback_every": 2, "checkpoint": tmp_path}
-    base = {"objective": power(1), "parameterization": actmax.Pixels(), **one}
+    base = {"objective": power(1), "parameterization": actmax.Pixels(), "compile": False, **one}
     monkeypatch.setattr(fingerprints, "of", lambda part: {})
     maximizer(**base)(**call)
     maximizer(**base)(**call)
