@@ -185,6 +185,7 @@ class Problem:
     copies: int
     dtype: tf.DType
     antithetic: bool = False
+    balance: bool = False  # weights in units of the score's own pull at the start
 
     @property
     def series(self) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from actmax.files import clear
 from actmax.maximizer import Maximizer, looking
 from actmax.maximizer.speed import refuse_measured
 from actmax.models.paths import children
+from actmax.models.trace import times_called
 from actmax.objectives import Channel, Logit, Objective
 from actmax.types import describe
 
@@ -36,6 +37,8 @@ _OWN = ("model", "objective", "labels")
 
 def channels(model: Any, pattern: str = "*") -> list[Channel]:
     """One `Channel` objective per layer with weights whose path fits a pattern such as `"block3_*"`.
+
+    Of a layer that a functional model calls several times, one per call: `"path:0"`, `"path:1"`.
 
     Args:
         model: a Keras model.
@@ -50,10 +53,16 @@ def channels(model: Any, pattern: str = "*") -> list[Channel]:
         >>> [objective.layer for objective in actmax.channels(zoo.load("mnist"), "*")]
         ['conv', 'dense', 'predictions']
     """
-    paths = [
-        path
+    found = {
+        path: layer
         for path, layer in models.layers(model).items()
         if layer.weights and not children(layer) and fnmatch.fnmatchcase(path, pattern)
+    }
+    shared = times_called(model)
+    paths = [
+        name
+        for path, layer in found.items()
+        for name in [f"{path}:{call}" for call in range(shared.get(id(layer), 0))] or [path]
     ]
     if not paths:
         raise ValueError(

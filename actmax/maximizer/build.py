@@ -144,6 +144,7 @@ def build(arguments: Arguments) -> Built:
         copies=copies,
         antithetic=parts.antithetic(arguments.antithetic, copies),
         dtype=dtype,
+        balance=bool(recipe.balance),
     )
     half = arguments.precision in ("bfloat16", "float16", "mixed")
     compute = arguments.precision if half else None

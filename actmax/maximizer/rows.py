@@ -64,9 +64,14 @@ def _as_targets(
                     "Give the number of images as images=.",
                 )
             )
-        return None, checks.integer(1 if images is None else images, "images", low=1) if (
-            images is not None or started is None
-        ) else started
+        if images is None:
+            return None, 1 if started is None else started
+        count = checks.integer(images, "images", low=1)
+        if started not in (None, 1, count):
+            raise ValueError(
+                checks.message(f"one start image, or one for each of {count} images", f"{started}")
+            )
+        return None, count
     if images is not None:
         raise ValueError(
             checks.message(

@@ -213,6 +213,11 @@ def _number(program: Program, tensor: Any, *, place: int) -> int | None:
         return None
 
 
+def times_called(model: Any) -> dict[int, int]:
+    """How often a functional model calls its layers, by their identity; those that it calls several times."""
+    return {key: len(order) for key, order in _orders(model).items()}
+
+
 def _orders(model: Any) -> dict[int, list[int]]:
     """Of layers that a functional model calls several times, the calls in the order of Keras' nodes.
 

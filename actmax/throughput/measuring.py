@@ -182,11 +182,14 @@ def _spelled_out(problem: Problem, settings: dict[str, Any]) -> dict[str, Any]:
     if settings.get("regularizers") is not None:
         return settings
     transforms = [part for entry in problem.inputs for _, part in entry.transforms]
-    filled = {
+    filled: dict[str, Any] = {
         "regularizers": [*transforms, *(penalty for _, _, penalty in problem.penalties)],
         "parameterization": {entry.name: entry.parameterization for entry in problem.inputs},
         "copies": problem.copies,
+        "balance": problem.balance,
     }
+    if settings.get("optimizer") is None:
+        filled["optimizer"] = problem.optimizer
     if len(problem.inputs) == 1:
         filled["parameterization"] = problem.inputs[0].parameterization
     return {**settings, **filled}

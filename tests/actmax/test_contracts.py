@@ -10,6 +10,8 @@ import tensorflow as tf
 import actmax
 from actmax import loop as loops
 from actmax.maximizer import beginning
+from actmax.maximizer.record import described
+from actmax.throughput import measuring
 
 L = keras.layers
 STATUS = actmax.Status
@@ -148,3 +150,81 @@ def test_ctrl_c_before_the_first_step_gives_the_start(model, monkeypatch, tmp_pa
     assert beginning.Revived(np.zeros(2, bool), np.zeros(2, int)).record() == {}
     whole = maximizer([0, 1], steps=4, checkpoint=tmp_path)
     assert whole.status.tolist() == [STATUS.OK] * 2
+
+
+def test_seeds_are_recorded_as_they_were_given():
+    """NumPy made floats of them: 1.8446744073709552e+19."""
+    seeds = [2**64 - 1, 1]
+    assert described(1, seeds, None, None, "last", 2, {})["seed"] == seeds
+    assert described(1, np.array([3, 4]), None, None, "last", 2, {})["seed"] == [3, 4]
+
+
+def test_whole_numbers_of_a_fixed_input_are_not_cut_off():
+    x, k = keras.Input((4,), name="x"), keras.Input((1,), name="k", dtype="int32")
+    joined = L.Concatenate()([x, L.Flatten()(L.Embedding(5, 3)(k))])
+    two = keras.Model([x, k], L.Dense(2)(joined))
+    settings = {"input_range": {"x": (0, 1)}, "regularizers": []}
+    assert actmax.Maximizer(two, fixed={"k": [[1.0]]}, **settings).fixed["k"].tolist() == [[1]]
+    for value in (1.9, np.nan, 2.0**40):
+        with pytest.raises(ValueError, match=r"whole numbers of type int32 in fixed\['k'\]"):
+            actmax.Maximizer(two, fixed={"k": [[value]]}, **settings)
+
+
+@pytest.mark.parametrize("images", [1, 3])
+def test_as_many_start_images_as_images(model, images):
+    maximizer = actmax.Maximizer(model, lambda o: o[:, 0], input_range=(0, 1), regularizers=[])
+    with pytest.raises(ValueError, match=f"one for each of {images} images. Received: 2"):
+        maximizer(images=images, steps=0, initial_images=np.full((2, 8, 8, 3), 0.5))
+
+
+def test_channels_of_a_shared_layer_are_those_of_every_call():
+    i, twice = keras.Input((8, 8, 1)), L.Conv2D(1, 3, padding="same", name="twice")
+    pooled = L.GlobalAveragePooling2D()(L.Conv2D(3, 1, name="once")(twice(twice(i))))
+    shared = keras.Model(i, L.Dense(2, name="d")(pooled))
+    names = [objective.layer for objective in actmax.channels(shared)]
+    assert names == ["twice:0", "twice:1", "once", "d"]
+    scores = [
+        actmax.maximize(
+            shared,
+            actmax.Channel(name),
+            targets=[0],
+            input_range=(0, 1),
+            regularizers=[],
+            initial_images=np.full((1, 8, 8, 1), 0.5),
+            steps=0,
+        ).scores[0]
+        for name in ("twice:0", "twice:1")
+    ]
+    one = twice(np.full((1, 8, 8, 1), 0.5, "float32"))
+    expected = [np.mean(one), np.mean(twice(one))]
+    np.testing.assert_allclose(scores, expected, rtol=1e-5)
+
+
+def test_a_catalog_of_terms_has_the_units_that_its_targets_pick(tmp_path):
+    """It had as many units as the layer that came first."""
+    keras.utils.set_random_seed(0)
+    net = keras.Sequential(
+        [keras.Input((6, 6, 1)), L.Conv2D(4, 3, name="conv"), L.Flatten(), L.Dense(7, name="out")]
+    )
+    objectives = [
+        0.1 * actmax.Channel("conv", 3) + actmax.Logit(),
+        actmax.Logit() + actmax.Channel("conv"),
+    ]
+    settings = {"input_range": (0, 1), "regularizers": [], "compile": False}
+    found = actmax.catalog(net, objectives, out=tmp_path, steps=1, batch_size=7, **settings)
+    assert [row["target"] for row in found.select()] == [*range(7), *range(4)]
+    assert {row["layer"] for row in found.select()} == {":logits"}
+
+
+def test_the_price_of_a_regularizer_is_of_the_loop_that_it_was_left_out_of():
+    """The loop without it had neither the recipe's balance nor its optimizer."""
+    net = keras.Sequential(
+        [keras.Input((16, 16, 3)), L.Conv2D(4, 3), L.GlobalAveragePooling2D(), L.Dense(3)]
+    )
+    settings = {"input_range": (0, 1)}
+    full = actmax.Maximizer(net, **settings)
+    spelled = measuring._spelled_out(full.problem, settings)
+    other = actmax.Maximizer(net, **{**spelled, "regularizers": spelled["regularizers"][:-1]})
+    assert other.problem.balance is full.problem.balance is True
+    assert other.problem.optimizer == full.problem.optimizer
+    assert other.problem.inputs[0].parameterization == full.problem.inputs[0].parameterization
