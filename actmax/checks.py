@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 import numbers
+import sys
+import types
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,6 +19,15 @@ def message(expected: str, received: Any, do: str = "") -> str:
     """`Expected {expected}. Received: {received}. {do}`."""
     text = f"Expected {expected}. Received: {received}."
     return f"{text} {do}" if do else text
+
+
+def users_line() -> int:
+    """The `stacklevel` of a warning of the caller's that points to the first line outside of actmax."""
+    frame: types.FrameType | None = sys._getframe(1)
+    level = 1
+    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == "actmax":
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def number(value: Any, name: str, *, low: float = -math.inf, high: float = math.inf) -> float:

@@ -62,12 +62,14 @@ class Judged(NamedTuple):
         classes: of every model, outputs of all classes before its softmax or sigmoid, `[N, C]`; none if the
             objective is no single class of an output.
         asked: the classes asked for, int `[N]`; None likewise.
+        terms: what each term of the objective adds to the scores, `[N]`, in the order of `terms_by_name`.
     """
 
     scores: tf.Tensor
     probabilities: tf.Tensor | None
     classes: tuple[tf.Tensor, ...]
     asked: tf.Tensor | None
+    terms: tuple[tf.Tensor, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -417,7 +419,9 @@ class Problem:
         named = [self.objective.classes(activations, given) for activations in found]
         classes = tuple(answer[0] for answer in named if answer is not None)
         asked = next((answer[1] for answer in named if answer is not None), None)
-        return Judged(self._score(found, targets, fitted, 1), mean, classes, asked)
+        parts = [part for _, part in self.objective.terms_by_name]
+        terms = tuple(self._score(found, targets, fitted, 1, part) for part in parts)
+        return Judged(self._score(found, targets, fitted, 1), mean, classes, asked, terms)
 
     def _fitted(self, images: Images, fixed: Images) -> Images:
         fitted: Images = {entry.name: entry.fit(images[entry.name]) for entry in self.inputs}
@@ -425,10 +429,16 @@ class Problem:
         return fitted | {name: tile_to(value, first) for name, value in fixed.items()}
 
     def _score(
-        self, found: Sequence[Any], targets: tf.Tensor, fitted: Images, copies: int
+        self,
+        found: Sequence[Any],
+        targets: tf.Tensor,
+        fitted: Images,
+        copies: int,
+        part: Objective | None = None,
     ) -> tf.Tensor:
-        """Mean over the models of the scores of their activations."""
-        given = None if self.objective.kind is None else targets
+        """Mean over the models of the scores of their activations, by the objective or a part of it."""
+        objective = self.objective if part is None else part
+        given = None if objective.kind is None else targets
         rows = next(iter(fitted.values())).shape[0]
         scores = []
         for heard in found:
@@ -436,6 +446,6 @@ class Problem:
             if ROWS in activations:
                 of = activations[ROWS]
                 activations[ROWS] = of % (tf.size(of) // copies)
-            score = self.objective(activations, given)
+            score = objective(activations, given)
             scores.append(per_image(score, "the objective", self.dtype, rows))
         return scores[0] if len(scores) == 1 else tf.add_n(scores) / float(len(scores))

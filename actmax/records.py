@@ -211,6 +211,18 @@ def config(value: Any) -> dict[str, Any]:
     return found
 
 
+def loaded_terms(
+    record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray] | None:
+    """The values of the terms of an objective by name, as they were written; None without."""
+    names = record.get("terms")
+    if not names:
+        return None
+    if "terms" not in arrays or len(arrays["terms"]) != len(set(map(str, names))):
+        raise ValueError(f"values of the terms {names}"[:80])
+    return dict(zip(map(str, names), arrays["terms"], strict=True))
+
+
 def check_rows(found: Any, pictures: Mapping[str, np.ndarray]) -> None:
     """Raises ValueError unless a loaded result has everything once for every image, and of its kind."""
     if found.scores.ndim != 1 or found.scores.dtype.kind != "f":
@@ -226,6 +238,8 @@ def check_rows(found: Any, pictures: Mapping[str, np.ndarray]) -> None:
         value = getattr(found, name)
         good[name] = value is None or fits(value, "f", 1)
     good["named"] = found.named is None or len(found.named) == count
+    for name, value in (found.terms or {}).items():
+        good[f"term {name}"] = fits(value, "f", 1)
     good |= {
         name: fits(value, "f", *range(1, 9)) and name in found.low and name in found.high
         for name, value in pictures.items()
@@ -281,6 +295,8 @@ def write_result(
     for name in ("probabilities", "optimality", "distance"):
         if getattr(result, name) is not None:
             arrays[name] = getattr(result, name)
+    if result.terms:
+        arrays["terms"] = np.stack(list(result.terms.values()))
     arrays |= {} if result.named is None else result.named.arrays()
     arrays |= packed(result.params, "params")
     record = {
@@ -293,6 +309,7 @@ def write_result(
         "high": dict(result.high),
         "scores": [float(score) for score in result.scores],
         "probabilities": result.probabilities,
+        "terms": None if result.terms is None else list(result.terms),
         "named": None if result.named is None else result.named.listed(),
         "optimality": result.optimality,
         "distance": result.distance,

@@ -43,6 +43,8 @@ class Result:
         config: everything needed to repeat the run, as JSON.
         probabilities: `[N]`, what the model's own softmax or sigmoid says of the targets, of these
             very images; None if the objective picks no unit of an output, or the output has neither.
+        terms: what each term of an objective that is a sum adds to the scores, `[N]` by name, such as
+            "logit(3)", of these very images; None where it is no sum.
         named: a `Named`: the model's own class of every picture after rounding to 8 bits, and its
             probability; None where the objective is not one class of a classifier.
         optimality: `[N]`, what one more projected gradient step, its length searched, would still gain
@@ -69,6 +71,7 @@ class Result:
     high: Mapping[str, Any]
     config: Mapping[str, Any]
     probabilities: np.ndarray | None = None
+    terms: Mapping[str, np.ndarray] | None = None
     named: Named | None = None
     optimality: np.ndarray | None = None
     distance: np.ndarray | None = None
@@ -295,6 +298,7 @@ class Result:
             targets=None if self.targets is None else self.targets[keep],
             labels=None if self.labels is None else tuple(self.labels[row] for row in keep),
             probabilities=None if self.probabilities is None else self.probabilities[keep],
+            terms=records.each(self.terms, lambda values: values[keep]),
             named=None if self.named is None else self.named.take(keep),
             optimality=None if self.optimality is None else self.optimality[keep],
             distance=None if self.distance is None else self.distance[keep],
@@ -399,6 +403,7 @@ def result_of(record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Re
         high={name: records.bound(bound) for name, bound in record["high"].items()},
         config=records.config(record["config"]),
         probabilities=arrays.get("probabilities"),
+        terms=records.loaded_terms(record, arrays),
         named=naming.loaded(record, arrays),
         optimality=arrays.get("optimality"),
         distance=arrays.get("distance"),

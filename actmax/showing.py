@@ -291,6 +291,7 @@ def page(
         labels=result.labels,
         config=records.plain(result.config),
         probabilities=result.probabilities,
+        terms=result.terms,
         named=None if result.named is None else result._named_lines(result.named),
         optimality=result.optimality,
         distance=result.distance,

@@ -75,6 +75,22 @@ class Snapshot:
     low: Any = None
     high: Any = None
     channels: int | None = None
+    _ask: Callable[[str], Any] | None = dataclasses.field(default=None, repr=False, compare=False)
+
+    def terms(self) -> dict[str, np.ndarray]:
+        """What each term of the objective adds to the scores now, without transforms, `[N]` by name.
+
+        Empty where the objective is no sum. It takes one pass of the model.
+        """
+        return {} if self._ask is None else self._ask("terms")
+
+    def gradient(self) -> Any:
+        """Gradient of the scores with respect to the images now, like `images`.
+
+        Of the score alone, under the transforms as the first step draws them. It takes one pass of the
+        model and one back.
+        """
+        return None if self._ask is None else self._ask("gradient")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -8,13 +8,13 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from actmax import checks
 from actmax.catalogs import store
 from actmax.catalogs.manifest import CatalogError
 from actmax.catalogs.plan import Chunk
 from actmax.catalogs.pools import Pool
-from actmax.catalogs.store import Row
 
 # A chunk that ends so many workers is itself the cause.
 _PATIENCE = 3
@@ -63,7 +63,7 @@ def drive(
     """
     busy: dict[int, Chunk] = {}
     # Rows that were taken from a worker and are not on the disk yet.
-    held: dict[Chunk, list[Row]] = {}
+    held: dict[Chunk, list[dict[str, Any]]] = {}
     try:
         _drive(pool, chunks, folder, busy, held, done, total, report)
     except BaseException:
@@ -80,7 +80,7 @@ def _drive(
     chunks: list[Chunk],
     folder: Path,
     busy: dict[int, Chunk],
-    held: dict[Chunk, list[Row]],
+    held: dict[Chunk, list[dict[str, Any]]],
     done: int,
     total: int,
     report: Callable[[Progress], None] | None,

@@ -168,8 +168,9 @@ class Local(Pool):
             return number, Outcome(trouble="lost", text=f"exit code {code}")
 
     def ready(self) -> list[tuple[int, Outcome]]:
-        found = []
-        for connection in multiprocessing.connection.wait(self._connections, timeout=0):
+        found: list[tuple[int, Outcome]] = []
+        ready: Any = multiprocessing.connection.wait(self._connections, timeout=0)
+        for connection in ready:
             try:
                 found.append((self._connections.index(connection), connection.recv()))
             except (EOFError, OSError):

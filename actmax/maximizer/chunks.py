@@ -142,6 +142,9 @@ def join(parts: Sequence[Result], config: Mapping[str, Any]) -> Result:
         if first.labels is None
         else tuple(label for part in parts for label in part.labels or ()),
         config=config,
+        terms=None
+        if first.terms is None
+        else {n: np.concatenate([p.terms[n] for p in parts if p.terms]) for n in first.terms},
         probabilities=None
         if first.probabilities is None
         else np.concatenate([p.probabilities for p in parts if p.probabilities is not None]),

@@ -241,7 +241,7 @@ class Maximizer:
             call = described(steps, seed, weights, learning_rate, keeping, count, first)
             config = record(self._built, self._compile, self._device, call) | revived.record()
             carry = self._loop.begin(params)
-            loop, probe = self._loop, {}
+            loop, probe = self._loop, dict[str, Any]()
             with revived.interruptible():
                 loop, probe = self._speed.fastest(
                     carry, arguments, 0 if revived.interrupted else steps
@@ -273,6 +273,7 @@ class Maximizer:
             labels=looking.names(self.labels, found),
             config=config | probe,
             probabilities=None if sure is None else sure.numpy(),
+            terms=running.terms(self.problem, judged),
             named=named,
             frames=ending.frames(listeners),
             **stand.fields(self.problem, chosen.params),

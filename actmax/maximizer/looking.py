@@ -42,7 +42,7 @@ def warn_of_probabilities(problem: Problem, pictures: Any, arguments: Arguments)
                         "lambda outputs, targets: tf.math.log(...) of your own.",
                     ),
                     ProbabilityWarning,
-                    stacklevel=5,
+                    stacklevel=checks.users_line(),
                 )
 
 

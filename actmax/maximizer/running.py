@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from actmax import checks
 from actmax.callbacks import Callback
 from actmax.loop import Arguments, Carry, Loop, remembers
 from actmax.maximizer import listening
-from actmax.problem import Problem
+from actmax.problem import Judged, Problem
 from actmax.types import IMAGES, Images, Snapshot
 from regularizers import random
 
@@ -24,6 +25,13 @@ JUDGE = 0x7E57
 def unwrap(arrays: dict[str, Any]) -> Any:
     """The only entry of a dict that has one, called `"images"`; else the dict."""
     return arrays[IMAGES] if list(arrays) == [IMAGES] else arrays
+
+
+def terms(problem: Problem, judged: Judged) -> dict[str, np.ndarray] | None:
+    """What each term of the objective adds to the scores, by name; None where there are no terms."""
+    names = [name for name, _ in problem.objective.terms_by_name]
+    values = (value.numpy() for value in judged.terms)
+    return dict(zip(names, values, strict=True)) or None
 
 
 def handed_out(problem: Problem, images: Images) -> Any:
@@ -183,7 +191,15 @@ class Run:
             low=low,
             high=high,
             channels=inputs[0].channels if len(inputs) == 1 else None,
+            _ask=functools.partial(self._answer, state.carry.params),
         )
+
+    def _answer(self, params: Any, what: str) -> Any:
+        """What a snapshot tells only if it is asked: one more pass."""
+        pictures = self.loop.images(params, self.arguments)
+        if what == "terms":
+            return terms(self.loop.problem, self.loop.judge(pictures, self.arguments)) or {}
+        return handed_out(self.loop.problem, self.loop.pull(pictures, self.arguments)[1])
 
     def _pictures(self, params: Any) -> Any:
         pictures = self.loop.images(params, self.arguments)

@@ -136,7 +136,7 @@ def warn_of_optimizer(optimizer: Any, inputs: Sequence[Input]) -> None:
         "together: what stands still under both is no optimum. Leave optimizer= out, or give "
         'actmax.Adam(rate, per="image") or actmax.SGD(rate).',
         UserWarning,
-        stacklevel=5,
+        stacklevel=checks.users_line(),
     )
 
 

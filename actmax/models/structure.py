@@ -196,7 +196,7 @@ def lasting(model: Any, name: str, known: Mapping[str, Any] | None = None) -> st
                     f"Write {former[0]!r}.",
                 ),
                 FutureWarning,
-                stacklevel=2,
+                stacklevel=checks.users_line(),
             )
         layout = CHANNELS_LAST if name.endswith(CHANNELS_LAST) else ""
         return former[0] + ("" if call is None else f":{call}") + layout

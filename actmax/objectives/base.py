@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from actmax import checks
+from regularizers.base import snake_case
 
 Activations: TypeAlias = Mapping[str, tf.Tensor]
 Kind: TypeAlias = Literal["index", "vector"] | None
@@ -79,6 +80,21 @@ class Objective(abc.ABC):
     def kind(self) -> Kind:
         """What its targets are: "index" (int `[N]`), "vector" (float `[N, C]`), or None."""
         return None
+
+    @property
+    def terms_by_name(self) -> tuple[tuple[str, Objective], ...]:
+        """What it adds up, by unique names, with signs and factors; none where it is no sum."""
+        return ()
+
+    @property
+    def title(self) -> str:
+        """What it is called in a table: `channel(conv, 3)`."""
+        part: Any = self
+        fields = dataclasses.fields(part) if dataclasses.is_dataclass(part) else ()
+        given = [getattr(self, field.name) for field in fields]
+        shown = [str(value) for value in given if isinstance(value, (int, float, str))]
+        name = getattr(self, "name", None) or snake_case(type(self).__name__)
+        return f"{name}({', '.join(shown)})" if shown else str(name)
 
     @property
     def count(self) -> int | None:
@@ -163,6 +179,8 @@ class Objective(abc.ABC):
         return _combine("*", self, inverse if isinstance(side, tuple) else inverse[0])
 
 
+# Terms of longer sums are not told apart: each is a tensor of its own in every judgement.
+_MOST_TERMS = 16
 _OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
     "-": operator.sub,
@@ -180,7 +198,8 @@ def _side(value: Any) -> Objective | float | tuple[float, ...] | None:
         value = value[()]
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         return None
-    return value if isinstance(value, (int, float)) else value.item()  # type: ignore[attr-defined]
+    plain: Any = value
+    return plain if isinstance(value, (int, float)) else plain.item()
 
 
 def _combine(operation: str, left: Any, right: Any) -> Objective:
@@ -212,7 +231,8 @@ class _Composite(Objective):
             for number in part if isinstance(part, tuple) else (part,):
                 if not isinstance(number, Objective):
                     checks.number(number, "a number in an objective")
-        counts = {part.count for part in self._objectives} - {None} | self._lengths
+        known = [part.count for part in self._objectives]
+        counts = {count for count in known if count is not None} | self._lengths
         if len(counts) > 1:
             raise ValueError(
                 checks.message(
@@ -303,6 +323,16 @@ class Sum(_Composite):
     def _parts(self) -> Sequence[Any]:
         return self.terms
 
+    @functools.cached_property
+    def terms_by_name(self) -> tuple[tuple[str, Objective], ...]:
+        found: dict[str, Objective] = {}
+        for sign, term in zip(self.signs, self.terms, strict=True):
+            if isinstance(term, Objective):
+                number = sum(name.split(" #")[0] == term.title for name in found) + 1
+                name = term.title if number == 1 else f"{term.title} #{number}"
+                found[name] = term if sign == "+" else -term
+        return tuple(found.items()) if 1 < len(found) <= _MOST_TERMS else ()
+
     def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
         total: Any = None
         for sign, term in zip(self.signs, self.terms, strict=True):
@@ -333,6 +363,11 @@ class Combination(_Composite):
 
     def _parts(self) -> Sequence[Any]:
         return (self.left, self.right)
+
+    @property
+    def title(self) -> str:
+        sides = [side.title for side in self._parts() if isinstance(side, Objective)]
+        return " * ".join(sides)
 
     def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
         values = [_value(side, activations, targets) for side in (self.left, self.right)]

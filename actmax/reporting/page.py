@@ -49,6 +49,7 @@ class Page:
         labels: as in the result, or None.
         config: the record of the run.
         probabilities: `[N]`, or None.
+        terms: what each term of the objective adds to the scores, `[N]` by name, or None.
         named: what the model itself calls every picture, and whether that is not what was asked; or None.
         optimality: `[N]`, or None.
         distance: `[N]`, or None.
@@ -73,6 +74,7 @@ class Page:
     labels: Sequence[str] | None
     config: Mapping[str, Any]
     probabilities: np.ndarray | None = None
+    terms: Mapping[str, np.ndarray] | None = None
     named: Sequence[tuple[str, bool]] | None = None
     optimality: np.ndarray | None = None
     distance: np.ndarray | None = None
@@ -148,6 +150,8 @@ def _data(page: Page, film: Film | None, sources: Sequence[str | None]) -> dict[
             facts.insert(1, ["probability", f"{page.probabilities[row]:.4f}"])
         if page.named is not None:
             facts.append(["the model itself says", page.named[row][0]])
+        for title, values in (page.terms or {}).items():
+            facts.append([f"of the score, {title}", _number(float(values[row]))])
         facts.append(["updates", str(int(page.steps[row]))])
         for title, found in (
             ("one more step gains, of what was gained", page.optimality),

@@ -228,3 +228,10 @@ def test_the_price_of_a_regularizer_is_of_the_loop_that_it_was_left_out_of():
     assert other.problem.balance is full.problem.balance is True
     assert other.problem.optimizer == full.problem.optimizer
     assert other.problem.inputs[0].parameterization == full.problem.inputs[0].parameterization
+
+
+def test_a_warning_points_to_the_line_of_the_user(model):
+    settings = {"input_range": actmax.L2Ball(1.0), "regularizers": []}
+    with pytest.warns(UserWarning, match="divides every value by a history") as caught:
+        actmax.maximize(model, targets=[0], optimizer=actmax.Adam(0.05), steps=0, **settings)
+    assert {found.filename for found in caught} == {__file__}

@@ -155,3 +155,52 @@ def test_chosen_steps_of_snapshots(model, tmp_path):
     assert names == ["step-000000.npz", "step-000001.npz", "step-000004.npz"]
     with pytest.raises(ValueError, match=r"every= or steps="):
         actmax.Snapshots(tmp_path, 2, steps=[1])
+
+
+def test_the_terms_of_a_sum_are_told_recorded_and_shown(model, images, tmp_path):
+    objective = actmax.Logit(3) - 0.5 * actmax.Channel("conv", 1) + actmax.Channel("conv", 1)
+    seen = []
+
+    def look(snapshot):
+        seen.append((snapshot.images, snapshot.terms(), snapshot.gradient()))
+
+    result = actmax.maximize(
+        model,
+        objective,
+        images=3,
+        steps=2,
+        initial_images=images,
+        callbacks=[look],
+        callback_every=2,
+        keep="last",
+        **RANGE,
+    )
+    conv, logits = by_hand(model, result.images)
+    mean = conv[..., 1].mean((1, 2))
+    expected = [logits[:, 3], -0.5 * mean, mean]
+    assert list(result.terms) == ["logit(3)", "channel(conv, 1)", "channel(conv, 1) #2"]
+    np.testing.assert_allclose(list(result.terms.values()), expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(sum(result.terms.values()), result.scores, rtol=1e-5)
+    pictures, terms, gradient = seen[-1]
+    np.testing.assert_array_equal(pictures, result.images)
+    np.testing.assert_allclose(terms["logit(3)"], result.terms["logit(3)"], rtol=1e-5)
+    # The gradient beside a difference of the scores by hand, along itself.
+    step = 1e-3 * gradient / np.abs(gradient).max()
+    ends = []
+    for sign in (1, -1):
+        conv, logits = by_hand(model, pictures + sign * step)
+        ends.append(logits[:, 3] + 0.5 * conv[..., 1].mean((1, 2)))
+    slope = (gradient * step).sum((1, 2, 3))
+    np.testing.assert_allclose((ends[0] - ends[1]) / 2, slope, rtol=2e-2)
+    result.save(tmp_path / "r")
+    again = actmax.Result.load(tmp_path / "r")
+    assert list(again.terms) == list(result.terms)
+    np.testing.assert_array_equal(again.terms["logit(3)"], result.terms["logit(3)"])
+    assert again.take([1]).terms["logit(3)"].shape == (1,)
+    page = result.report(tmp_path / "page.html").read_text("utf-8")
+    assert "of the score, channel(conv, 1) #2" in page
+
+
+def test_what_is_no_sum_has_no_terms():
+    assert actmax.Logit(3).terms_by_name == (0.5 * actmax.Logit(3)).terms_by_name == ()
+    assert (actmax.Logit(3) + 1).terms_by_name == ()
