@@ -267,8 +267,11 @@ def _fixed(fixed: Any, specs: Sequence[InputSpec]) -> dict[str, np.ndarray]:
 
 def _exactly(value: Any, dtype: str, name: str) -> np.ndarray:
     """A copy of an array in the type of an input; ValueError where whole numbers were asked for."""
-    found = np.array(value, dtype)
-    if found.dtype.kind in "iub" and not np.array_equal(found, np.asarray(value)):
+    if not dtype.startswith(("int", "uint", "bool")):
+        return np.array(value, dtype)
+    with np.errstate(invalid="ignore"):
+        found = np.asarray(value).astype(dtype)
+    if not np.array_equal(found, np.asarray(value)):
         raise ValueError(
             checks.message(
                 f"whole numbers of type {dtype} in fixed[{name!r}]",

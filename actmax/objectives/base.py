@@ -198,8 +198,8 @@ def _side(value: Any) -> Objective | float | tuple[float, ...] | None:
         value = value[()]
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         return None
-    plain: Any = value
-    return plain if isinstance(value, (int, float)) else plain.item()
+    found: Any = value
+    return found.item() if hasattr(found, "item") else found
 
 
 def _combine(operation: str, left: Any, right: Any) -> Objective:
