@@ -15,7 +15,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from actmax.loop.blocks import drawn_at, run_steps
+from actmax.loop.blocks import run_steps
 from actmax.loop.connected import check_connected, has_pull
 from actmax.loop.memory import higher, remembered
 from actmax.loop.records import Arguments, Carry, Cause, Evaluation, hidden
@@ -89,10 +89,23 @@ class Loop:
     def _chunk(
         self, carry: Carry, arguments: Arguments, start: int, stop: int
     ) -> tuple[Carry, tf.Tensor]:
+        return self._steps(carry, arguments, start, stop, pulled=False)[:2]
+
+    def _steps(
+        self, carry: Carry, arguments: Arguments, start: int, stop: int, *, pulled: bool
+    ) -> tuple[Carry, tf.Tensor, Images]:
+        """As `run`, with the score's gradient at the last step, for all rows or for none."""
         bounds = (tf.constant(start, tf.int32), tf.constant(stop, tf.int32))
+        # Who compiles for every shape gets one.
+        every = pulled or self.way.xla or self.problem.optimizer.fixed_rows
+        rows = tf.shape(carry.live)[0] if every else 0
+        pull = {
+            entry.name: tf.zeros([rows, *entry.shape], self.problem.dtype)
+            for entry in self.problem.inputs
+        }
         if not self.compiled:
-            return self._run(carry, arguments, *bounds)
-        return self._compile("run", self._run, carry, arguments, *bounds)
+            return self._run(carry, arguments, *bounds, pull)
+        return self._compile("run", self._run, carry, arguments, *bounds, pull)
 
     def pull(self, images: Images, arguments: Arguments) -> tuple[tf.Tensor, Images]:
         """Scores `[N]` and their gradient with respect to images, with the draws of step 0."""
@@ -121,8 +134,13 @@ class Loop:
         A penalty that is a mean over pixels has a gradient of about `1 / (H W C)` per value, so a
         weight in units of this number pulls as hard as the score does.
         """
-        bound = tf.constant(draws, tf.int32)
-        return self._compile("sensitivity", self._sensitivity, params, arguments, bound)
+        # A step of the loop is thrown away for each draw: no function beside the loop's is compiled.
+        first = self.begin(params)
+        every = [
+            self._steps(first, arguments, draw, draw + 1, pulled=True)[2] for draw in range(draws)
+        ]
+        total = functools.reduce(functools.partial(tf.nest.map_structure, tf.add), every)
+        return sizes(total) / tf.cast(draws, self.problem.dtype)
 
     def value_and_gradient(
         self, params: Params, arguments: Arguments, step: int = 0
@@ -186,20 +204,6 @@ class Loop:
         if count == 1:
             return scores, scores
         return scores, tf.reduce_mean(tf.reshape(scores, [count, -1]), axis=0)
-
-    def _sensitivity(self, params: Params, arguments: Arguments, draws: tf.Tensor) -> tf.Tensor:
-        seeds = self.problem.part_seeds(arguments.seeds)
-        images = self.problem.decode(params, arguments.kept)
-        draw_at = drawn_at(self.problem, seeds, tf.range(draws))  # as the loop: one trace for both
-
-        def add(draw: tf.Tensor, total: Images) -> tuple[tf.Tensor, Images]:
-            _, ascent = self._ascend(images, arguments, draw_at(draw), draw)
-            return draw + 1, tf.nest.map_structure(tf.add, total, ascent)
-
-        none = tf.nest.map_structure(tf.zeros_like, images)
-        with self._prepared(arguments):
-            _, total = tf.while_loop(lambda draw, _: draw < draws, add, (tf.constant(0), none))
-        return sizes(total) / tf.cast(draws, self.problem.dtype)
 
     def _ascend(
         self, images: Images, arguments: Arguments, seeds: tf.Tensor, step: tf.Tensor
@@ -296,8 +300,13 @@ class Loop:
         return Evaluation(images, score, score - burden, penalties, last, metrics, descent, ascent)
 
     def _run(
-        self, carry: Carry, arguments: Arguments, start: tf.Tensor, stop: tf.Tensor
-    ) -> tuple[Carry, tf.Tensor]:
+        self,
+        carry: Carry,
+        arguments: Arguments,
+        start: tf.Tensor,
+        stop: tf.Tensor,
+        pull: Images,
+    ) -> tuple[Carry, tf.Tensor, Images]:
         self.traces += int(self.compiled)
         seeds = self.problem.part_seeds(arguments.seeds)
         shape = [len(self.problem.series), carry.live.shape[0]]
@@ -305,7 +314,8 @@ class Loop:
         size = CAPACITY if self.way.xla else stop - start
         history = tf.TensorArray(dtype, size=size, element_shape=shape)
 
-        def once(seeds: Any, step: tf.Tensor, carry: Carry, history: Any) -> tuple[Any, ...]:
+        def once(seeds: Any, step: tf.Tensor, carry: Carry, kept: Any) -> tuple[Any, ...]:
+            history, pull = kept
             if self.way.tail:
                 images = self.problem.decode(carry.params, arguments.kept)
                 score, ascent = self._ascend(images, arguments, seeds, step)
@@ -313,19 +323,23 @@ class Loop:
                 recorded.set_shape(shape)
             else:
                 found = self._evaluate(carry.params, arguments, seeds, step, carry.held)
+                ascent = found.ascent
                 carry, recorded = self._update(found, arguments, carry, step)
-            return step + 1, carry, history.write(step - start, recorded)
+            # All rows of the score's gradient where they are asked for, and none elsewhere.
+            pull = {name: same_shape(ascent[name][: tf.shape(p)[0]], p) for name, p in pull.items()}
+            return step + 1, carry, (history.write(step - start, recorded), pull)
 
         def blank(step: tf.Tensor, history: Any) -> tuple[Any, ...]:
             nothing = tf.fill([shape[0], tf.shape(carry.live)[0]], tf.constant(float("nan"), dtype))
             return step + 1, history.write(step - start, nothing)
 
         with self._prepared(arguments):
-            step, carry, history = run_steps(
-                self.problem, once, seeds, stop, (start, carry, history), ahead=not self.way.xla
+            first = (start, carry, (history, pull))
+            step, carry, (history, pull) = run_steps(
+                self.problem, once, seeds, stop, first, ahead=not self.way.xla
             )
         _, history = tf.while_loop(lambda step, history: step < stop, blank, (step, history))
-        return carry, history.stack()
+        return carry, history.stack(), pull
 
     def _update(
         self,
