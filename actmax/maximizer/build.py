@@ -71,6 +71,9 @@ def build(arguments: Arguments) -> Built:
         )
     letters = lettering.read(members, specs, free, arguments.input_range)
     free = letters.specs
+    doubt = lettering.note(free, arguments.input_range)
+    if doubt:
+        chosen["letters"] = doubt
     dtype = _dtype(arguments.precision, free)
     canvases = _by_input(arguments.canvas, free, "canvas")
     preprocess = _by_input(arguments.preprocess, free, "preprocess")

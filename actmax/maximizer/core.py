@@ -260,8 +260,9 @@ class Maximizer:
             history = run.history(state)
             stand = standing.look(loop, chosen.params, pictures, scores, arguments, history)
         status, messages = ending.judge(
-            self.problem, state, history, scores.numpy(), run, checkpoint, stand, revived, named
-        )
+            self.problem, state, history, scores.numpy(), run, checkpoint, stand, revived, named,
+            self._built.chosen.get("letters", ""),
+        )  # fmt: skip
         result = Result(
             images=running.handed_out(self.problem, pictures),
             scores=scores.numpy(),

@@ -45,8 +45,9 @@ def judge(
     stand: Standing,
     revived: Revived,
     named: Named | None,
+    note: str = "",
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Status and message of every image. `-> [N], N texts`."""
+    """Status and message of every image, with a note for those that did not fail. `-> [N], N texts`."""
     where = "."
     if checkpoint is not None:
         where = _kept(run, str(checkpoint))
@@ -96,6 +97,8 @@ def judge(
         text += revived.note(row, moved=moved[row])
         if named is not None and done[row] > 0 and status[row] not in FAILED:
             text += named.say(row)
+        if done[row] > 0 and status[row] not in FAILED:
+            text += note
         messages.append(text)
     return status, tuple(messages)
 

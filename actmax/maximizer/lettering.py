@@ -6,12 +6,16 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from actmax import checks, models
 from actmax.constraints import Rows
 from actmax.maximizer.reading import given_range
 from actmax.models import InputSpec, Lettered
 
 _FLOATS = ("float", "bfloat")
+# Letters of alphabets that networks are given as rows.
+_FEWEST, _MOST = 3, 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +75,28 @@ def _whole(members: Sequence[Any], specs: Sequence[InputSpec], spec: InputSpec, 
         models.is_keras(member) and models.only_looked_up(member, specs, spec.name)
         for member in members
     )
+
+
+def note(specs: Sequence[InputSpec], given: Any) -> str:
+    """What to say of an input that may be one-hot rows and was given a pair, as a sentence behind others.
+
+    A box of rows of 3 to 32 numbers from 0 to 1 is right for signals and wrong for letters, and nothing in a
+    network tells which it was trained on. `actmax.Box(0, 1)` says that numbers are meant.
+    """
+    for spec in specs:
+        pair, shape = given_range(given, spec.name), tuple(spec.shape or ())
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or len(shape) != 2:
+            continue
+        rows, size = shape
+        if rows is None or size is None or not _FEWEST <= size <= min(_MOST, rows):
+            continue
+        if np.ndim(pair[0]) == np.ndim(pair[1]) == 0 and tuple(pair) == (0, 1):
+            return (
+                f" If rows of {spec.name!r} are letters, as in one-hot DNA, a box gives no sequence: give "
+                f"input_range=actmax.OneHot(alphabet), of {size} letters. If they are numbers, "
+                "actmax.Box(0, 1) says so."
+            )
+    return ""
 
 
 def _count(rows: Rows, name: str) -> int:

@@ -13,6 +13,7 @@ import tensorflow as tf
 from actmax import checks
 from actmax.loop.floors import bare_floor, strict_floor
 from actmax.maximizer import Maximizer
+from actmax.maximizer.ending import unnamed
 from actmax.models import onednn
 from actmax.problem import Problem
 from actmax.throughput.records import Measurement, Throughput
@@ -88,7 +89,8 @@ def benchmark(
         name: Maximizer(model, objective, **{**spelled, "regularizers": rest})
         for name, rest in _each_left_out(spelled["regularizers"]).items()
     }
-    records = [_measure(full, others, size, target, rounds, steps, settings) for size in sizes]
+    with unnamed():  # pictures of a few steps, which nobody looks at
+        records = [_measure(full, others, size, target, rounds, steps, settings) for size in sizes]
     return Throughput(tuple(records), _environment(full, rounds, settings))
 
 

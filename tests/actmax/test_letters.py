@@ -246,3 +246,11 @@ def test_words_and_numbers_of_letters():
 def test_what_is_refused_and_why(call, text):
     with pytest.raises((ValueError, TypeError), match=text):
         call()
+
+
+def test_a_box_on_rows_that_may_be_letters_says_so():
+    settings = {"targets": [0], "input_shape": (LENGTH, 4), "steps": 2}
+    (told,) = actmax.maximize(matrix, input_range=(0, 1), **settings).messages
+    assert "a box gives no sequence" in told and "OneHot(alphabet), of 4 letters" in told
+    for meant in (actmax.Box(0, 1), (-1, 1), DNA):
+        assert "letters" not in actmax.maximize(matrix, input_range=meant, **settings).messages[0]
