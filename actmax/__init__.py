@@ -48,7 +48,13 @@ if TYPE_CHECKING:
     from actmax.gradients import BlurGradient, ClipNorm, ClipValue, InverseFrequency, Normalize
     from actmax.images import grid, save_gif, save_png, to_uint8
     from actmax.loading import ModelFileError, load_model
-    from actmax.maximizer import Maximizer, NonFiniteError, ProbabilityWarning, maximize
+    from actmax.maximizer import (
+        BrokenLawWarning,
+        Maximizer,
+        NonFiniteError,
+        ProbabilityWarning,
+        maximize,
+    )
     from actmax.models import activations, layer_paths
     from actmax.naming import Named, NamedOtherwiseWarning
     from actmax.objectives import (
@@ -164,6 +170,7 @@ _MODULES = {
         "load_model",
     ),
     "actmax.maximizer": (
+        "BrokenLawWarning",
         "Maximizer",
         "NonFiniteError",
         "ProbabilityWarning",
@@ -256,6 +263,7 @@ __all__ = [
     "BlurImage",
     "Blurred",
     "Box",
+    "BrokenLawWarning",
     "CPPN",
     "CSVLog",
     "Callback",

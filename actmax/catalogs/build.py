@@ -143,10 +143,14 @@ def catalog(
     names = looking.labels(labels)
     folder = Path(checks.written(os.fspath(out), "the path of a catalog"))
     call = {"steps": steps, "learning_rate": learning_rate, "weights": weights}
-    plan = Plan(_targets(model, chosen, targets, settings, names), given)
+    broken: dict[str, str] = {}
+    plan = Plan(_targets(model, chosen, targets, settings, names, broken), given)
     on_ray = isinstance(workers, str) and workers != _LOCAL  # where None means one
     own = 1 if threads is None and on_ray else threads
     wanted = _manifest(model, chosen, plan, call, settings, names, own)
+    if broken:
+        marked = {**wanted.config, "broken_laws": broken}
+        wanted = dataclasses.replace(wanted, config=marked)
     (folder / store.SHARDS).mkdir(parents=True, exist_ok=True)
     with manifests.alone(folder):
         clear(folder)
@@ -225,9 +229,14 @@ def _seeds(seeds: Any) -> tuple[int, ...]:
 
 
 def _targets(
-    model: Any, objectives: Sequence[Objective], targets: Any, settings: Any, labels: Any
+    model: Any,
+    objectives: Sequence[Objective],
+    targets: Any,
+    settings: Any,
+    labels: Any,
+    broken: dict[str, str],
 ) -> tuple[tuple[int | None, ...], ...]:
-    """Units of every objective, all of them looked up in the model."""
+    """Units of every objective, all of them looked up in the model; `broken` gets the laws it breaks."""
     found: list[tuple[int | None, ...]] = []
     for objective in objectives:
         probe = Maximizer(model, objective, **settings)
@@ -241,13 +250,14 @@ def _targets(
                 )
             )
         if objective.kind is None:
+            broken |= probe(images=1, steps=0).config.get("broken_laws", {})
             found.append((None,))
             continue
         if objective.kind != "index":
             raise ValueError(
                 checks.message("objectives of units, such as Logit or Channel", repr(objective))
             )
-        probe([0], steps=0)
+        broken |= probe([0], steps=0).config.get("broken_laws", {})
         taps = probe.problem.models[0]
         # Of several terms that share their targets, each has to have the unit.
         counts = [taps.shapes[name][-1] for name in objective.targeted if name in taps.shapes]

@@ -136,10 +136,6 @@ def _heads(model: Any, specs: Sequence[Any]) -> dict[str, str]:
 
     if not specs:
         return {"": "not looked up, because the input shape is not known"}
-    output = models.symbolic(model, "output")
-    names = list(output) if isinstance(output, Mapping) else getattr(model, "output_names", [])
-    keys = [f"{LOGITS}/{name}" for name in names] if len(names) > 1 else [LOGITS]
-    taps = models.Taps(model, keys)
     zeros = {
         spec.name: tf.constant(
             np.zeros([1, *(_OPEN_SIZE if size is None else size for size in spec.shape)]),
@@ -147,12 +143,16 @@ def _heads(model: Any, specs: Sequence[Any]) -> dict[str, str]:
         )
         for spec in specs
     }
+    names = models.Taps(model, []).traced(zeros).outputs.names
+    taps = models.Taps(model, [f"{LOGITS}/{n}" for n in names] if len(names) > 1 else [LOGITS])
     taps(zeros)
     words = {
         "softmax": "softmax, and scores are taken before it",
         "logsoftmax": "log softmax, and scores are taken before it",
         "sigmoid": "sigmoid, and scores are taken before it",
+        "logsigmoid": "log sigmoid, and scores are taken before it",
         "linear": "linear, and scores are the output itself",
-        "unknown": "not found, and scores are the output itself",
+        "bounded": "clipped or scaled, and scores are the output itself",
     }
-    return {name: words[head] for name, head in taps.heads.items()}
+    other = "{}, and scores are the output itself"
+    return {name: words.get(head, other.format(head)) for name, head in taps.heads.items()}

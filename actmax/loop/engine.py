@@ -215,7 +215,9 @@ class Loop:
         """
         once = functools.partial(self._called, images, arguments, seeds, step)
         rows = tf.shape(arguments.seeds)[0]
-        return scaled_back(once, rows, images) if self.way.scaled else once(None)
+        # A model's own float16 is known since its scores were traced.
+        half = self.way.scaled or any(taps.half for taps in self.problem.models)
+        return scaled_back(once, rows, images) if half else once(None)
 
     def _ascend_once(
         self,

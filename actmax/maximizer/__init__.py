@@ -2,7 +2,8 @@
 
 from actmax.maximizer.core import Maximizer
 from actmax.maximizer.ending import NonFiniteError
+from actmax.maximizer.laws import BrokenLawWarning
 from actmax.maximizer.looking import ProbabilityWarning
 from actmax.maximizer.once import maximize
 
-__all__ = ["Maximizer", "NonFiniteError", "ProbabilityWarning", "maximize"]
+__all__ = ["BrokenLawWarning", "Maximizer", "NonFiniteError", "ProbabilityWarning", "maximize"]

@@ -21,8 +21,10 @@ from actmax.maximizer import (
     chunks,
     ending,
     given,
+    laws,
     looking,
     opinion,
+    refused,
     repeat,
     resuming,
     rows,
@@ -137,6 +139,7 @@ class Maximizer:
         self._loop = Loop(self.problem, way)
         self._speed = speed.Chooser(self._loop, self._device, gpu=gpu, choose=compile == "auto")
         self._compile, self._looked = compile, False
+        self._broken: dict[str, str] = {}
         self._states: tuple[Any, ...] | None = None
         # A Keras optimizer updates variables of its own: two threads take turns.
         alone = self.problem.optimizer.fixed_rows
@@ -224,7 +227,7 @@ class Maximizer:
         weight_table, rates = rows.tables(self.problem, weights, learning_rate, steps, count)
         chunked = bool(listeners) or keeping == "best" or checkpoint is not None
         every = running.chunk(callback_every, steps, chunked)
-        with self._place(), self._turn:
+        with self._place(), self._turn, contextlib.ExitStack() as after:
             seeds = rows.row_seeds(seed, found, count)
             initial = rows.spread(first, count, self.problem.dtype)
             kept = self.problem.keep(initial)
@@ -235,11 +238,13 @@ class Maximizer:
             for entry in () if self._looked else self.problem.inputs:
                 entry.parameterization.check(params[entry.name], entry.shape)
             self._look(self._loop.images(params, arguments), arguments, found)
+            after.enter_context(laws.kept(self.problem))
             params, arguments, revived = beginning.begin(
                 self._loop, params, arguments, balance=self._built.balance, steps=steps
             )
             call = described(steps, seed, weights, learning_rate, keeping, count, first)
             config = record(self._built, self._compile, self._device, call) | revived.record()
+            config |= {"broken_laws": self._broken} if self._broken else {}
             carry = self._loop.begin(params)
             loop, probe = self._loop, dict[str, Any]()
             with revived.interruptible():
@@ -403,6 +408,7 @@ class Maximizer:
 
     def renew(self) -> None:
         """Forgets what was compiled of a model that was changed in place since (LoRA, quantization ...)."""
+        refused.refuse_surroundings()
         members = [taps.model for taps in self.problem.models]
         if self._states is None or self._states == models.states(members):
             return
@@ -413,18 +419,22 @@ class Maximizer:
         self._built = dataclasses.replace(self._built, problem=self.problem)
         self._loop = Loop(self.problem, self._loop.way)
         self._speed = self._speed.renewed(self._loop)
-        self._looked, self._states = False, None
+        self._looked, self._states, self._broken = False, None, {}
 
     def _look(self, pictures: Images, arguments: Arguments, targets: np.ndarray | None) -> None:
         """Traces the clean score once, and checks what only the model's shapes can tell."""
         if not self._looked:
-            self._loop.prepare(pictures, arguments)
+            with models.explained("the objective, preprocess and regularizers"):
+                self._loop.prepare(pictures, arguments)
         for taps in self.problem.models:
             looking.check_labels(self.problem, taps.shapes, self.labels)
             self.problem.objective.check(taps.shapes, targets)
             self.problem.objective.check_heads(taps.heads)
         if not self._looked:
-            looking.warn_of_probabilities(self.problem, pictures, arguments)
+            looking.warn_of_probabilities(self.problem, pictures, arguments, targets)
+            with laws.kept(self.problem):
+                self._broken = laws.look(self._loop, pictures, arguments)
+            laws.warn(self._broken)
             # A first pass may build a model: what it is now is what was traced.
             self._states = models.states(taps.model for taps in self.problem.models)
         self._looked = True

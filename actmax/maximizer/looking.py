@@ -12,38 +12,106 @@ import tensorflow as tf
 from actmax import checks, models
 from actmax.feeding import tile_to
 from actmax.loop import Arguments
-from actmax.objectives import LOGITS
+from actmax.objectives import LOGITS, Objective
 from actmax.problem import Problem
+
+# Of ends that are flat where they are saturated: these are so wherever a maximum leads to.
+_PROBABILITIES = ("softmax", "sigmoid")
+_BOUNDED = ("tanh", "softplus", "bounded")
+# Words for them.
+_WORDS = {"bounded": "a clipped or scaled function", "softplus": "softplus", "tanh": "tanh"}
 
 
 class ProbabilityWarning(UserWarning):
-    """The model's output looks like probabilities and its softmax could not be found."""
+    """What is maximized are probabilities, or is saturated: its gradient vanishes."""
 
 
-def warn_of_probabilities(problem: Problem, pictures: Any, arguments: Arguments) -> None:
-    """Warns once if outputs that are to be maximized are probabilities."""
+def warn_of_probabilities(
+    problem: Problem, pictures: Any, arguments: Arguments, targets: np.ndarray | None
+) -> None:
+    """Warns once if what is to be maximized are probabilities, or is saturated at the start."""
     for taps in problem.models:
-        suspects = [key for key, head in taps.heads.items() if head in ("linear", "unknown")]
-        if not suspects:
+        suspects = [key for key, head in taps.heads.items() if head == "linear"]
+        flat = [key for key, head in taps.heads.items() if head in _BOUNDED]
+        flat += [name for name, kind in taps.ends.items() if kind == "tanh"]
+        _warn_of_layers(problem, taps)
+        if not suspects and not flat:
             continue
         fitted = {entry.name: entry.fit(pictures[entry.name]) for entry in problem.inputs}
         first = next(iter(fitted.values()))
         fitted |= {name: tile_to(value, first) for name, value in arguments.fixed.items()}
+        if flat:
+            _warn_of_saturation(problem, taps, fitted, targets)
+        if not suspects:
+            continue
         found = taps(fitted)
         for key in suspects:
             values = found[f"{LOGITS}/{key}" if key else LOGITS].numpy().astype(np.float64)
+            kind = ""
             if models.look_like_probabilities(values):
-                warnings.warn(
-                    checks.message(
-                        "logits to maximize",
-                        "outputs that are positive and sum to 1, whose softmax could not be found",
-                        "Their gradient vanishes as they near 1, and they rise by lowering other "
-                        "classes. Give a model that returns logits, or maximize "
-                        "lambda outputs, targets: tf.math.log(...) of your own.",
-                    ),
-                    ProbabilityWarning,
-                    stacklevel=checks.users_line(),
+                kind = "outputs that are positive and sum to 1, whose softmax could not be found"
+            elif models.look_like_a_saturated_sigmoid(values):
+                kind = "outputs that are all but 0 or 1, whose sigmoid could not be found"
+            if kind:
+                _warn(
+                    "logits to maximize",
+                    kind,
+                    "Their gradient vanishes as they near 1, and those of a softmax rise by lowering "
+                    "other classes. Give a model that returns logits, or maximize "
+                    "lambda outputs, targets: tf.math.log(...) of your own.",
                 )
+
+
+def _warn_of_layers(problem: Problem, taps: models.Taps) -> None:
+    """Warns of layers that return the probabilities that they are asked to raise."""
+    for name in dict.fromkeys(name for part in _rising(problem) for name in part.taps):
+        kind = taps.ends.get(name, "")
+        if kind in _PROBABILITIES:
+            layer = name.partition("|")[0]
+            _warn(
+                f"activations that do not saturate, at layer {layer!r}",
+                f"a layer that ends with its {kind}",
+                f"Its gradient vanishes near 1. Use actmax.Logit() if it is the model's output, which is "
+                f"the logit in front of the {kind}; else the layer before it, or one without activation.",
+            )
+
+
+def _warn_of_saturation(
+    problem: Problem, taps: models.Taps, fitted: Any, targets: np.ndarray | None
+) -> None:
+    found = taps.saturation(fitted)
+    for part in _rising(problem):
+        for name in set(part.taps) & set(found):
+            share = found[name].reshape(-1, found[name].shape[-1]).mean(0)
+            bound = getattr(part, "target", None)
+            units = targets if bound is None else np.array([bound])
+            if part.kind == "vector" or units is None or units.ndim != 1:
+                units = np.arange(len(share))
+            if np.all(share[units[units < len(share)]] <= _MOST):
+                continue
+            key = name.partition("/")[2]
+            kind = taps.heads.get(key, "") if name.startswith(":") else taps.ends.get(name, "")
+            _warn(
+                "activations that do not saturate",
+                f"{_WORDS.get(kind, kind)} at the end of {name.partition('|')[0].lstrip(':')!r}, flat at "
+                "the start",
+                "Its gradient is nearly 0 there: try another start or seed, a larger std of the "
+                "parameterization, or the layer in front of it.",
+            )
+
+
+# From this share of its values on, a unit is saturated.
+_MOST = 0.5
+
+
+def _rising(problem: Problem) -> list[Objective]:
+    return [part for part in problem.objective.parts if part.rises]
+
+
+def _warn(expected: str, received: str, do: str) -> None:
+    warnings.warn(
+        checks.message(expected, received, do), ProbabilityWarning, stacklevel=checks.users_line()
+    )
 
 
 def check_labels(

@@ -10,6 +10,7 @@ from actmax.models.detect import (
     bad_weight,
     channels_of,
     detect_range,
+    look_like_a_saturated_sigmoid,
     look_like_probabilities,
     may_come_first,
     only_looked_up,
@@ -25,6 +26,7 @@ from actmax.models.seeing import activations
 from actmax.models.structure import InputSpec, input_specs, is_keras, layer_paths, layers, symbolic
 from actmax.models.taps import Taps
 from actmax.models.trace import states
+from actmax.models.untraceable import UntraceableError, explained
 from actmax.models.variant import Variant
 
 __all__ = [
@@ -33,16 +35,19 @@ __all__ = [
     "Lettered",
     "Reading",
     "Taps",
+    "UntraceableError",
     "Variant",
     "activations",
     "applications_preprocess",
     "bad_weight",
     "channels_of",
     "detect_range",
+    "explained",
     "input_specs",
     "is_keras",
     "layer_paths",
     "layers",
+    "look_like_a_saturated_sigmoid",
     "look_like_probabilities",
     "may_come_first",
     "onednn",

@@ -17,6 +17,8 @@ from actmax.models.structure import InputSpec, every_layer, input_specs, is_kera
 
 # Sides from which on a picture may be one that nothing but its shape tells of.
 _SIDE = 8
+# How near to 0 or 1 a sigmoid is saturated.
+_END = 1e-2
 
 
 def readings(model: Any, specs: Sequence[InputSpec]) -> dict[str, Reading]:
@@ -140,10 +142,25 @@ def applications_preprocess(model: Any) -> str | None:
 
 
 def look_like_probabilities(values: np.ndarray) -> bool:
-    """Whether all rows of `[N, ..., C]`, C > 1, are non-negative and sum to 1 within 1e-3."""
-    if values.ndim < 2 or values.shape[-1] < 2:
+    """Whether all rows of `[N, ..., C]`, C > 1, are non-negative and sum to 1 within 1e-3.
+
+    The sum is over the last axis, over another one, or over all but the first.
+    """
+    if values.ndim < 2 or not np.all(values >= 0):
         return False
-    return bool(np.all(values >= 0) and np.allclose(values.sum(-1), 1.0, atol=1e-3))
+    sums = [values.sum(axis) for axis in range(1, values.ndim) if values.shape[axis] > 1]
+    if np.prod(values.shape[1:]) > 1:
+        sums.append(values.reshape(len(values), -1).sum(-1))
+    return any(np.allclose(total, 1.0, atol=1e-3) for total in sums)
+
+
+def look_like_a_saturated_sigmoid(values: np.ndarray) -> bool:
+    """Whether values `[N, ...]` are all between 0 and 1, all near one end, and some near 1."""
+    return bool(
+        np.all((values >= 0) & (values <= 1))
+        and np.all((values <= _END) | (values >= 1 - _END))
+        and np.any(values >= 1 - _END)
+    )
 
 
 def bad_weight(model: Any) -> str | None:

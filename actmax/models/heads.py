@@ -1,34 +1,65 @@
 """What stands at the end of a model: its softmax or sigmoid, and the logits in front of it.
 
-An output is walked back over operations that only move or round values. What moves values is applied
-again to the logits, so that a logit stands where its probability stands.
+An output is read back over operations that only move, join or round values. They are applied again to the
+logits, so that a logit stands where its probability stands. `groups` tells which units compete there.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
+from actmax.models.groups import NO_CLASSES, Classes, classes_of
 from actmax.models.program import Made, Node, Program
 
 # They move values, and leave them as they are.
-_MOVES = (
+MOVES = (
     "Identity", "Cast", "Reshape", "Squeeze", "ExpandDims", "Transpose", "StridedSlice", "Slice",
     "GatherV2", "StopGradient", "Snapshot", "PreventGradient", "EnsureShape", "Tile", "BroadcastTo",
 )  # fmt: skip
+JOINS = {"ConcatV2": slice(0, -1), "Pack": slice(None)}
 # They keep values inside of bounds that only rounding reaches, and have no gradient outside.
 _CLIPS = ("Minimum", "Maximum", "ClipByValue")
+# A number times or beside a head: what is left of it is that it ends.
+_SCALES = ("Mul", "RealDiv", "AddV2", "Add", "Sub", "Neg")
 _HEADS = {
     "Softmax": "softmax", "LogSoftmax": "logsoftmax", "Sigmoid": "sigmoid",
-    "Tanh": "tanh", "Softplus": "softplus", "Relu6": "bounded",
+    "Tanh": "tanh", "Softplus": "softplus",
 }  # fmt: skip
 # How near to 0 or 1 a clip of probabilities is that guards against rounding.
 _GUARD = 1e-2
 # The heads that logits stand in front of.
 WITH_LOGITS = ("softmax", "logsoftmax", "sigmoid", "logsigmoid")
+# Where TensorFlow's Relu6 ends.
+_SIX = 6.0
+# Flatter than this part of the steepest place is saturated.
+_FLAT = 0.02
+
+
+class Part(NamedTuple):
+    """An operation at the end of a model: a head, or what moves or joins the heads behind it.
+
+    Attributes:
+        kind: as in `Head`, of all heads behind it.
+        node: the operation.
+        parts: what it moves or joins; none for a head.
+        given: number of the tensor in front of a head.
+        bounds: of a clip.
+    """
+
+    kind: str
+    node: Node
+    parts: tuple[Part, ...]
+    given: int
+    bounds: tuple[float, float] = (0.0, 1.0)
+
+    def heads(self) -> list[Part]:
+        """The heads."""
+        return [self] if not self.parts else [head for part in self.parts for head in part.heads()]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,69 +68,105 @@ class Head:
 
     Attributes:
         kind: "softmax", "logsoftmax", "sigmoid", "logsigmoid"; "tanh", "softplus", "bounded" (a hard
-            sigmoid or another clipped function) for what is the output itself; "linear" for none.
-        logits: number of the tensor in front of the head; the output's own where there are no logits.
-        moved: what stands between the head and the output, from the head on.
-        last: whether the probabilities of one row of the output's last axis sum to 1.
-        groups: how many softmaxes stand side by side along the last axis; 1 for one.
+            sigmoid, or a head times a number) for what is the output itself; "linear" for none.
+        part: what was read; None for "linear".
+        classes: which units of the output compete in a softmax.
     """
 
     kind: str
-    logits: int
-    moved: tuple[Node, ...]
-    last: bool
-    groups: int
+    part: Part | None = None
+    classes: Classes = NO_CLASSES
 
 
 def head_of(program: Program, output: int) -> Head:
     """What an output ends with."""
-    moved: list[Node] = []
-    logs = 0
-    number = output
-    while True:
-        node = program.makers.get(number)
-        if node is None:
-            return _none(output)
-        if node.kind in _HEADS and not (logs and _HEADS[node.kind] not in ("softmax", "sigmoid")):
-            break
-        if node.kind == "Log" and not logs:
-            logs += 1
-            number = node.inputs[0]
-        elif node.kind in _MOVES:
-            moved.append(node)
-            number = node.inputs[0]
-        elif (following := _clipped(program, node)) is not None:
-            number = following
-        else:
-            return _none(output)
-    kind = _HEADS[node.kind]
-    if logs:
-        kind = "log" + kind
-    if kind not in WITH_LOGITS:
-        return Head(kind, output, (), False, 1)
-    moved.reverse()
-    last, groups = _layout(program, node.outputs[0], output, moved)
-    return Head(kind, node.inputs[0], tuple(moved), last, groups)
+    part = _read(program, output)
+    if part is None:
+        return Head("linear")
+    if part.kind not in ("softmax", "logsoftmax"):
+        return Head(part.kind, part)
+    return Head(part.kind, part, classes_of(program, part, output))
 
 
-def _none(output: int) -> Head:
-    return Head("linear", output, (), False, 1)
-
-
-def _clipped(program: Program, node: Node) -> int | None:
-    """What a clip keeps inside of constant bounds; None for what is no clip."""
-    if node.kind not in _CLIPS:
+def _read(program: Program, number: int, logarithm: bool = False) -> Part | None:
+    node = program.makers.get(number)
+    if node is None:
         return None
-    constant = [_constant(program, number) for number in node.inputs]
-    if node.kind == "ClipByValue":
-        return node.inputs[0] if constant[1] is not None and constant[2] is not None else None
-    for one, other in ((0, 1), (1, 0)):
-        bound = constant[other]
-        # A bound inside of (0, 1) is no guard against rounding: it is a part of the function.
-        near = bound is not None and min(abs(bound), abs(bound - 1)) < _GUARD
-        if constant[one] is None and near:
-            return node.inputs[one]
-    return None
+    if node.kind == "Neg" and (found := _log_sigmoid(program, node)) is not None:
+        return None if logarithm else found
+    if node.kind in _HEADS:
+        kind = _HEADS[node.kind]
+        if logarithm and kind not in ("softmax", "sigmoid"):
+            return None
+        return Part("log" * logarithm + kind, node, (), node.inputs[0])
+    if node.kind == "Log" and not logarithm:
+        return _read(program, node.inputs[0], True)
+    if node.kind in MOVES:
+        part = _read(program, node.inputs[0], logarithm)
+        return part and Part(part.kind, node, (part,), number)
+    if node.kind in JOINS:
+        parts = [_read(program, n, logarithm) for n in node.inputs[JOINS[node.kind]]]
+        kinds = {part.kind if part else None for part in parts}
+        if None in kinds or len(kinds) > 1 or not kinds <= set(WITH_LOGITS):
+            return None
+        return Part(str(kinds.pop()), node, tuple(p for p in parts if p), number)
+    if node.kind in _CLIPS:
+        return _clipped(program, node, logarithm)
+    return None if logarithm else _scaled(program, node)
+
+
+def _log_sigmoid(program: Program, node: Node) -> Part | None:
+    """`-softplus(-x)`, as the logarithm of a sigmoid is written."""
+    inner = program.makers.get(node.inputs[0])
+    if inner is None or inner.kind != "Softplus":
+        return None
+    first = program.makers.get(inner.inputs[0])
+    if first is None or first.kind != "Neg":
+        return None
+    return Part("logsigmoid", node, (), first.inputs[0])
+
+
+def _clipped(program: Program, node: Node, logarithm: bool) -> Part | None:
+    """What a clip keeps inside of constant bounds, or the clip itself where it is the function."""
+    bounds = [_constant(program, number) for number in node.inputs]
+    place = next((n for n, bound in enumerate(bounds) if bound is None), None)
+    known = [bound for bound in bounds if bound is not None]
+    if place is None or len(known) != len(bounds) - 1:
+        return None
+    part = _read(program, node.inputs[place], logarithm)
+    # A bound inside of (0, 1) is no guard against rounding: it is a part of the function.
+    guard = all(min(abs(bound), abs(bound - 1)) < _GUARD for bound in known)
+    if part is not None:
+        return part if guard else None
+    inner = program.makers.get(node.inputs[place])
+    given = node.inputs[place]
+    if node.kind != "ClipByValue":
+        if inner is None or inner.kind not in ("Minimum", "Maximum") or inner.kind == node.kind:
+            return None
+        constants = {n: _constant(program, n) for n in inner.inputs}
+        free = [n for n, bound in constants.items() if bound is None]
+        if len(free) != 1 or len(constants) != 2:
+            return None
+        given = free[0]
+        known += [bound for bound in constants.values() if bound is not None]
+    return None if logarithm else Part("bounded", node, (), given, (min(known), max(known)))
+
+
+def _scaled(program: Program, node: Node) -> Part | None:
+    """A head times, or beside, numbers: no probability any more, but it saturates as the head does."""
+    if node.kind not in _SCALES:
+        return None
+    free = [number for number in node.inputs if _constant(program, number) is None]
+    if len(free) != 1:
+        return None
+    inner = program.makers.get(free[0])
+    if inner is not None and inner.kind == "Relu6":
+        # Of itself it is a rectifier; beside a number, as in a hard sigmoid, it is bounded.
+        return Part("bounded", inner, (), inner.inputs[0])
+    part = _read(program, free[0])
+    if part is None or part.kind in ("logsoftmax", "logsigmoid", "softplus"):
+        return None
+    return part._replace(kind="bounded")
 
 
 def _constant(program: Program, number: int) -> float | None:
@@ -109,22 +176,9 @@ def _constant(program: Program, number: int) -> float | None:
     if node.kind != "Const":
         return _constant(program, node.inputs[0])
     value = tf.make_ndarray(node.attributes["value"].tensor)
+    if not np.issubdtype(value.dtype, np.number):
+        return None
     return float(value) if value.size == 1 else None
-
-
-def _layout(program: Program, made: int, output: int, moved: list[Node]) -> tuple[bool, int]:
-    """Whether classes lie along the output's last axis, and how many groups of them."""
-    inner, outer = (program.tensors[number].shape for number in (made, output))
-    kinds = {node.kind for node in moved} - {"Identity", "Cast", "Snapshot", "StopGradient"}
-    if not kinds:
-        return True, 1
-    if inner.rank is None or outer.rank is None or None in (inner[-1], outer[-1]):
-        return False, 1
-    if kinds <= {"Reshape", "Squeeze", "ExpandDims"}:
-        if inner[-1] == outer[-1]:
-            return True, 1
-        return False, outer[-1] // inner[-1] if outer[-1] % inner[-1] == 0 else 1
-    return False, 1
 
 
 def in_front(program: Program, output: int, head: Head) -> tuple[int, int, int]:
@@ -133,21 +187,36 @@ def in_front(program: Program, output: int, head: Head) -> tuple[int, int, int]:
     Each stands where the output stands: what moves values behind the head is applied to it again. For
     an output without logits all three are the output.
     """
-    if head.kind not in WITH_LOGITS:
+    if head.part is None or head.kind not in WITH_LOGITS:
         return output, output, output
-    logits = _moved(program, head, head.logits)
-    logarithms = _moved(program, head, _added(program, head.logits, *_LOGARITHMS[head.kind]))
+    logits = _again(program, head.part, lambda part: part.given)
+    logarithms = _again(
+        program, head.part, lambda part: _added(program, part.given, *_LOGARITHMS[part.kind])
+    )
     if not head.kind.startswith("log"):
         return logits, logarithms, output
     return logits, logarithms, _added(program, output, tf.exp, lambda x, y, dy: dy * y)
 
 
-def _moved(program: Program, head: Head, number: int) -> int:
-    for node in head.moved:
-        traced = program.tensors[node.outputs[0]]
-        made = program.add(traced, (number, *node.inputs[1:]), node.operation, node.place)
-        number = made.outputs[0]
-    return number
+def saturated(program: Program, head: Head) -> int | None:
+    """Number of a tensor that stands where the output stands: 1 where its head is flat, else 0."""
+    if head.part is None or head.kind in ("logsoftmax", "logsigmoid"):
+        return None
+    return _again(
+        program, head.part, lambda part: _added(program, part.given, _flat(part), _no_slope)
+    )
+
+
+def _again(program: Program, part: Part, leaf: Callable[[Part], int]) -> int:
+    """What moves and joins the heads, made again on something else in the place of each."""
+    if not part.parts:
+        return leaf(part)
+    numbers = [_again(program, inner, leaf) for inner in part.parts]
+    node = part.node
+    rest = node.inputs[len(numbers) :]
+    traced = program.tensors[node.outputs[0]]
+    made = program.add(traced, (*numbers, *rest), node.operation, node.place)
+    return made.outputs[0]
 
 
 def _added(program: Program, number: int, function: Any, slope: Any) -> int:
@@ -157,6 +226,34 @@ def _added(program: Program, number: int, function: Any, slope: Any) -> int:
 
     traced = program.tensors[number]
     return program.add(traced, (number,), traced.op, 0, build).outputs[0]
+
+
+def _flat(part: Part) -> Callable[[tf.Tensor], tf.Tensor]:
+    """1 where the head's own derivative is nearly 0."""
+    kind = part.node.kind
+
+    def flat(given: tf.Tensor) -> tf.Tensor:
+        if kind == "Softmax":
+            sure = tf.nn.softmax(given)
+            slope = 4.0 * sure * (1.0 - sure)
+        elif kind == "Sigmoid":
+            slope = 4.0 * tf.sigmoid(given) * tf.sigmoid(-given)
+        elif kind == "Tanh":
+            slope = 1.0 - tf.square(tf.tanh(given))
+        elif kind == "Softplus":
+            slope = tf.sigmoid(given)
+        elif kind == "Relu6":
+            slope = tf.cast((given > 0.0) & (given < _SIX), given.dtype)
+        else:
+            low, high = part.bounds
+            slope = tf.cast((given > low) & (given < high), given.dtype)
+        return tf.cast(slope < _FLAT, given.dtype)
+
+    return flat
+
+
+def _no_slope(given: tf.Tensor, _: tf.Tensor, __: tf.Tensor) -> tf.Tensor:
+    return tf.zeros_like(given)
 
 
 def _log_softmax_slope(_: tf.Tensor, result: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:

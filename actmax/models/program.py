@@ -225,7 +225,8 @@ class Program:
                 needed.add(id(node))
                 waiting.extend(n for n in node.inputs if n not in stop)
                 for control in node.controls:
-                    if id(control) not in needed:
+                    # What is written is nobody's business but the model's: see `writing`.
+                    if id(control) not in needed and not is_write(control.kind):
                         needed.add(id(control))
                         waiting.extend(n for n in control.inputs if n not in stop)
                 node = None
@@ -250,6 +251,13 @@ class Program:
     def differentiable(self, number: int) -> bool:
         """Whether a gradient goes through a tensor."""
         return bool(IsTrainable(self.tensors[number]))
+
+
+def is_write(kind: str) -> bool:
+    """Whether an operation of a kind changes a variable."""
+    return kind.startswith(
+        ("Assign", "ResourceScatter", "ResourceApply", "ResourceStridedSliceAssign")
+    )
 
 
 def _own_gradient(operation: tf.Operation) -> bool:

@@ -6,10 +6,12 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 import tensorflow as tf
 
 from actmax import checks
-from actmax.models.heads import Head, head_of, in_front
+from actmax.models.groups import Classes
+from actmax.models.heads import WITH_LOGITS, Head, head_of, in_front, saturated
 from actmax.models.layout import channel_axis, order_to_last
 from actmax.models.lookups import Lettered, lettered
 from actmax.models.outputs import Output
@@ -24,9 +26,11 @@ from actmax.models.structure import (
     symbolic_inputs,
 )
 from actmax.models.trace import Trace, refuse_python, trace
+from actmax.models.writing import Findings, findings
 from actmax.objectives import (
     BATCH_NORM,
     CHANNELS_LAST,
+    GROUPS,
     LOGARITHMS,
     LOGITS,
     OUTPUT,
@@ -65,7 +69,7 @@ class Taps:
     Attributes:
         heads: by output name ("" for the only one), what stands at its end ("softmax", ..., see
             `heads.Head`); known after the first call.
-        ends: likewise by name of a layer, where a layer's own end is a softmax or sigmoid.
+        ends: likewise by name of a layer, where a layer's own end is no linear one.
         shapes: by name, static shape of every activation, with the batch dimension.
     """
 
@@ -78,6 +82,8 @@ class Taps:
         self.keras = is_keras(model)
         self.heads: dict[str, str] = {}
         self.ends: dict[str, str] = {}
+        self._traced: Trace | None = None
+        self._classes: dict[str, Classes] = {}
         self.shapes: dict[str, tuple[int | None, ...]] = {}
         self._plain = PlainPass()
         _refuse_state(model)
@@ -119,11 +125,15 @@ class Taps:
         found = self.traced(inputs)
         wanted, numbers = self.wanted(found)
         refuse_python(found.program, numbers)
+        self._traced = found
         values = (way or self._plain).run(found, inputs, numbers)
         by_number = dict(zip(numbers, values, strict=True))
         picked = {
             name: self._filled(name, value, by_number, found) for name, value in wanted.items()
         }
+        for key, classes in self._classes.items():
+            if classes.groups is not None:
+                picked[f"{GROUPS}/{key}" if key else GROUPS] = tf.constant(classes.groups)
         if ROWS in self.names:
             picked[ROWS] = tf.range(tf.shape(next(iter(inputs.values())))[0])
         self.shapes = {
@@ -173,9 +183,10 @@ class Taps:
             return {name: output.number}
         head, logits, logarithms, probabilities = _in_front(found, output)
         self.heads[key] = head.kind
+        self._classes[key] = head.classes
         rest = f"/{key}" if key else ""
         wanted = {name: logits}
-        if head.kind in ("softmax", "logsoftmax", "sigmoid", "logsigmoid"):
+        if head.kind in WITH_LOGITS:
             wanted |= {LOGARITHMS + rest: logarithms, PROBABILITIES + rest: probabilities}
         return wanted
 
@@ -191,17 +202,78 @@ class Taps:
         filled = tf.nest.map_structure(lambda n: _wide(made[n]), value)
         if name.endswith(CHANNELS_LAST) or name.partition("/")[0] in _AT_THE_END:
             traced = found.program.outermost.get(value, found.program.tensors[value])
-            axis = channel_axis(traced, self._layers.get(name))
-            if traced.shape.rank is not None and axis != traced.shape.rank - 1:
-                filled = tf.transpose(filled, order_to_last(traced.shape.rank, axis))
+            filled = self._units_last(name, filled, traced)
         kind, _, key = name.partition("/")
-        if self.heads.get(key) in ("sigmoid", "logsigmoid") and filled.shape[-1] == 1:
+        one = kind in _AT_THE_END and self.heads.get(key) in ("sigmoid", "logsigmoid")
+        if one and filled.shape[-1] == 1:
             # One sigmoid unit is two classes: target 1 is the logit, target 0 its negative.
             if kind == LOGITS:
                 return tf.concat([-filled, filled], axis=-1)
             if kind == PROBABILITIES:
                 return tf.concat([1.0 - filled, filled], axis=-1)
+            if kind == LOGARITHMS:
+                other = tf.math.log1p(-tf.exp(filled))
+                return tf.concat([other, filled], axis=-1)
         return filled
+
+    def _units_last(self, name: str, filled: tf.Tensor, traced: tf.Tensor) -> tf.Tensor:
+        """An activation with its classes or channels last. `[N] -> [N, 1]`, `[N, C, ...] -> [N, ..., C]`."""
+        rank = traced.shape.rank
+        if rank is None:
+            return filled
+        if rank == 0:
+            raise ValueError(
+                checks.message(
+                    "a number for every image",
+                    f"one number for the whole batch from {name.partition('|')[0]!r}",
+                    "Choose a layer, or an output, that has a row for every image.",
+                )
+            )
+        if rank == 1:
+            return filled[:, None]
+        kind, _, key = name.partition("/")
+        said = self._classes[key].axis if kind in _AT_THE_END and key in self._classes else None
+        axis = channel_axis(traced, self._layers.get(name)) if said is None else said
+        return filled if axis == rank - 1 else tf.transpose(filled, order_to_last(rank, axis))
+
+    def findings(self) -> Findings:
+        """What makes the activations depend on more than inputs and weights; known after the first call."""
+        found = self._traced
+        if found is None:
+            return Findings(None, (), ())
+        return findings(found.program, found.written, self.wanted(found)[1], self.model)
+
+    @property
+    def half(self) -> bool:
+        """Whether the model itself computes in float16; known after the first call."""
+        return self._traced is not None and self._traced.half
+
+    @property
+    def rough(self) -> bool:
+        """Whether it computes in half precision or whole numbers; known after the first call."""
+        return self._traced is not None and self._traced.rough
+
+    def saturation(self, inputs: Inputs) -> dict[str, np.ndarray]:
+        """Where ends are flat: 1 for every saturated value, by name. `inputs -> {name: [N, ..., C]}`.
+
+        Of layers, and of outputs that are maximized as they are; those in front of which there are logits
+        are left out.
+        """
+        found = self.traced(inputs)
+        wanted: dict[str, int] = {}
+        for name, value in self.tapped(found).items():
+            ended = name.partition("/")[0] == LOGITS or not name.startswith(":")
+            head = head_of(found.program, value) if ended and isinstance(value, int) else None
+            flat = None if head is None else saturated(found.program, head)
+            if flat is not None:
+                wanted[name] = flat
+        if not wanted:
+            return {}
+        made = self._plain.run(found, inputs, list(wanted.values()))
+        return {
+            name: self._units_last(name, value, found.program.tensors[wanted[name]]).numpy()
+            for name, value in zip(wanted, made, strict=True)
+        }
 
     def _normalized(self, found: Trace) -> list[_Normalizer]:
         entries = [

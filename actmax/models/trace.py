@@ -21,6 +21,8 @@ from actmax.models.listening import Afresh, Heard, ListeningGraph, everywhere, p
 from actmax.models.outputs import Outputs
 from actmax.models.program import CALLS, GRADIENT, Program
 from actmax.models.structure import layers
+from actmax.models.untraceable import explained
+from actmax.models.writing import settle
 
 _LOCK = threading.RLock()
 _KEPT: weakref.WeakKeyDictionary[Any, dict[Any, tuple[Any, Trace]]] = weakref.WeakKeyDictionary()
@@ -54,6 +56,7 @@ class Trace:
         rows: number of rows that the model insists on; None for any.
         heads: by an output's number, its head and what stands in front of it, as they are asked for.
         rewritten: programs made of this one, by what was asked of them.
+        written: numbers of the handles of variables that the model's own pass writes.
     """
 
     program: Program
@@ -65,6 +68,22 @@ class Trace:
     rows: int | None = None
     heads: dict[int, Any] = dataclasses.field(default_factory=dict)
     rewritten: dict[Any, Any] = dataclasses.field(default_factory=dict)
+    written: frozenset[int] = frozenset()
+
+    @functools.cached_property
+    def half(self) -> bool:
+        """Whether the model itself computes something of its inputs in float16."""
+        return tf.float16 in self._dtypes
+
+    @functools.cached_property
+    def rough(self) -> bool:
+        """Whether it computes something of its inputs in half precision, or in whole numbers of 8 bits."""
+        return not {tf.float16, tf.bfloat16, tf.int8, tf.uint8}.isdisjoint(self._dtypes)
+
+    @functools.cached_property
+    def _dtypes(self) -> set[tf.DType]:
+        moving = self.program.behind(self.inputs.values())
+        return {self.program.tensors[number].dtype for number in moving}
 
 
 def trace(
@@ -107,6 +126,7 @@ def _trace(
     graph.forget()
     program = Program(graph)
     _adopt_gradients(program)
+    written = settle(program)
     found, inside = _calls(model, program, heard)
     return Trace(
         program,
@@ -116,6 +136,7 @@ def _trace(
         found,
         inside,
         next(iter(like.values())).shape[0] if like else None,
+        written=written,
     )
 
 
@@ -131,7 +152,8 @@ def _pass(
         inputs = {name: placeholder(spec.dtype, spec.shape) for name, spec in like.items()}
         if afresh:
             graph._set_control_flow_context(Afresh())
-        result = forward(dict(inputs))
+        with explained("the model"):
+            result = forward(dict(inputs))
         result = tf.nest.map_structure(_in_graph, result) if _plain(result) else _in_graph(result)
         result = _captured(graph, result)
     return graph, inputs, result

@@ -9,6 +9,7 @@ negate, with numbers and with each other, into new objectives:
 from actmax.objectives.base import (
     BATCH_NORM,
     CHANNELS_LAST,
+    GROUPS,
     LOGARITHMS,
     LOGITS,
     OUTPUT,
@@ -41,6 +42,7 @@ __all__ = [
     "Direction",
     "Diversity",
     "FunctionObjective",
+    "GROUPS",
     "Inversion",
     "Kind",
     "LOGARITHMS",

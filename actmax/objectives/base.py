@@ -26,6 +26,9 @@ LOGITS = ":logits"
 # Beside logits, where the model ends with a softmax or sigmoid: its probabilities, and their logarithms.
 LOGARITHMS = ":logarithms"
 PROBABILITIES = ":probabilities"
+# Beside logits, where an output is of several softmaxes, or leaves units of one out: int `[C]`, for every
+# unit the number of its softmax.
+GROUPS = ":groups"
 # What enters every batch-norm layer: a tuple of `Normalized`.
 BATCH_NORM = ":batch_norm"
 # Which image a row is, or is a transformed copy of: int `[N]`, counted from 0.
@@ -59,12 +62,19 @@ class Objective(abc.ABC):
 
     Attributes:
         couples_images: True if one image's score depends on another image.
+        rises: True if it asks for high activations as they are, which is in vain where they are saturated.
     """
 
     couples_images: ClassVar[bool] = False
     __array_ufunc__ = (
         None  # so that NumPy leaves arithmetic with its numbers and arrays to this class
     )
+    rises: ClassVar[bool] = False
+
+    @property
+    def parts(self) -> tuple[Objective, ...]:
+        """The objectives that it is made of: itself, or the terms of a sum."""
+        return (self,)
 
     @property
     @abc.abstractmethod
@@ -253,6 +263,10 @@ class _Composite(Objective):
     @functools.cached_property
     def _objectives(self) -> tuple[Objective, ...]:
         return tuple(part for part in self._parts() if isinstance(part, Objective))
+
+    @property
+    def parts(self) -> tuple[Objective, ...]:
+        return tuple(part for each in self._objectives for part in each.parts)
 
     @property
     def _lengths(self) -> set[int]:

@@ -38,6 +38,7 @@ class Layer(Objective):
     """
 
     layer: str
+    rises: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_layer(self.layer)
@@ -77,6 +78,7 @@ class Direction(Objective):
     vector: tuple[float, ...] | None = None
     position: tuple[int, ...] | None = None
 
+    rises: ClassVar[bool] = True
     _FLOOR: ClassVar[float] = 0.1
 
     def __post_init__(self) -> None:

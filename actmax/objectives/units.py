@@ -6,14 +6,17 @@ import abc
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
 
 from actmax import checks
 from actmax.objectives.base import (
+    GROUPS,
+    LOGARITHMS,
     LOGITS,
+    PROBABILITIES,
     ROWS,
     Activations,
     Kind,
@@ -34,12 +37,18 @@ _HEADS: Mapping[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "softmax": softmax,
     "logsoftmax": softmax,
     "sigmoid": functools.partial(by_row, tf.sigmoid),
+    "logsigmoid": functools.partial(by_row, tf.sigmoid),
 }
+
+# What is the output itself, in words.
+_BOUNDED = {"tanh": "tanh", "softplus": "softplus", "bounded": "a clipped or scaled function"}
 
 
 @dataclasses.dataclass(frozen=True)
 class _Unit(Objective):
     """A unit of one activation, chosen by an index per image or by one bound index."""
+
+    rises: ClassVar[bool] = True
 
     @property
     @abc.abstractmethod
@@ -182,7 +191,13 @@ class Logit(_Unit):
         # A mean over space of logits is no logit.
         if head is None or logits.shape.rank != 2:
             return None
+        if self._groups(activations) is not None:
+            return self._pick(activations[_head(PROBABILITIES, self.output)], targets, activations)
         return self._pick(head(logits), targets, activations)
+
+    def _groups(self, activations: Activations) -> tf.Tensor | None:
+        """For every unit the number of its softmax; None where all units are one softmax, or in none."""
+        return activations.get(_head(GROUPS, self.output))
 
     def classes(
         self, activations: Activations, targets: tf.Tensor | None
@@ -200,7 +215,8 @@ class _AmongClasses(Logit):
     """An objective that sets one class against the others, which the units of a sigmoid are not."""
 
     def check_heads(self, heads: Mapping[str, str]) -> None:
-        if heads.get(self.output or "") == "sigmoid":
+        kind = heads.get(self.output or "", "")
+        if kind in ("sigmoid", "logsigmoid"):
             raise ValueError(
                 checks.message(
                     f"classes of which one is right, for {type(self).__name__}",
@@ -214,10 +230,26 @@ class _AmongClasses(Logit):
 class LogProbability(_AmongClasses):
     """`log softmax(z)[target]`, of the output before its softmax. Targets: int `[N]`.
 
-    It can rise by lowering the other classes, which `Logit` cannot.
+    It can rise by lowering the other classes, which `Logit` cannot. Of several softmaxes side by side it
+    is the logarithm of what the model says, in the softmax of the target.
     """
 
+    def check_heads(self, heads: Mapping[str, str]) -> None:
+        super().check_heads(heads)
+        kind = heads.get(self.output or "", "")
+        if kind in _BOUNDED:
+            raise ValueError(
+                checks.message(
+                    "an output of logits or probabilities, for LogProbability",
+                    f"an output that ends with {_BOUNDED[kind]}",
+                    "Use actmax.Logit(), which is the output itself, or actmax.Margin().",
+                )
+            )
+
     def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
+        if self._groups(activations) is not None:
+            found = activations[_head(LOGARITHMS, self.output)]
+            return self._pick(over_space(found), targets, activations)
         return self._pick(
             log_softmax(over_space(of_units(activations, self._layer))), targets, activations
         )
@@ -225,7 +257,10 @@ class LogProbability(_AmongClasses):
 
 @dataclasses.dataclass(frozen=True)
 class Margin(_AmongClasses):
-    """`z[target] - max of the other z`, of the output before its softmax. Targets: int `[N]`."""
+    """`z[target] - max of the other z`, of the output before its softmax. Targets: int `[N]`.
+
+    Of several softmaxes side by side the others are those of the target's own softmax.
+    """
 
     def check(self, shapes: Mapping[str, tuple[int | None, ...]], targets: Any) -> None:
         super().check(shapes, targets)
@@ -236,8 +271,13 @@ class Margin(_AmongClasses):
 
     def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
         logits = over_space(of_units(activations, self._layer))
-        own = tf.one_hot(self._indices(targets, logits, activations), logits.shape[-1], True, False)
-        others = tf.where(own, tf.constant(logits.dtype.min, logits.dtype), logits)
+        indices = self._indices(targets, logits, activations)
+        left_out = tf.one_hot(indices, logits.shape[-1], True, False)
+        groups = self._groups(activations)
+        if groups is not None:
+            _refuse_alone(groups)
+            left_out |= groups[None, :] != tf.gather(groups, indices)[:, None]
+        others = tf.where(left_out, tf.constant(logits.dtype.min, logits.dtype), logits)
         return self._pick(logits, targets, activations) - tf.reduce_max(others, axis=-1)
 
 
@@ -299,6 +339,19 @@ class CrossEntropy(Objective):
     def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
         logarithms = log_softmax(over_space(of_units(activations, self.layers[0])))
         return tf.reduce_sum(tf.cast(targets, logarithms.dtype) * logarithms, axis=-1)
+
+
+def _refuse_alone(groups: tf.Tensor) -> None:
+    """Raises ValueError where a unit has no other one in its softmax."""
+    known = tf.get_static_value(groups)
+    if known is not None and min(np.bincount(known), default=0) < 2:
+        raise ValueError(
+            checks.message(
+                "at least two units of every softmax in the output, for a margin",
+                "an output with one unit of a softmax alone",
+                "Use actmax.Logit() or actmax.LogProbability().",
+            )
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 import actmax
 from actmax import models
-from actmax.objectives import LOGARITHMS, LOGITS, OUTPUT, PROBABILITIES
+from actmax.objectives import LOGITS, OUTPUT
 
 L = keras.layers
 QUICK = {"input_range": (0, 1), "regularizers": [], "steps": 2}
@@ -148,55 +148,6 @@ def test_a_gradient_that_the_model_writes_itself_is_the_models():
 
 
 # Heads.
-
-
-def softmaxed(wrap):
-    images = keras.Input((6,))
-    dense = L.Dense(4, name="dense")
-    return keras.Model(images, wrap(L.Softmax()(dense(images)))), lambda x: dense(x).numpy()
-
-
-WRAPPINGS = {
-    "none": (lambda y: y, lambda z: z),
-    "clip": (lambda y: keras.ops.clip(y, 1e-7, 1 - 1e-7), lambda z: z),
-    "log": (keras.ops.log, lambda z: z),
-    "cast": (lambda y: keras.ops.cast(y, "float32"), lambda z: z),
-    "slice": (lambda y: y[:, 1:], lambda z: z[:, 1:]),
-    "two axes": (lambda y: keras.ops.expand_dims(y, 1), lambda z: z[:, None]),
-    "reshape": (L.Reshape((4,)), lambda z: z),
-    "lambda": (L.Lambda(lambda y: y * 1.0 if False else tf.identity(y)), lambda z: z),
-}
-
-
-@pytest.mark.parametrize("name", WRAPPINGS)
-def test_logits_and_probabilities_stand_where_the_output_stands(name):
-    wrap, moved = WRAPPINGS[name]
-    model, dense = softmaxed(wrap)
-    images = draw(model)
-    found = tapped(model, LOGITS)
-    logits = dense(images)
-    np.testing.assert_allclose(found[LOGITS], moved(logits), rtol=1e-5, atol=1e-6)
-    sure = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
-    np.testing.assert_allclose(found[PROBABILITIES], moved(sure), rtol=1e-5)
-    np.testing.assert_allclose(found[LOGARITHMS], moved(np.log(sure)), rtol=1e-5, atol=1e-6)
-
-
-def test_a_softmax_over_another_axis_has_its_classes_there():
-    images = keras.Input((3, 5))
-    model = keras.Model(images, L.Softmax(axis=1)(images))
-    given = draw(model)
-    # The axis of units is handed over last only where a layer says that channels are first.
-    np.testing.assert_allclose(tapped(model, LOGITS)[LOGITS], given, rtol=1e-6)
-
-
-@pytest.mark.parametrize("kind", ["tanh", "softplus"])
-def test_other_bounded_heads_are_the_output_itself(kind):
-    model = keras.Sequential([keras.Input((4,)), L.Dense(3, activation=kind)])
-    taps = models.Taps(model, [LOGITS])
-    found = taps({"images": draw(model)})
-    np.testing.assert_allclose(found[LOGITS], model(draw(model)), rtol=1e-6)
-    assert taps.heads == {"": kind}
-    assert PROBABILITIES not in found
 
 
 def test_two_labels_of_one_linear_unit_are_asked_about():

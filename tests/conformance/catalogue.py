@@ -274,9 +274,9 @@ ENTRIES: dict[str, Entry] = {
 # Public classes that are no parts: what is run, what comes out, and bases to subclass.
 NO_PARTS = {
     "Maximizer", "Result", "Snapshot", "Status", "Sweep", "NonFiniteError", "RecordError",
-    "ProbabilityWarning", "Callback", "Constraint", "Objective", "Optimizer", "Parameterization",
-    "Penalty", "Transform", "Affine", "Catalog", "CatalogError", "ModelFileError", "Evaluation",
-    "Judge", "Throughput",
+    "BrokenLawWarning", "ProbabilityWarning", "Callback", "Constraint", "Objective", "Optimizer",
+    "Parameterization", "Penalty", "Transform", "Affine", "Catalog", "CatalogError", "ModelFileError",
+    "Evaluation", "Judge", "Throughput",
     # Tried with a module of their tool in tests/actmax/test_callbacks.py.
     "MLflow", "TensorBoard", "WandB",
     # Operators of AfterUpdate, whose entry has all four.

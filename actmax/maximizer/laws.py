@@ -1,0 +1,147 @@
+"""Whether the laws of a run hold for a model: found out in its first run, which leaves the model as it was.
+
+A run promises that the same call makes the same images, and that an image made among others is the one
+made alone. A model that draws at random, keeps a state, or takes statistics of a batch breaks them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from actmax import checks
+from actmax.loop import Arguments, Loop
+from actmax.objectives import ROWS
+from actmax.problem import Problem
+from actmax.types import Images
+
+# Differences of scores below this part of them are rounding; half precision and whole numbers round more.
+_ROUNDING = 1e-4
+_ROUGH = 2e-2
+# Beside scores this much larger, small ones are sums that cancel.
+_CANCELLED = 1e-2
+
+
+class BrokenLawWarning(UserWarning):
+    """The model breaks a law of a run: the same call, the same images; or a row alone, the row in a batch."""
+
+
+def look(loop: Loop, pictures: Images, arguments: Arguments) -> dict[str, str]:
+    """Laws that the models break, each with its cause; empty where all hold.
+
+    Two passes over two rows, with the function that judges the run: nothing is traced for it.
+
+    Args:
+        loop: of the run, whose models were traced.
+        pictures: of the start, by input name.
+        arguments: of the run.
+    """
+    broken: dict[str, str] = {}
+    for taps in loop.problem.models:
+        found = taps.findings()
+        if found.random is not None:
+            broken.setdefault("same call", f"random numbers drawn in its pass ({found.random})")
+        if found.written:
+            names = ", ".join(map(repr, found.written))
+            broken.setdefault("state", f"variables that its pass reads and writes: {names}")
+    if "same call" not in broken and not loop.problem.couples_images:
+        broken |= _by_passes(loop, pictures, arguments)
+    return broken
+
+
+def warn(broken: Mapping[str, str]) -> None:
+    """One warning for every law that is broken."""
+    for law, cause in broken.items():
+        expected, do = _SENTENCES[law]
+        warnings.warn(
+            checks.message(expected, cause, do), BrokenLawWarning, stacklevel=checks.users_line()
+        )
+
+
+_SENTENCES = {
+    "same call": (
+        "a model that answers the same image alike, so that the same call makes the same image",
+        "Scores and images belong to what was drawn; model(images) may draw something else. Give the part "
+        "in front of it, such as the mean of a VAE, or call the model with training=False.",
+    ),
+    "state": (
+        "a model whose answer does not depend on the calls before",
+        "Runs leave these variables as they are, and score what the next call of the model would answer. "
+        "The same call makes other images once they have changed.",
+    ),
+    "row alone": (
+        "a model that scores every image by itself, so that a row alone is the row in a batch",
+        "Images of this run depend on one another. If batch norm is in training mode, call the model with "
+        "training=False, as in lambda images: model(images, training=False); else make one image at a time.",
+    ),
+}
+
+
+def _by_passes(loop: Loop, pictures: Images, arguments: Arguments) -> dict[str, str]:
+    """What two rows tell: one image at two places, and beside another one."""
+    problem = loop.problem
+    count = int(arguments.seeds.shape[0])
+    by_place = any(ROWS in taps.names for taps in problem.models)
+    whole = problem.optimizer.fixed_rows or by_place
+    if whole and count == 1:
+        return {}
+    rows = count if whole else 2
+    own = arguments._replace(
+        targets=_first(arguments.targets, rows),
+        seeds=_first(arguments.seeds, rows),
+        fixed={name: value[:1] for name, value in arguments.fixed.items()},
+        kept={name: _first(value, rows) for name, value in arguments.kept.items()},
+    )
+    alike = {name: _first(value, rows) for name, value in pictures.items()}
+    other = {
+        entry.name: tf.concat(
+            [_companions(entry, alike[entry.name][:-1]), alike[entry.name][-1:]], 0
+        )
+        for entry in problem.inputs
+    }
+    one, two = (loop.judge(images, own)[0].numpy().astype(np.float64) for images in (alike, other))
+    if not np.all(np.isfinite([one[0], one[-1], two[-1]])):
+        return {}
+    scale = max(abs(one[-1]), abs(two[-1]), _CANCELLED * np.nanmax(np.abs([*one, *two])))
+    limit = scale * (_ROUGH if any(taps.rough for taps in problem.models) else _ROUNDING)
+    moved = abs(one[-1] - one[0]) > limit and not by_place
+    beside = abs(one[-1] - two[-1]) > limit
+    if not (moved or beside):
+        return {}
+    again = loop.judge(alike, own)[0].numpy()
+    if np.abs(again - one).max() > limit:
+        return {"same call": "two answers to the same images in two passes"}
+    where = "at another place of the batch" if moved else "beside another image"
+    return {"row alone": f"another score of the same image {where}"}
+
+
+def _first(value: tf.Tensor, rows: int) -> tf.Tensor:
+    """The first row, so many times."""
+    return tf.repeat(value[:1], rows, axis=0)
+
+
+def _companions(entry: Any, images: tf.Tensor) -> tf.Tensor:
+    """Images that look like noise, in the range if there is one. `[N, ...] -> [N, ...]`."""
+    low, high = entry.constraint.low, entry.constraint.high
+    noise = np.random.default_rng(0).uniform(size=images.shape)
+    if low is None or high is None or not np.all(np.isfinite([np.min(low), np.max(high)])):
+        spread = np.std(images) + 1.0
+        return tf.constant(np.asarray(images) + spread * (2.0 * noise - 1.0), images.dtype)
+    return tf.constant(low + noise * (np.asarray(high) - np.asarray(low)), images.dtype)
+
+
+@contextlib.contextmanager
+def kept(problem: Problem) -> Iterator[None]:
+    """While open, models may write variables that a pass cannot help to write; then they are as before."""
+    variables = [variable for taps in problem.models for variable in taps.findings().kept]
+    before = [np.array(variable) for variable in variables]
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, before, strict=True):
+            variable.assign(value)
