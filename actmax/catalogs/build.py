@@ -27,7 +27,7 @@ from actmax.maximizer import Maximizer, looking
 from actmax.maximizer.speed import refuse_measured
 from actmax.models.paths import children
 from actmax.models.trace import times_called
-from actmax.objectives import Channel, Logit, Objective
+from actmax.objectives import CHANNELS_LAST, Channel, Logit, Objective
 from actmax.types import describe
 
 _RAY, _LOCAL = "ray", "local"
@@ -249,6 +249,7 @@ def _targets(
                     'Use scope="image", or run the batch by itself with actmax.maximize.',
                 )
             )
+        _refuse_counted(probe.problem.models[0].paths)
         if objective.kind is None:
             broken |= probe(images=1, steps=0).config.get("broken_laws", {})
             found.append((None,))
@@ -274,6 +275,20 @@ def _targets(
         if not found[-1]:
             raise ValueError(checks.message("at least one target", "none"))
     return tuple(found)
+
+
+def _refuse_counted(paths: Mapping[str, str]) -> None:
+    """Raises ValueError for layers by names that another process, which may go on, counts otherwise."""
+    for name, lasting in paths.items():
+        plain = name.removesuffix(CHANNELS_LAST)
+        if lasting != plain:
+            raise ValueError(
+                checks.message(
+                    "paths that hold in every process",
+                    f"{plain!r}, which has a name that Keras counts in each process anew",
+                    f"Write {lasting!r}.",
+                )
+            )
 
 
 def _manifest(

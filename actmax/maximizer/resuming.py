@@ -73,6 +73,7 @@ def fingerprint(config: Mapping[str, Any], run: Run, start: Any) -> dict[str, An
         "callback_every": run.every,
         "callbacks": fingerprints.listeners(run.listeners),
         "model": [fingerprints.of(member) for member in members],
+        "layers": [sorted(taps.paths.values()) for taps in problem.models],
         "arguments": {
             "targets": digest(arguments.targets.numpy()),
             "weights": digest(arguments.weights.numpy()),

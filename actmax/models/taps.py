@@ -20,6 +20,7 @@ from actmax.models.structure import (
     fill,
     find_layer,
     is_keras,
+    lasting,
     layers,
     leaves,
     split,
@@ -71,6 +72,7 @@ class Taps:
             `heads.Head`); known after the first call.
         ends: likewise by name of a layer, where a layer's own end is no linear one.
         shapes: by name, static shape of every activation, with the batch dimension.
+        paths: by name of a layer, its path that holds in every process.
     """
 
     def __init__(
@@ -92,7 +94,10 @@ class Taps:
         self._rows = next((t.shape[0] for t in symbols if t.shape[0] is not None), None)
         inner = [name for name in names if not name.startswith(":")]
         known = layers(model) if inner else {}
-        self._layers = {name: find_layer(model, _part(name)[0], known) for name in inner}
+        self.paths = {name: _in_every_process(model, name, known) for name in inner}
+        self._layers = {
+            name: find_layer(model, _part(path)[0], known) for name, path in self.paths.items()
+        }
         self._normalizers = _normalizers(model) if BATCH_NORM in self.names else {}
 
     def __call__(self, inputs: Inputs) -> dict[str, Any]:
@@ -166,7 +171,7 @@ class Taps:
             elif name.startswith(":"):
                 wanted |= self._of_output(name, found)
             else:
-                wanted[name] = _one_call(name, found)
+                wanted[name] = _one_call(self.paths[name], found)
                 self._look_at_end(name, wanted[name], found)
         return wanted
 
@@ -426,6 +431,12 @@ def _one_call(name: str, found: Trace) -> Any:
             )
         )
     return value
+
+
+def _in_every_process(model: Any, name: str, known: Mapping[str, Any]) -> str:
+    """The name of an activation by a path that Keras counts anew in no process."""
+    whole, place = _part(name)
+    return lasting(model, whole, known) + ("" if place is None else f"[{place}]")
 
 
 def _part(name: str) -> tuple[str, int | None]:

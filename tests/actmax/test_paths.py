@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 
 import actmax
@@ -115,5 +117,24 @@ def test_a_path_by_keras_own_numbers_is_understood_where_one_layer_has_it() -> N
         assert structure.lasting(model, old + ":0") == "tower/steps/1/0:0"
     with pytest.warns(FutureWarning):
         assert structure.find_layer(model, old) is tower.steps[1][0]
+    called = f"tower/{tower.first.name}"
+    shape = model.input_shape[1:]
+    images = np.random.default_rng(0).uniform(size=(1, *shape)).astype("float32")
+    settings: dict[str, Any] = {"input_range": (0, 1), "regularizers": []}
+    scores = []
+    for path in (called, "tower/first"):
+        with warnings.catch_warnings(record=True):
+            warnings.simplefilter("always")
+            channel = actmax.Channel(path)
+            run = actmax.maximize(
+                model, channel, targets=[0], steps=0, initial_images=images, **settings
+            )
+        scores.append(run.scores[0])
+    assert scores[0] == scores[1]
+    with (
+        pytest.warns(FutureWarning, match="Write 'tower/first'"),
+        pytest.raises(ValueError, match=r"counts in each process anew\. Write 'tower/first'"),
+    ):
+        actmax.catalog(model, [actmax.Channel(called)], out="nowhere", steps=1, **settings)
     with pytest.raises(ValueError, match=r"Did you mean 'tower/twice/0', 'tower/twice/1'\?"):
         structure.find_layer(model, "tower/same")
