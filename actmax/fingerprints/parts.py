@@ -180,7 +180,7 @@ class _Reader:
                     value, (bool, int, float, str, tuple, np.ndarray)
                 ):
                     written[name] = self.of(value)
-        return found | ({"written": _digest(written)} if written else {})
+        return found | ({"written": written} if written else {})
 
     def _function(self, function: types.FunctionType) -> dict[str, Any]:
         """A function by its code, and by what it has: defaults, closure, and globals that it reads."""
