@@ -423,6 +423,12 @@ class Problem:
         terms = tuple(self._score(found, targets, fitted, 1, part) for part in parts)
         return Judged(self._score(found, targets, fitted, 1), mean, classes, asked, terms)
 
+    def members(self, images: Images, fixed: Images, targets: tf.Tensor) -> tf.Tensor:
+        """The score of every model alone, whose mean is the ensemble's. `[M, ...] -> [M, models]`."""
+        fitted = self._fitted(images, fixed)
+        own = [self._score([taps(fitted)], targets, fitted, 1) for taps in self.models]
+        return tf.stack(own, axis=1)
+
     def _fitted(self, images: Images, fixed: Images) -> Images:
         fitted: Images = {entry.name: entry.fit(images[entry.name]) for entry in self.inputs}
         first = next(iter(fitted.values()))

@@ -234,12 +234,14 @@ def check_rows(found: Any, pictures: Mapping[str, np.ndarray]) -> None:
 
     good = {"status": fits(found.status, "i", 1), "steps": fits(found.steps, "i", 1)}
     good["targets"] = found.targets is None or fits(found.targets, "iuf", 1, 2)
-    for name in ("probabilities", "optimality", "distance"):
+    for name in ("probabilities", "optimality", "duality_gap", "distance"):
         value = getattr(found, name)
         good[name] = value is None or fits(value, "f", 1)
     good["named"] = found.named is None or len(found.named) == count
     for name, value in (found.terms or {}).items():
         good[f"term {name}"] = fits(value, "f", 1)
+    own = found.member_scores
+    good["member_scores"] = own is None or fits(own, "f", 2)
     good |= {
         name: fits(value, "f", *range(1, 9)) and name in found.low and name in found.high
         for name, value in pictures.items()
@@ -292,7 +294,7 @@ def write_result(
     arrays |= {"scores": result.scores, "status": result.status, "steps": result.steps}
     if result.targets is not None:
         arrays["targets"] = result.targets
-    for name in ("probabilities", "optimality", "distance"):
+    for name in ("probabilities", "optimality", "duality_gap", "distance", "member_scores"):
         if getattr(result, name) is not None:
             arrays[name] = getattr(result, name)
     if result.terms:
@@ -312,6 +314,7 @@ def write_result(
         "terms": None if result.terms is None else list(result.terms),
         "named": None if result.named is None else result.named.listed(),
         "optimality": result.optimality,
+        "duality_gap": result.duality_gap,
         "distance": result.distance,
         "status": [Status(value).name for value in result.status],
         "pictures": [*shown, *heard],

@@ -51,10 +51,17 @@ class Result:
             in score less weighted penalties, without transforms, as a part of what the run gained: 0 at
             an optimum, at most 1. Beside kinks (max pooling, L1, total variation) and transforms it says
             how far this image is from standing still, not how far the best one is. NaN without a step.
+        duality_gap: `[N]`, what any image of the set could gain at most, to first order: the Frank-Wolfe
+            gap, likewise as a part of what the run gained. Of a concave objective (a linear unit, a
+            quadratic hill) on a convex set or a sphere no more than this is missing; of others it is the
+            gradient's word alone. NaN where a set has no end, or a run gained nothing. Source: Jaggi, 2013,
+            https://proceedings.mlr.press/v28/jaggi13.html.
         distance: `[N]`, how far images are outside of their set, in its own units (a radius, a standard
             deviation, a sum, a value).
         params: what images were decoded from, `[N, ...]` each: the numbers of a Gabor, a latent, logits;
             None for pixels.
+        member_scores: `[N, models]`, the score by each model of an ensemble, of these very images; `scores`
+            is their mean. None for a single model.
         frames: the `actmax.Frames` that was among the callbacks of the run; None without, and for
             results that were loaded.
     """
@@ -74,8 +81,10 @@ class Result:
     terms: Mapping[str, np.ndarray] | None = None
     named: Named | None = None
     optimality: np.ndarray | None = None
+    duality_gap: np.ndarray | None = None
     distance: np.ndarray | None = None
     params: Any = None
+    member_scores: np.ndarray | None = None
     frames: Any = dataclasses.field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -301,8 +310,10 @@ class Result:
             terms=records.each(self.terms, lambda values: values[keep]),
             named=None if self.named is None else self.named.take(keep),
             optimality=None if self.optimality is None else self.optimality[keep],
+            duality_gap=None if self.duality_gap is None else self.duality_gap[keep],
             distance=None if self.distance is None else self.distance[keep],
             params=records.each(self.params, lambda leaf: leaf[keep]),
+            member_scores=None if self.member_scores is None else self.member_scores[keep],
             frames=None,
         )
 
@@ -406,6 +417,8 @@ def result_of(record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Re
         terms=records.loaded_terms(record, arrays),
         named=naming.loaded(record, arrays),
         optimality=arrays.get("optimality"),
+        duality_gap=arrays.get("duality_gap"),
+        member_scores=arrays.get("member_scores"),
         distance=arrays.get("distance"),
         params=records.unpacked(arrays, "params"),
     )

@@ -294,6 +294,7 @@ def page(
         terms=result.terms,
         named=None if result.named is None else result._named_lines(result.named),
         optimality=result.optimality,
+        duality_gap=result.duality_gap,
         distance=result.distance,
         film=film,
         natural=natural,

@@ -61,6 +61,7 @@ class Snapshot:
             several inputs are optimized.
         high: largest value likewise.
         channels: axis of the channels in `images`; None for the last.
+        params: what the images were decoded from, as in `Result.params`; None for pixels.
     """
 
     step: int
@@ -75,6 +76,7 @@ class Snapshot:
     low: Any = None
     high: Any = None
     channels: int | None = None
+    params: Any = None
     _ask: Callable[[str], Any] | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def terms(self) -> dict[str, np.ndarray]:
@@ -93,7 +95,11 @@ class Snapshot:
         return None if self._ask is None else self._ask("gradient")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+# Arrays of up to this many numbers are printed.
+_PRINTED = 16
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class FixedArray:
     """A read-only array in a field: it compares, hashes and is recorded by value."""
 
@@ -115,6 +121,11 @@ class FixedArray:
 
     def __hash__(self) -> int:
         return hash(self.digest)
+
+    def __repr__(self) -> str:
+        if self.values.size <= _PRINTED:
+            return repr(self.values.tolist())
+        return f"array({list(self.values.shape)}, {self.values.dtype}, sha256 {self.digest[:8]})"
 
 
 # Arrays of up to this many numbers stand in a record; of larger ones their shape and checksum do.

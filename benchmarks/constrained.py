@@ -1,6 +1,6 @@
 """Problems whose optimum is known, in every set: how much is missing after how many passes.
 
-    python -m benchmarks.constrained [--out benchmarks/results/constrained.json]
+    python -m benchmarks.constrained [--out benchmarks/results/constrained.json] [--plot FILE]
 
 Scores are those of the best image in closed form or by bisection on one multiplier, without this package.
 `gap` is what is missing of `best - start`. Passes are evaluations of the model with a gradient. Everyone
@@ -11,7 +11,6 @@ writes it by hand.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -24,12 +23,18 @@ import tensorflow as tf
 from scipy import optimize
 
 import actmax
+from benchmarks.environment import save
 
 STEPS = 256
 LEVELS = (1e-2, 1e-3, 1e-4)
 _REACHED = 1e-3
 _IN_THE_SET = 1e-6
-_LARGEST_OF_SCIPY = 400
+# Values up to which a method of SciPy, which stores dense matrices, is run.
+_LARGEST = {"L-BFGS-B": 1_000_000, "SLSQP": 400, "trust-constr": 50}
+
+
+# Steps at which a record keeps the gap.
+_SHOWN = np.unique(np.round(np.geomspace(1, STEPS + 1, 33)).astype(int) - 1)
 
 
 class Known(NamedTuple):
@@ -166,7 +171,7 @@ def ours(problem: Known, optimizer: Any = None) -> tuple[np.ndarray, Any, float]
 
 def scipy(problem: Known, method: str, start: np.ndarray) -> np.ndarray | None:
     """Scores of every evaluation that is in the set to 1e-6; None where the method does not fit."""
-    if len(start) > _LARGEST_OF_SCIPY or (method == "L-BFGS-B" and problem.rules):
+    if len(start) > _LARGEST[method] or (method == "L-BFGS-B" and problem.rules):
         return None
     seen = []
 
@@ -182,10 +187,18 @@ def scipy(problem: Known, method: str, start: np.ndarray) -> np.ndarray | None:
         return -problem.score(x), -problem.slope(x)
 
     bounds = None if problem.bounds is None else list(zip(*problem.bounds, strict=True))
-    call = {"constraints": problem.rules} if problem.rules else {}
+    rules = problem.rules
+    if method == "trust-constr":
+        ends = {"eq": 0.0, "ineq": np.inf}
+        rules = [
+            optimize.NonlinearConstraint(rule["fun"], 0.0, ends[rule["type"]], jac=rule["jac"])
+            for rule in rules
+        ]
+    call = {"constraints": rules} if rules else {}
     optimize.minimize(
         value, start, jac=True, bounds=bounds, method=method, options={"maxiter": STEPS}, **call
     )
+    # The best image that was in the set so far.
     return np.maximum.accumulate(seen)
 
 
@@ -213,28 +226,77 @@ def run(problem: Known) -> dict[str, Any]:
     }
     found = {"actmax": scores} | {name: ours(problem, other)[0] for name, other in others.items()}
     start = np.zeros(len(problem.weights))
-    for method in ("L-BFGS-B", "SLSQP"):
+    for method in _LARGEST:
         own = scipy(problem, method, start + 1e-3 * kernel(len(start)) * size)
         if own is not None:
             found[method] = own
     for name, each in found.items():
+        gaps = (problem.best - each) / (problem.best - first)
         rows[name] = {
-            "gap": float((problem.best - each[-1]) / (problem.best - first)),
+            "gap": float(gaps[-1]),
             "passes": passes(each, problem.best, first),
+            # Enough of them for a curve.
+            "curve": [float(f"{gap:.3g}") for gap in gaps[_SHOWN[_SHOWN < len(gaps)]]],
         }
+    # The gaps of a result are parts of what the run gained.
+    scale = (scores[-1] - first) / (problem.best - first)
     return {
         "problem": problem.name,
         "best": problem.best,
-        "optimality": float(result.optimality[0]),
+        "optimality": float(result.optimality[0] * scale),
+        "duality_gap": float(result.duality_gap[0] * scale),
         "distance": float(result.distance[0]),
         "methods": rows,
     }
+
+
+def first_of(rows: Sequence[dict[str, Any]], level: str = "0.001") -> dict[str, int]:
+    """On how many problems everyone got to a level, and on how many with the fewest passes."""
+    told: dict[str, int] = {}
+    for row in rows:
+        known = {name: each["passes"][level] for name, each in row["methods"].items()}
+        met = {name: count for name, count in known.items() if count is not None}
+        for name in met:
+            told[name] = told.get(name, 0) + 1
+        if met:
+            least = min(met.values())
+            for name in (name for name, count in met.items() if count == least):
+                told[f"{name}, first"] = told.get(f"{name}, first", 0) + 1
+    return told
+
+
+def plot(record: dict[str, Any], file: Path) -> None:
+    """Gap against passes, one panel for each problem."""
+    from matplotlib.figure import Figure
+
+    rows = record["problems"]
+    columns = 4
+    figure = Figure(figsize=(14, 2.3 * -(-len(rows) // columns)), layout="constrained")
+    for number, row in enumerate(rows):
+        axes = figure.add_subplot(-(-len(rows) // columns), columns, number + 1)
+        for name, each in row["methods"].items():
+            at = np.asarray(record["steps_shown"])[: len(each["curve"])]
+            gaps = np.clip(np.asarray(each["curve"], float), 1e-8, 1.0)
+            axes.loglog(
+                at + 1, gaps, label=name, linewidth=2.2 if name == "actmax" else 1.0,
+                zorder=3 if name == "actmax" else 2,
+            )  # fmt: skip
+        axes.axhline(_REACHED, color="gray", linewidth=0.5)
+        axes.set_title(row["problem"], fontsize=8)
+        axes.tick_params(labelsize=6)
+    handles = {line.get_label(): line for axes in figure.axes for line in axes.get_lines()[:-1]}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=8)
+    figure.supxlabel("passes", fontsize=8)
+    figure.supylabel("missing, of best - start", fontsize=8)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=90)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs all problems, prints a table and writes the record."""
     parser = argparse.ArgumentParser(description="Known optima under constraints.")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/constrained.json"))
+    parser.add_argument("--plot", type=Path, default=Path("docs/images/constrained.png"))
     parser.add_argument("--sizes", type=int, nargs="+", default=(6, 400, 10_000))
     given = parser.parse_args(arguments)
     rows = []
@@ -245,9 +307,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     met = sum(row["methods"]["actmax"]["gap"] <= _REACHED for row in rows)
     sys.stdout.write(f"actmax by default reaches 0.999 on {met} of {len(rows)}\n")
-    record = {"steps": STEPS, "levels": LEVELS, "problems": rows}
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+    record = {
+        "steps": STEPS, "levels": LEVELS, "steps_shown": _SHOWN.tolist(), "problems": rows,
+    }  # fmt: skip
+    for name, count in sorted(first_of(rows).items()):
+        sys.stdout.write(f"to 0.999: {name}: {count} of {len(rows)}\n")
+    save(given.out, record)
+    plot(record, given.plot)
     return 0
 
 

@@ -155,7 +155,8 @@ class Constraint(abc.ABC):
         if not self.projects:
             return 1.0
         far = _FAR * np.random.default_rng(0).normal(size=(1, *shape))
-        ends = np.asarray(self.project(tf.constant(np.concatenate([far, -far]))), np.float64)
+        with tf.init_scope():  # a number, also where a graph is made
+            ends = np.asarray(self.project(tf.constant(np.concatenate([far, -far]))), np.float64)
         size = float(np.sqrt(np.mean(np.square(ends[0] - ends[1]))))
         return size if np.isfinite(size) and 0 < size < 0.1 * _FAR else 1.0
 

@@ -111,6 +111,27 @@ def contrast_within(
         weights: 1 where a value counts, else 0.
     """
     total = tf.reduce_sum(weights * tf.ones_like(centered), axes, keepdims=True)
+    if mean is None and not (low is None and high is None):
+        # Told from its own mean an image has no mean to cancel against its contrast.
+        ends = [None if end is None else end - own_mean for end in (low, high)]
+        zero = tf.zeros_like(own_mean)
+        found = _within(centered, zero, mean, std, ends[0], ends[1], axes, weights, total)
+        return clipped(found + own_mean, low, high)
+    return _within(centered, own_mean, mean, std, low, high, axes, weights, total)
+
+
+def _within(
+    centered: tf.Tensor,
+    own_mean: tf.Tensor,
+    mean: tf.Tensor | None,
+    std: tf.Tensor,
+    low: tf.Tensor | None,
+    high: tf.Tensor | None,
+    axes: tuple[int, ...],
+    weights: tf.Tensor,
+    total: tf.Tensor,
+) -> tf.Tensor:
+    """What `contrast_within` finds, by rounds over which values are clipped."""
 
     def summed(x: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(weights * x, axes, keepdims=True)
@@ -142,7 +163,8 @@ def contrast_within(
             fine, tf.clip_by_value(new_a, a / 8.0, a * 8.0), tf.where(got > std, a / 2, a * 2)
         )
         new_b = tf.where(fine, new_b, b)
-        tolerance = 4.0 * _epsilon(x.dtype)
+        # The same values are clipped: what is left of a move is rounding.
+        tolerance = 16.0 * _epsilon(x.dtype)
         moved = tf.abs(new_a - a) > tolerance * a
         moved |= tf.abs(new_b - b) > tolerance * (tf.abs(b) + std)
         still = busy & (new_a < _LARGEST)
@@ -181,7 +203,7 @@ def _feasible_mean(
     """
     if low is None or high is None:
         return own
-    least, most = tf.reduce_mean(low), tf.reduce_mean(high)
+    least, most = (_of_row(tf.reduce_mean, end, own) for end in (low, high))
     half = (most - least) / 2
     room = tf.sqrt(tf.maximum(tf.square(half) - tf.square(1.02 * std), 0.0))
     share = 2.0 * half / total
@@ -208,8 +230,8 @@ def _search(
     furthest = tf.reduce_max(tf.abs(centered), axes, keepdims=True)
 
     def shift(a: tf.Tensor) -> tf.Tensor:
-        least = tf.reduce_min(low) - a * furthest
-        most = tf.reduce_max(high) + a * furthest
+        least = _of_row(tf.reduce_min, low, centered) - a * furthest
+        most = _of_row(tf.reduce_max, high, centered) + a * furthest
 
         def halve(number: tf.Tensor, least: tf.Tensor, most: tf.Tensor) -> tuple[tf.Tensor, ...]:
             b = (least + most) / 2
@@ -266,7 +288,7 @@ def _line(
 
     del b
     new = a
-    for _ in range(6):  # Newton's steps on one number per row, with a slope by differences
+    for _ in range(3):  # Newton's steps on one number per row, with a slope by differences
         step = 1e-3 * new
         value, near = at(new)[2], at(new + step)[2]
         move = tf.math.divide_no_nan(value * step, near - value)
@@ -344,6 +366,13 @@ def on_equations(
     start = tf.zeros(tf.concat([rows, [count]], 0), tf.float64)
     y = tf.while_loop(again, once, (tf.constant(0), start, tf.fill(rows, True)))[1]
     return tf.cast(tf.where(fine, cost(y)[1], given), images.dtype)
+
+
+def _of_row(reduce: Callable[..., tf.Tensor], end: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+    """One number of bounds for each row, which never depends on another row."""
+    if end.shape.rank < images.shape.rank:
+        return reduce(end)  # the same for all rows
+    return reduce(end, list(range(1, end.shape.rank)), keepdims=True)
 
 
 def _epsilon(dtype: tf.DType) -> float:

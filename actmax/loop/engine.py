@@ -17,9 +17,10 @@ import tensorflow as tf
 
 from actmax.loop.blocks import run_steps
 from actmax.loop.connected import check_connected, has_pull
+from actmax.loop.lookout import at_most, gains
 from actmax.loop.memory import higher, remembered
-from actmax.loop.records import Arguments, Carry, Cause, Evaluation, hidden
-from actmax.loop.resistance import Look, check_pulls, look, resist
+from actmax.loop.records import Arguments, Carry, Cause, Evaluation, Outlook, hidden
+from actmax.loop.resistance import Look, burden, check_pulls, look, resist
 from actmax.loop.tensors import choose, first_cause, minus, same_shape, sizes, spec, sums
 from actmax.loop.ways import CAPACITY, PLAIN, Way, run_in_chunks, scaled_back
 from actmax.problem import Judged, Problem
@@ -124,6 +125,12 @@ class Loop:
         """Scores without transforms, and what the models themselves say. `[N, ...]`."""
         return self._compile("judge", self._judge, images, arguments)
 
+    def members(self, images: Images, arguments: Arguments) -> tf.Tensor | None:
+        """Scores of each model of an ensemble; None of a single one. `[N, ...] -> [N, models]`."""
+        if len(self.problem.models) == 1:
+            return None
+        return self._compile("members", self._members, images, arguments)
+
     def robust_scores(self, images: Images, arguments: Arguments, seeds: tf.Tensor) -> tf.Tensor:
         """Mean scores over the transformed copies that `seeds` draw. `[N, ...], [N, 2] -> [N]`."""
         return self._compile("robust_scores", self._robust_score, images, arguments, seeds)
@@ -148,6 +155,21 @@ class Loop:
         """J and the gradient of J, per image, with the transforms drawn for `step`."""
         at = tf.constant(step, tf.int32)
         return self._compile("value_and_gradient", self._value_and_gradient, params, arguments, at)
+
+    def outlook(
+        self, params: Params, images: Images, scores: tf.Tensor, arguments: Arguments, step: int
+    ) -> Outlook:
+        """What images have still to gain after the last step, by one gradient and three scores.
+
+        Args:
+            params: that the images were made of.
+            images: `[N, ...]` by name.
+            scores: of them without transforms, `[N]`.
+            arguments: of the run, whose models and judge are traced already.
+            step: of the weights and of the draws.
+        """
+        at = tf.constant(step, tf.int32)
+        return self._compile("outlook", self._outlook, params, images, scores, arguments, at)
 
     def _compile(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
         return self._function(name, function, *arguments)(*arguments)
@@ -176,6 +198,9 @@ class Loop:
 
     def _judge(self, images: Images, arguments: Arguments) -> Judged:
         return self.problem.judge(images, arguments.fixed, arguments.targets)
+
+    def _members(self, images: Images, arguments: Arguments) -> tf.Tensor:
+        return self.problem.members(images, arguments.fixed, arguments.targets)
 
     def _looking(self, place: int) -> Look:
         """A function of its own, because what is lazy is large: one trace serves the check and the loop."""
@@ -251,6 +276,27 @@ class Loop:
             found = self._evaluate(params, arguments, seeds, step, None)
         return found.objective, tf.nest.map_structure(tf.negative, found.descent)
 
+    def _outlook(
+        self,
+        params: Params,
+        images: Images,
+        scores: tf.Tensor,
+        arguments: Arguments,
+        step: tf.Tensor,
+    ) -> Outlook:
+        def objective(params: Params) -> tf.Tensor:
+            images = self.problem.finish(params, arguments.kept)
+            score = self.judge(images, arguments).scores
+            return score - burden(self.problem, images, arguments, step, self._looks)
+
+        seeds = self.problem.part_seeds(arguments.seeds)
+        with self._prepared(arguments):
+            found = self._evaluate(params, arguments, seeds, step, None)
+        here = scores - (found.score - found.objective)
+        gain = gains(self.problem, params, found.descent, here, arguments, objective)
+        bound = at_most(self.problem, params, found.descent, images, found.slope, arguments)
+        return Outlook(here, gain, bound)
+
     def _evaluate(
         self, params: Params, arguments: Arguments, seeds: tf.Tensor, step: tf.Tensor, held: Any
     ) -> Evaluation:
@@ -291,15 +337,18 @@ class Loop:
     ) -> Evaluation:
         """What is added to the score and its gradient: penalties, metrics, the way back to params."""
         problem = self.problem
-        penalties, burden, resistance = resist(
+        penalties, weighted, resistance = resist(
             problem, images, arguments, score, step, held, self._looks
         )
-        descent = {name: minus(ascent[name], resistance[name]) for name in images}
+        slope = {name: minus(ascent[name], resistance[name]) for name in images}
+        descent: Params = slope
         if any(images[entry.name] is not params[entry.name] for entry in problem.inputs):
-            descent = decode_tape.gradient(images, params, output_gradients=descent)
+            descent = decode_tape.gradient(images, params, output_gradients=slope)
         last = tuple(penalties[place] for place in problem.lazy)
         metrics = problem.measure(images)
-        return Evaluation(images, score, score - burden, penalties, last, metrics, descent, ascent)
+        return Evaluation(
+            images, score, score - weighted, penalties, last, metrics, descent, ascent, slope
+        )
 
     def _run(
         self,

@@ -63,6 +63,15 @@ class Evaluation(NamedTuple):
     metrics: list[tf.Tensor]
     descent: Params  # of -J, with respect to params
     ascent: Images  # of the score alone, with respect to images
+    slope: Images  # of -J, with respect to images
+
+
+class Outlook(NamedTuple):
+    """What images have still to gain in J, `[N]` each."""
+
+    objective: tf.Tensor  # J without transforms
+    gain: tf.Tensor  # by the best of a few projected steps
+    at_most: tf.Tensor  # to first order, by any image of the set
 
 
 def hidden(problem: Problem, params: Params) -> Params:

@@ -48,7 +48,7 @@ def resist(
     at = tf.minimum(step, tf.shape(arguments.weights)[1] - 1)
     shape = [len(problem.penalties), tf.shape(score)[0]]
     weights = tf.unstack(tf.broadcast_to(tf.gather(arguments.weights, at, axis=1), shape))
-    lazy = () if held is None else problem.lazy
+    lazy = problem.lazy
     eager = [place for place in range(len(weights)) if place not in lazy]
     values: dict[int, tf.Tensor] = {}
     pulls = []
@@ -57,14 +57,47 @@ def resist(
         found, pull = _look(problem, images, eager, own, arguments.seeds, step)
         values |= zip(eager, found, strict=True)
         pulls.append(pull)
-    for place, last in zip(lazy, held or (), strict=True):
+    for number, place in enumerate(lazy):
+        if held is None:
+            values[place], seen = looks[place](images, weights[place], arguments.seeds, step)
+            pulls.append(dict.fromkeys(images) | seen)
+            continue
         values[place], pull = _now_and_then(
-            problem, images, place, weights[place], arguments.seeds, step, last, looks[place]
+            problem,
+            images,
+            place,
+            weights[place],
+            arguments.seeds,
+            step,
+            held[number],
+            looks[place],
         )
         pulls.append(pull)
     penalties = [values[place] for place in range(len(weights))]
     burden = tf.add_n([w * p for w, p in zip(weights, penalties, strict=True)])
     return penalties, burden, {name: _sum([pull[name] for pull in pulls]) for name in images}
+
+
+def burden(
+    problem: Problem,
+    images: Images,
+    arguments: Arguments,
+    step: tf.Tensor,
+    looks: Mapping[int, Look],
+) -> tf.Tensor:
+    """The weighted sum of all penalties, looked at now. `[N]`."""
+    at = tf.minimum(step, tf.shape(arguments.weights)[1] - 1)
+    rows = tf.shape(arguments.seeds)[0]
+    weights = tf.gather(arguments.weights, at, axis=1)
+    total = tf.zeros([rows], problem.dtype)
+    for place in range(len(problem.penalties)):
+        weight = weights[place] + tf.zeros([rows], problem.dtype)
+        if place in looks:
+            value = looks[place](images, weight, arguments.seeds, step)[0]
+        else:
+            (value,) = problem.penalize(images, arguments.seeds, step, [place])
+        total = total + weight * value
+    return total
 
 
 def look(

@@ -150,8 +150,10 @@ def join(parts: Sequence[Result], config: Mapping[str, Any]) -> Result:
         else np.concatenate([p.probabilities for p in parts if p.probabilities is not None]),
         named=naming.join([part.named for part in parts]),
         optimality=np.concatenate([np.asarray(part.optimality, float) for part in parts]),
+        duality_gap=np.concatenate([np.asarray(part.duality_gap, float) for part in parts]),
         distance=np.concatenate([np.asarray(part.distance, float) for part in parts]),
         params=_joined([part.params for part in parts]),
+        member_scores=_joined([part.member_scores for part in parts]),
     )
 
 

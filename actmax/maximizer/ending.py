@@ -93,7 +93,8 @@ def judge(
             text = f"The gradient became zero within {done[row]} steps."
         else:
             text = f"All {done[row]} steps done.{_fallen(problem, history, scores, row)}"
-            text += _stuck(history, carry.steep, row) or stand.say(problem, row)
+            stuck = "" if stand.rests(problem, row) else _stuck(history, carry.steep, row)
+            text += stuck or stand.say(problem, row)
         text += revived.note(row, moved=moved[row])
         if named is not None and done[row] > 0 and status[row] not in FAILED:
             text += named.say(row)

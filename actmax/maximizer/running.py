@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from actmax import checks
+from actmax import checks, records
 from actmax.callbacks import Callback
 from actmax.loop import Arguments, Carry, Loop, remembers
 from actmax.maximizer import listening
@@ -38,6 +38,16 @@ def handed_out(problem: Problem, images: Images) -> Any:
     """The loop's images, or params, as arrays: images in the model's layout; one or a dict."""
     arrays = tf.nest.map_structure(lambda leaf: leaf.numpy(), dict(images))
     return unwrap({entry.name: entry.hand_out(arrays[entry.name]) for entry in problem.inputs})
+
+
+def decoded_from(problem: Problem, params: Any) -> Any:
+    """What images were decoded from, as arrays: of one input, or by name; None where params are images."""
+    kept = {
+        entry.name: records.each(params[entry.name], lambda leaf: leaf.numpy())
+        for entry in problem.inputs
+        if not entry.parameterization.are_images
+    }
+    return kept[next(iter(kept))] if len(problem.inputs) == 1 and kept else kept or None
 
 
 def chunk(value: Any, steps: int, chunked: bool) -> int:
@@ -191,6 +201,7 @@ class Run:
             low=low,
             high=high,
             channels=inputs[0].channels if len(inputs) == 1 else None,
+            params=decoded_from(self.loop.problem, state.carry.params),
             _ask=functools.partial(self._answer, state.carry.params),
         )
 

@@ -52,6 +52,7 @@ class Page:
         terms: what each term of the objective adds to the scores, `[N]` by name, or None.
         named: what the model itself calls every picture, and whether that is not what was asked; or None.
         optimality: `[N]`, or None.
+        duality_gap: `[N]`, or None.
         distance: `[N]`, or None.
         film: images over the steps, or None.
         natural: the strongest natural images, or None.
@@ -77,6 +78,7 @@ class Page:
     terms: Mapping[str, np.ndarray] | None = None
     named: Sequence[tuple[str, bool]] | None = None
     optimality: np.ndarray | None = None
+    duality_gap: np.ndarray | None = None
     distance: np.ndarray | None = None
     film: Film | None = None
     natural: Natural | None = None
@@ -155,6 +157,7 @@ def _data(page: Page, film: Film | None, sources: Sequence[str | None]) -> dict[
         facts.append(["updates", str(int(page.steps[row]))])
         for title, found in (
             ("one more step gains, of what was gained", page.optimality),
+            ("any image of the set gains at most", page.duality_gap),
             ("outside of the set by", page.distance),
         ):
             if found is not None and np.isfinite(found[row]):

@@ -76,6 +76,63 @@ def test_a_linear_unit_reaches_its_best_in_every_set(model, shape, kind, best):
     assert found.messages[0] == "All 256 steps done."
 
 
+def quadratics():
+    """Concave, with condition numbers up to 3,000, and the best score by SLSQP."""
+    rng = np.random.default_rng(5)
+    curve, goal = np.exp(rng.uniform(-4, 4, 6)), rng.normal(size=6)
+
+    def cost(x):
+        return (curve * (x - goal) ** 2).sum(), 2 * curve * (x - goal)
+
+    for kind, rules in (
+        (actmax.L2Ball(0.5), {"constraints": {"type": "ineq", "fun": lambda x: 0.25 - x @ x}}),
+        (actmax.L2Ball(5.0), {}),
+        (actmax.Box(-0.3, 0.6), {"bounds": [(-0.3, 0.6)] * 6}),
+        (
+            actmax.Mixture(),
+            {"bounds": [(0, 1)] * 6, "constraints": {"type": "eq", "fun": lambda x: x.sum() - 1}},
+        ),
+        (
+            actmax.Box(-0.3, 0.6) & actmax.L2Ball(0.7),
+            {
+                "bounds": [(-0.3, 0.6)] * 6,
+                "constraints": {"type": "ineq", "fun": lambda x: 0.49 - x @ x},
+            },
+        ),
+    ):
+        options = {"ftol": 1e-14, "maxiter": 1000}
+        found = optimize.minimize(
+            cost, np.full(6, 0.1), jac=True, method="SLSQP", options=options, **rules
+        )
+        yield concave(goal, 1.0, curve), kind, -found.fun
+
+
+def test_no_concave_run_is_further_from_the_optimum_than_its_duality_gap():
+    met = 0
+    for model, kind, best in quadratics():
+        maximizer = actmax.Maximizer(
+            model, actmax.Logit(0), input_shape=(6,), input_range=kind, regularizers=[], precision="float64"
+        )  # fmt: skip
+        for steps in (2, 15, 300):
+            found = maximizer(steps=steps)
+            gained = found.scores[0] - found.history["score"][0, 0]
+            missing = (best - found.scores[0]) / gained
+            if gained > 0:
+                assert missing <= found.duality_gap[0] * (1 + 1e-6) + 1e-8
+                assert found.optimality[0] <= max(missing, 0) * (1 + 1e-6) + 1e-8
+                met += found.duality_gap[0] < 0.01
+    assert met >= 4
+    # A set without an end has none; what maps has that of what it maps onto, and so has a sphere.
+    free = run(concave([0.2, 0.1], 1.0), (2,), actmax.Unbounded(), steps=3)
+    assert np.isnan(free.duality_gap[0])
+    assert np.isfinite(free.optimality[0])
+    for kind in (actmax.Sigmoid(0, 1), actmax.L2Ball(1.0, surface=True)):
+        found = run(linear(W), (3,), kind, steps=8)
+        top = W.sum() if isinstance(kind, actmax.Sigmoid) else 1.0
+        gained = found.scores[0] - found.history["score"][0, 0]
+        assert found.duality_gap[0] == pytest.approx((top - found.scores[0]) / gained, rel=1e-2)
+
+
 def test_adam_per_value_ends_elsewhere_is_warned_of_and_the_end_says_so():
     with pytest.warns(UserWarning, match='L2Ball binds values together.*per="image"'):
         found = run(linear(W), (3,), actmax.L2Ball(1.0), optimizer=actmax.Adam(0.05))
@@ -347,3 +404,31 @@ def test_a_nearly_constant_image_at_a_bound_gets_its_contrast(near, dtype):
     found = (actmax.Box(0, 1) & actmax.Contrast(0.2)).project(noise).numpy()
     np.testing.assert_allclose(found.std(1), 0.2, rtol=2e-6)
     np.testing.assert_allclose(found.mean(1), abs(near - 3 / 48), rtol=1e-5)
+
+
+@dataclasses.dataclass(frozen=True)
+class Alike(actmax.Parameterization):
+    """One number for all values."""
+
+    def init(self, shape, seed, dtype=tf.float32):
+        return tf.ones([tf.shape(seed)[0], 1], dtype)
+
+    def decode(self, params, shape):
+        return tf.repeat(params, shape[0], axis=1)
+
+
+def test_an_ensembles_members_and_what_images_were_decoded_from(tmp_path):
+    seen = []
+    models = [linear(W), linear(-0.5 * W[::-1])]
+    found = run(
+        models, (3,), actmax.Sigmoid(0, 1), images=2, steps=4,
+        parameterization=Alike(), callbacks=[seen.append], callback_every=4,
+    )  # fmt: skip
+    own = np.stack([found.images @ W, found.images @ (-0.5 * W[::-1])], 1)
+    np.testing.assert_allclose(found.member_scores, own, rtol=1e-5)
+    np.testing.assert_allclose(found.scores, own.mean(1), rtol=1e-5)
+    np.testing.assert_array_equal(seen[-1].params, found.params)
+    again = actmax.Result.load(found.save(tmp_path))
+    np.testing.assert_array_equal(again.take([1]).member_scores, found.member_scores[1:])
+    np.testing.assert_array_equal(again.duality_gap, found.duality_gap)
+    assert run(linear(W), (3,), (0, 1), steps=1).member_scores is None

@@ -1,0 +1,204 @@
+"""What an image has still to gain: by one more projected step, and at most anywhere in its set.
+
+The second is the Frank-Wolfe gap, `max over y in the set of <gradient, y - x>`. Of a concave objective no
+image of the set is better by more than it. It is found by one projection from far along the gradient: the
+nearest image y of the set to `x + t g` is, of all images z of a convex set, at most `|y - x| |z - y| / t`
+less far along g than the furthest one.
+
+Source: Jaggi, Revisiting Frank-Wolfe: projection-free sparse convex optimization, ICML 2013,
+https://proceedings.mlr.press/v28/jaggi13.html.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from actmax.constraints import Constraint
+from actmax.constraints.bounds import widths
+from actmax.constraints.linear import MappedMixture
+from actmax.constraints.mapped import Mapped
+from actmax.loop.records import Arguments
+from actmax.problem import Input, Problem
+from actmax.types import Images, Params
+
+# Root mean square of the first step that is tried, in units of the set: half the width of a ball is its
+# radius. Then how many more, and by how much each may differ from the one before.
+_FIRST = 0.1
+_MORE = 2
+_LONGER, _SHORTER = 10.0, 1e-3
+# From so far the set is projected on to find its end along the gradient, in its own units; who goes further
+# than `_OPEN` has met none.
+_FAR, _OPEN = 1e4, 100.0
+
+
+def gains(
+    problem: Problem,
+    params: Params,
+    descent: Params,
+    here: tf.Tensor,
+    arguments: Arguments,
+    objective: Callable[[Params], tf.Tensor],
+) -> tf.Tensor:
+    """The most that one of three projected steps along the gradient gains. `[N]`.
+
+    The length of the first is fixed. A parabola through its gain and the gradient at the start says how
+    long the next one is.
+
+    Args:
+        problem: whose sets.
+        params: where the steps start.
+        descent: gradient of -J with respect to params.
+        here: J of params without transforms, `[N]`.
+        arguments: of the run.
+        objective: J of params without transforms, `-> [N]`.
+    """
+    step = _of_size_one(problem, descent)
+
+    def reached(length: tf.Tensor) -> Params:
+        moved = tf.nest.map_structure(lambda p, s: p + _rows(length, p) * s, params, step)
+        return problem.project(moved, arguments.kept)
+
+    length = tf.fill(tf.shape(here), tf.constant(_FIRST, here.dtype))
+    most = tf.zeros_like(here)
+    for number in range(_MORE + 1):
+        end = reached(length)
+        gain = objective(end) - here
+        # What is not finite is no gain; a row whose own start is none says so later.
+        most = tf.maximum(most, tf.where(tf.math.is_finite(gain), gain, tf.zeros_like(gain)))
+        if number < _MORE:
+            line = -_inner(descent, tf.nest.map_structure(tf.subtract, end, params), here.dtype)
+            bend = tf.maximum(line - gain, 1e-30)
+            best = tf.where(tf.math.is_finite(gain), 0.5 * line / bend, tf.zeros_like(gain))
+            length = length * tf.clip_by_value(best, _SHORTER, _LONGER)
+    return most
+
+
+def at_most(
+    problem: Problem,
+    params: Params,
+    descent: Params,
+    images: Images,
+    slope: Images,
+    arguments: Arguments,
+) -> tf.Tensor:
+    """The Frank-Wolfe gap: `<gradient, y - x>` at the image y of the set furthest along it. `[N]`.
+
+    Infinite where a set has no end that way, or no projection.
+
+    Args:
+        problem: whose sets.
+        params: x, where params are images.
+        descent: gradient of -J with respect to params.
+        images: x, where params are none.
+        slope: gradient of -J with respect to images.
+        arguments: of the run.
+    """
+    total: Any = 0.0
+    for entry in problem.inputs:
+        constraint = entry.constraint
+        if entry.parameterization.are_images and constraint.projects:
+            project = functools.partial(entry.project, kept=arguments.kept)
+            unit, at, down = constraint.units(entry.shape), params, descent
+        else:
+            project, unit = _onto(entry, arguments)
+            at, down = images, slope
+        total = total + _gap(at[entry.name], down[entry.name], project, unit)
+    return total
+
+
+def _onto(
+    entry: Input, arguments: Arguments
+) -> tuple[Callable[[tf.Tensor], tf.Tensor] | None, Any]:
+    """The projection on what a set that maps can reach, None where it is not known, and its units."""
+    constraint: Constraint = entry.constraint
+    if entry.mask is not None:
+        return None, 1.0
+    if isinstance(constraint, Mapped):
+        inner = constraint.inner
+        own = inner.at(arguments.kept[entry.name]) if inner.needs_start else inner
+        return own.project, inner.units(entry.shape)
+    if isinstance(constraint, MappedMixture):
+        return constraint.inner.project, constraint.inner.units(entry.shape)
+    ends = (constraint.low, constraint.high)
+    closed = all(end is not None and bool(np.all(np.isfinite(end))) for end in ends)
+    return (constraint.clip, widths(*ends)) if closed else (None, 1.0)
+
+
+def _gap(
+    x: tf.Tensor,
+    descent: tf.Tensor,
+    project: Callable[[tf.Tensor], tf.Tensor] | None,
+    units: Any,
+) -> tf.Tensor:
+    """The gap of one input; infinite where there is no projection, or no end."""
+    unknown = tf.fill(tf.shape(x)[:1], tf.constant(np.inf, x.dtype))
+    if project is None:
+        return unknown
+    unit = tf.constant(units, x.dtype)
+    slope = -descent * unit
+    size = _size([slope])
+    step = tf.math.divide_no_nan(slope, _rows(size, slope)) * unit
+    move = project(x + _FAR * step) - x
+    own = _size([move / unit])
+    # What the furthest image has more, because the far one was not infinitely far.
+    rest = size * own * tf.constant(np.prod(x.shape[1:], dtype=np.float64) / _FAR, x.dtype)
+    gap = tf.maximum(-_inner(descent, move, x.dtype), 0.0) + rest
+    return tf.where(own < _OPEN, gap, unknown)
+
+
+def _of_size_one(problem: Problem, descent: Params) -> Params:
+    """The way up in units of the sets, of root mean square 1 per row over all inputs."""
+    units = {entry.name: entry for entry in problem.inputs}
+    scaled = {
+        name: tf.nest.map_structure(lambda g, name=name: -g * _step_unit(units[name], g), part)
+        for name, part in descent.items()
+    }
+    leaves = tf.nest.flatten(scaled)
+    largest = tf.reduce_max([tf.reduce_max(tf.abs(_flat(leaf)), 1) for leaf in leaves], axis=0)
+    scaled = tf.nest.map_structure(lambda g: tf.math.divide_no_nan(g, _rows(largest, g)), scaled)
+    size = _size(tf.nest.flatten(scaled))
+    return {
+        name: tf.nest.map_structure(
+            lambda g, name=name: (
+                tf.math.divide_no_nan(g, _rows(size, g)) * _step_unit(units[name], g)
+            ),
+            part,
+        )
+        for name, part in scaled.items()
+    }
+
+
+def _step_unit(entry: Input, leaf: tf.Tensor) -> tf.Tensor:
+    unit = entry.constraint.units(entry.shape)
+    unit = unit if entry.parameterization.are_images else float(np.mean(unit))
+    return tf.constant(unit, leaf.dtype)
+
+
+def _flat(leaf: tf.Tensor) -> tf.Tensor:
+    return tf.reshape(leaf, [tf.shape(leaf)[0], -1])
+
+
+def _rows(values: tf.Tensor, leaf: tf.Tensor) -> tf.Tensor:
+    return tf.reshape(tf.cast(values, leaf.dtype), [-1] + [1] * (leaf.shape.rank - 1))
+
+
+def _size(leaves: list[tf.Tensor]) -> tf.Tensor:
+    """Root mean square over leaves. `[N]`."""
+    flat = [_flat(leaf) for leaf in leaves]
+    largest = functools.reduce(tf.maximum, [tf.reduce_max(tf.abs(leaf), 1) for leaf in flat])
+    squares = [
+        tf.reduce_sum(tf.square(tf.math.divide_no_nan(leaf, largest[:, None])), 1) for leaf in flat
+    ]
+    count = sum(int(np.prod(leaf.shape[1:])) for leaf in leaves)
+    return largest * tf.sqrt(tf.add_n(squares) / float(max(count, 1)))
+
+
+def _inner(first: Any, second: Any, dtype: tf.DType) -> tf.Tensor:
+    """Sum of products over all leaves, per row. `[N]`."""
+    pairs = zip(tf.nest.flatten(first), tf.nest.flatten(second), strict=True)
+    return tf.add_n([tf.cast(tf.reduce_sum(_flat(a * b), 1), dtype) for a, b in pairs])
