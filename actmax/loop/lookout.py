@@ -102,7 +102,7 @@ def at_most(
     for entry in problem.inputs:
         constraint = entry.constraint
         if entry.parameterization.are_images and constraint.projects:
-            project = functools.partial(entry.project, kept=arguments.kept)
+            project: Any = functools.partial(entry.project, kept=arguments.kept)
             unit, at, down = constraint.units(entry.shape), params, descent
         else:
             project, unit = _onto(entry, arguments)

@@ -149,12 +149,18 @@ def join(parts: Sequence[Result], config: Mapping[str, Any]) -> Result:
         if first.probabilities is None
         else np.concatenate([p.probabilities for p in parts if p.probabilities is not None]),
         named=naming.join([part.named for part in parts]),
-        optimality=np.concatenate([np.asarray(part.optimality, float) for part in parts]),
-        duality_gap=np.concatenate([np.asarray(part.duality_gap, float) for part in parts]),
-        distance=np.concatenate([np.asarray(part.distance, float) for part in parts]),
+        optimality=np.concatenate([_told(part, "optimality") for part in parts]),
+        duality_gap=np.concatenate([_told(part, "duality_gap") for part in parts]),
+        distance=np.concatenate([_told(part, "distance") for part in parts]),
         params=_joined([part.params for part in parts]),
         member_scores=_joined([part.member_scores for part in parts]),
     )
+
+
+def _told(part: Result, name: str) -> np.ndarray:
+    """A number of every row; NaN where an older record has none."""
+    found = getattr(part, name)
+    return np.full(len(part), np.nan) if found is None else np.asarray(found, float)
 
 
 def _joined(parts: Sequence[Any]) -> Any:
