@@ -262,7 +262,6 @@ class Maximizer:
             judged = self._loop.judge(pictures, arguments)
             scores, sure = judged.scores, judged.probabilities
             named = opinion.own_names(self._loop, pictures, judged, arguments, self.labels)
-            own = self._loop.members(pictures, arguments)
             history = run.history(state)
             stand = standing.look(loop, chosen.params, pictures, scores, arguments, history)
         status, messages = ending.judge(
@@ -283,7 +282,6 @@ class Maximizer:
             terms=running.terms(self.problem, judged),
             named=named,
             frames=ending.frames(listeners),
-            member_scores=None if own is None else own.numpy(),
             **stand.fields(self.problem, chosen.params),
         )
         if on_failure == "raise":

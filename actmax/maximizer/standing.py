@@ -27,12 +27,16 @@ _NOTHING = 1e-3
 
 @dataclasses.dataclass(frozen=True)
 class Standing:
-    """Of every image `[N]`: what is still to gain, distance to the set, and if that is more than rounding."""
+    """Of every image `[N]`: what is still to gain, distance to the set, and if that is more than rounding.
+
+    Of an ensemble also the score by each member, `[N, models]`.
+    """
 
     optimality: np.ndarray
     duality_gap: np.ndarray
     distance: np.ndarray
     outside: np.ndarray
+    members: np.ndarray | None
 
     def fields(self, problem: Problem, params: Params) -> dict[str, Any]:
         """What a result says of the sets of its inputs, and what its images were decoded from."""
@@ -42,6 +46,7 @@ class Standing:
             "optimality": self.optimality,
             "duality_gap": self.duality_gap,
             "distance": self.distance,
+            "member_scores": self.members,
             "params": running.decoded_from(problem, params),
         }
 
@@ -76,7 +81,7 @@ def look(
     arguments: Arguments,
     history: Mapping[str, np.ndarray],
 ) -> Standing:
-    """How the images of a run stand, in one gradient and three scores.
+    """How the images of a run stand, in one gradient and three scores; of an ensemble one score more.
 
     Args:
         loop: of the run.
@@ -88,10 +93,12 @@ def look(
     """
     problem = loop.problem
     distance, outside = _distances(problem, pictures, arguments.kept)
+    own = loop.members(pictures, arguments)
+    members = None if own is None else own.numpy()
     steps = len(history["score"])
     if steps == 0:
         unknown = np.full(len(distance), np.nan)
-        return Standing(unknown, unknown, distance, outside)
+        return Standing(unknown, unknown, distance, outside, members)
     found = loop.outlook(params, pictures, scores, arguments, steps - 1)
     here, gain, most = (np.asarray(value, np.float64) for value in found)
     with np.errstate(all="ignore"):
@@ -111,6 +118,7 @@ def look(
         np.where(live & np.isfinite(gap), np.maximum(gap, share), np.nan),
         distance,
         outside,
+        members,
     )
 
 
