@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from actmax.loading import ModelFileError, load_model
     from actmax.maximizer import (
         BrokenLawWarning,
+        InputRangeWarning,
         Maximizer,
         NonFiniteError,
         ProbabilityWarning,
@@ -171,6 +172,7 @@ _MODULES = {
     ),
     "actmax.maximizer": (
         "BrokenLawWarning",
+        "InputRangeWarning",
         "Maximizer",
         "NonFiniteError",
         "ProbabilityWarning",
@@ -290,6 +292,7 @@ __all__ = [
     "Fourier",
     "Frames",
     "Generator",
+    "InputRangeWarning",
     "InverseFrequency",
     "Inversion",
     "JSONLines",

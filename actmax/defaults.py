@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from actmax.constraints import Constraint, OneHot, Rows, width
+from actmax.evidence import Evidence
 from actmax.models import Taps, input_specs, is_keras, layers
 from actmax.objectives import BATCH_NORM
 from actmax.optimizers import SGD, Adam, Apart, InUnits, Optimizer
@@ -43,6 +44,8 @@ _LETTER_RATE = 0.1
 _SMALL = 64
 # Contrast that thumbnails have at most, in units of the range's width: photographs of 32 pixels have 0.2.
 _CONTRAST = 0.15
+# Contrasts that natural images may ask for.
+_CONTRASTS = (0.02, 0.5)
 # Weight of the statistics that a network's batch-norm layers were trained to, in units of the score's pull:
 # first what images are like, in the end the score alone. And steps from one look at them to the next.
 _PRIOR = Linear(0.04, 0.0)
@@ -68,6 +71,8 @@ def choose(
     network: Any,
     given: Any,
     chosen: dict[str, str],
+    evidence: Evidence | None = None,
+    natural: np.ndarray | None = None,
 ) -> Recipe:
     """Fills in what was not given.
 
@@ -82,6 +87,8 @@ def choose(
         network: the one model, if it has a single input; None otherwise.
         given: the arguments, with None for what was left out.
         chosen: filled with what was chosen here and why, for `result.config`.
+        evidence: of one input of gray images, what they are like.
+        natural: images of the kind that the network was trained on, channels last, or None.
     """
     shape = next(iter(shapes.values()))
     parts = _given_parts(given.parameterization)
@@ -94,18 +101,9 @@ def choose(
             chosen["optimizer"] = "steps of other inputs in units of their ranges"
     elif given.regularizers is None and len(shapes) == 1 and len(shape) == _IMAGE_RANK:
         constraint = next(iter(ranges.values()))
-        kind = "gray_images" if shape[-1] == 1 else "color_images"
-        chosen["recipe"] = f"{kind}, for images {shape}, because no regularizers were given"
-        if shape[-1] == 1:
-            recipe = gray_images(shape, constraint, explicit)
-        else:
-            small = max(shape[:2]) <= _SMALL
-            prior = _prior(network, shape, constraint, given.preprocess, chosen) if small else []
-            # The limit is of a parameterization of ours, which has a range that a pair is mapped to.
-            limited = small and not parts and constraint.projects and not explicit
-            if limited:
-                chosen["contrast"] = f"at most {_CONTRAST:g} of the range, because images are small"
-            recipe = color_images(shape, constraint, explicit, prior, limited)
+        recipe = _of_images(
+            shape, constraint, explicit, bool(parts), network, given, chosen, evidence, natural
+        )
         if explicit:
             recipe = dataclasses.replace(recipe, optimizer=_on_params(shapes, ranges, chosen))
     else:
@@ -126,6 +124,52 @@ def choose(
         if getattr(given, field.name) is not None
     }
     return dataclasses.replace(recipe, **filled)
+
+
+def _of_images(
+    shape: tuple[int, ...],
+    constraint: Constraint,
+    explicit: bool,
+    decoded: bool,
+    network: Any,
+    given: Any,
+    chosen: dict[str, str],
+    evidence: Evidence | None,
+    natural: np.ndarray | None,
+) -> Recipe:
+    """The recipe of images: of strokes where there is evidence of them, else of photographs.
+
+    `decoded` says whether a parameterization was given; the rest is `choose`'s.
+    """
+    ground = None if evidence is None else evidence.ground
+    kind = "gray_images" if shape[-1] == 1 else "color_images"
+    kind = kind if ground is None else "strokes"
+    chosen["recipe"] = f"{kind}, for images {shape}, because no regularizers were given"
+    if evidence is not None:
+        chosen["images"] = evidence.why
+    if ground is not None:
+        return strokes(shape, constraint, explicit, ground)
+    small, color = max(shape[:2]) <= _SMALL, shape[-1] > 1
+    prior: list[BatchNormPenalty] = []
+    if small and color:
+        prior = _prior(network, shape, constraint, given.preprocess, chosen)
+    # The limit is of a parameterization of ours, which has a range that a pair is mapped to.
+    limited = small and not decoded and constraint.projects and not explicit
+    # Without colors there are no garish ones: gray images have a limit where natural ones say which.
+    limited = limited and (color or natural is not None)
+    contrast = _contrast(natural, constraint)
+    if limited:
+        reason = "images are small" if natural is None else "natural images have as much"
+        chosen["contrast"] = f"at most {contrast:.3g} of the range, because {reason}"
+    return photographs(shape, constraint, explicit, prior, contrast if limited else None)
+
+
+def _contrast(natural: np.ndarray | None, constraint: Constraint) -> float:
+    """Contrast that small images have at most, in units of the range's width."""
+    if natural is None:
+        return _CONTRAST
+    deviations = np.sqrt(np.mean(np.var(natural, axis=(1, 2)), axis=-1))
+    return float(np.clip(np.mean(deviations) / (width(constraint) or 1.0), *_CONTRASTS))
 
 
 def _prior(
@@ -265,53 +309,56 @@ def _number(unit: Any) -> Any:
     return float(unit) if np.ndim(unit) == 0 else unit
 
 
-def gray_images(shape: tuple[int, ...], constraint: Constraint, explicit: bool) -> Recipe:
-    """Gray images in which other networks see the class too: moved, smooth, few bright strokes.
+def strokes(
+    shape: tuple[int, ...], constraint: Constraint, explicit: bool, ground: float = 0.0
+) -> Recipe:
+    """Gray images of few strokes on an even ground, in which other networks see the class too.
 
     Every step turns the image by up to 20 degrees, scales it by up to 1.16, shifts it by up to a tenth of
-    its size on a border of the darkest value, and makes it noisy. One copy a step: few passes get further
+    its size on a border of the ground's value, and makes it noisy. One copy a step: few passes get further
     as more steps of one copy. Adam forgets sooner than by default and its steps stay long, so that fewer
     pictures are cleared away but for fragments.
-    `LogSum` grows from 0, so that strokes form first and gray is cleared away later, down to the darkest
-    value; where the range has none it is left out.
+    `LogSum` grows from 0, so that strokes form first and gray is cleared away later, down to the ground;
+    where the range has no end there it is left out. The ground is taken from evidence, never assumed.
 
     Args:
         shape: `(H, W, C)`.
         constraint: the input range.
         explicit: True if images must be projected on it, so that params have to be images.
+        ground: 0.0 for the darkest value, 1.0 for the brightest.
     """
     span = width(constraint) or 1.0
     border = max(round(min(shape[:2]) / 10), 1)
     # The padded image is resized to the model's size again: scaled up by as much, it stays at 1.
     zoom = 1.0 + 2.0 * border / min(shape[:2])
-    dark = _darkest(constraint)
+    even = _end(constraint, ground)
     penalties: list[Regularizer] = [TotalVariation(0.2)]
-    if dark is not None:
+    if even is not None:
         weight = _without_units(Linear(0.0, 0.3), constraint)
-        penalties.append(LogSum(weight, epsilon=0.1 * span, center=dark))
+        penalties.append(LogSum(weight, epsilon=0.1 * span, center=even))
     return _expected(
         [
-            Pad(border, "edge" if dark is None else dark),
+            Pad(border, "edge" if even is None else even),
             Rotate(20.0),
             Scale(0.86 * zoom, 1.16 * zoom),
             Shift(border),
             Noise(0.32 * span),
             *penalties,
         ],
-        Blurred(sigma=0.8, mean=0.0 if dark is None else -1.2),
+        Blurred(sigma=0.8, mean=0.0 if even is None else (1.2 if ground else -1.2)),
         Adam(Linear(0.2, 0.15), beta_1=0.6),
         pixels=explicit,
     )
 
 
-def color_images(
+def photographs(
     shape: tuple[int, ...],
     constraint: Constraint,
     explicit: bool,
     prior: Sequence[Regularizer] = (),
-    limited: bool = False,
+    contrast: float | None = None,
 ) -> Recipe:
-    """Color images in which other networks see the class too: moved, 1/f spectrum, true colors.
+    """Images in which other networks see the class too, gray or in color: moved, 1/f spectrum, true colors.
 
     Every step turns, scales and shifts the image anew, up to 64 pixels by up to 3/16 of its size, above
     by a tenth, where more noise is added. Up to 64 pixels `choose` limits the contrast, which keeps
@@ -324,26 +371,31 @@ def color_images(
         constraint: the input range.
         explicit: True if images must be projected on it, so that params have to be images.
         prior: penalties that say what images are like; up to 64 pixels.
-        limited: whether contrast has a limit.
+        contrast: limit of the contrast, in units of the range's width; None for none.
     """
     span = width(constraint) or 1.0
     size = min(shape[:2])
     small = max(shape[:2]) <= _SMALL
     noise, variation = (0.1, 0.2) if not small else (0.05, 0.3) if prior else (0.02, 0.25)
+    # Moves repeat the outermost values, which so are pulled at by whole borders: large pictures are mirrored
+    # at them first, and have no frame. The padded image is resized to the model's size again.
+    border = 0 if small else min(max(round(size / 10), 1), size - 1)
+    zoom = 1.0 + 2.0 * border / size
     moves: list[Regularizer] = [
+        *([Pad(border, "reflect")] if border else []),
         Rotate(8.0),
-        Scale(0.9, 1.15),
+        Scale(0.9 * zoom, 1.15 * zoom),
         Shift(size * 3 / 16 if small else size / 10),
         Noise(noise * span),
     ]
     images: Parameterization = Fourier(decay=1.5)
     if shape[-1] == len(IMAGENET_COLORS):
         images = Decorrelated(images)
-    if limited:
-        images = LimitedContrast(images, _CONTRAST)
+    if contrast is not None:
+        images = LimitedContrast(images, contrast)
     rate = Linear(0.1, 0.02)
     if prior:
-        rate = Linear(0.8, 0.08) if limited else Linear(0.4, 0.04)
+        rate = Linear(0.8, 0.08) if contrast is not None else Linear(0.4, 0.04)
     return _expected(
         [*moves, TotalVariation(variation), *prior],
         images,
@@ -369,7 +421,8 @@ def _expected(
     )
 
 
-def _darkest(constraint: Constraint) -> float | None:
-    """The least value of the range of gray images; None where it has no end."""
-    low = None if constraint.low is None else float(np.min(constraint.low))
-    return low if low is not None and np.isfinite(low) else None
+def _end(constraint: Constraint, ground: float) -> float | None:
+    """The least or the largest value of the range of gray images; None where it has no end."""
+    value = constraint.high if ground else constraint.low
+    end = None if value is None else float(np.max(value) if ground else np.min(value))
+    return end if end is not None and np.isfinite(end) else None

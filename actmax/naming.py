@@ -133,13 +133,12 @@ def loaded(record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Named
     return found
 
 
-def warn(named: Named | None, fine: np.ndarray, stacklevel: int) -> None:
+def warn(named: Named | None, fine: np.ndarray) -> None:
     """Warns once of all pictures that the model itself names otherwise.
 
     Args:
         named: what it names them; None for no warning.
         fine: bool `[N]`, False for rows that failed, whose status says so already.
-        stacklevel: as for `warnings.warn`, counted from the caller.
     """
     if named is None:
         return
@@ -156,7 +155,7 @@ def warn(named: Named | None, fine: np.ndarray, stacklevel: int) -> None:
             "result.named has what it says of every row.",
         ),
         NamedOtherwiseWarning,
-        stacklevel=stacklevel + 1,
+        stacklevel=checks.users_line(),
     )
 
 
@@ -181,5 +180,5 @@ def warn_of_catalog(rows: Sequence[Mapping[str, Any]], count: int) -> None:
             "Look at them with Catalog.named_otherwise(); give more steps, or other seeds.",
         ),
         NamedOtherwiseWarning,
-        stacklevel=3,
+        stacklevel=checks.users_line(),
     )

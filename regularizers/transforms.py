@@ -252,12 +252,14 @@ class Pad(Transform):
     Args:
         pixels: width of the border, a whole number of at least 0. No schedule: it sets the shape.
         value: what the border holds, in units of the images: a number, a schedule of the step, or
-            "edge", which repeats the outermost values.
+            "edge", which repeats the outermost values, or "reflect", which mirrors the image at them: no
+            value stands there twice, so none is pulled at more than its neighbours are.
         axes: the axes that it acts along, counted as in a batch: (2, 3) for the space of films
             [N, T, H, W, C]. None for all between the first and the last.
 
     Raises:
-        ValueError: if pixels is negative or not a whole number, or images have no spatial axis.
+        ValueError: if pixels is negative or not a whole number, images have no spatial axis, or are too
+            small to be mirrored.
 
     Example:
         >>> import tensorflow as tf
@@ -284,9 +286,9 @@ class Pad(Transform):
                 f"{self.pixels!r}. Round it."
             )
         if isinstance(self.value, str):
-            if self.value != "edge":
+            if self.value not in ("edge", "reflect"):
                 raise ValueError(
-                    f"Expected the value of {self.name} to be a number, a schedule or 'edge'. "
+                    f"Expected the value of {self.name} to be a number, a schedule, 'edge' or 'reflect'. "
                     f"Received: {self.value!r}. Use 'edge' to repeat the outermost values."
                 )
         else:
@@ -296,12 +298,18 @@ class Pad(Transform):
         images = tf.convert_to_tensor(images)
         axes = chosen_axes(images, self.axes, self.name)
         pixels = int(self.pixels)
+        border = [[pixels, pixels] if axis in axes else [0, 0] for axis in range(images.shape.rank)]
         if not isinstance(self.value, str):
             value = value_at(self.value, step, images.dtype)
-            border = [
-                [pixels, pixels] if axis in axes else [0, 0] for axis in range(images.shape.rank)
-            ]
             return tf.pad(images, border, constant_values=value)
+        if self.value == "reflect":
+            short = [images.shape[axis] for axis in axes if images.shape[axis] <= pixels]
+            if short:
+                raise ValueError(
+                    f"Expected sizes of more than {pixels}, which {self.name} can mirror. Received: "
+                    f"{min(short)}. Use fewer pixels, or 'edge'."
+                )
+            return tf.pad(images, border, mode="REFLECT")
         for axis in axes:
             # Repeating the two edges has a cheaper gradient than a gather of the whole.
             first, *_, last = (

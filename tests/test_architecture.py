@@ -58,6 +58,7 @@ ORDER = (
     "sweeps",
     "callbacks",
     "checkpoints",
+    "evidence",
     "defaults",
     "maximizer",
     "batching",

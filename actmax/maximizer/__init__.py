@@ -5,5 +5,13 @@ from actmax.maximizer.ending import NonFiniteError
 from actmax.maximizer.laws import BrokenLawWarning
 from actmax.maximizer.looking import ProbabilityWarning
 from actmax.maximizer.once import maximize
+from actmax.maximizer.wrong_range import InputRangeWarning
 
-__all__ = ["BrokenLawWarning", "Maximizer", "NonFiniteError", "ProbabilityWarning", "maximize"]
+__all__ = [
+    "BrokenLawWarning",
+    "InputRangeWarning",
+    "Maximizer",
+    "NonFiniteError",
+    "ProbabilityWarning",
+    "maximize",
+]

@@ -10,8 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from actmax import checks, constraints, defaults, models
+from actmax.evidence import Evidence
 from actmax.feeding import On
-from actmax.maximizer import lettering, old_keras, parts, reading, sets
+from actmax.maximizer import lettering, old_keras, parts, reading, seen, sets
 from actmax.maximizer.refused import refuse_model, refuse_surroundings
 from actmax.models import InputSpec, Taps
 from actmax.objectives import as_objective
@@ -21,6 +22,9 @@ from actmax.problem import Input, Problem
 from actmax.types import IMAGES
 from regularizers.base import Regularizer, Transform
 from regularizers.transforms import compose
+
+# Recipes whose rates are made for starts of noise.
+_PICTURED = ("strokes", "gray_images", "color_images")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +48,7 @@ class Arguments:
     input_shape: Any
     fixed: Any
     balance: Any
+    natural: Any = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +59,9 @@ class Built:
     fixed: dict[str, np.ndarray]
     balance: bool
     chosen: dict[str, str]
+    keeps_start: (
+        bool  # whether the rate is a recipe's, which a picture to start from would not outlive
+    )
     compute: str | None  # type of the model's computation, where it is not that of the images
 
 
@@ -97,15 +105,19 @@ def build(arguments: Arguments) -> Built:
     explicit = {
         spec.name: ranges[spec.name].projects
         and (
-            isinstance(
-                reading.given_range(arguments.input_range, spec.name), constraints.Constraint
-            )
+            _is_set(reading.given_range(arguments.input_range, spec.name))
             or constraints.width(ranges[spec.name]) is None
         )
         for spec in free
     }
     network = members[0] if len(members) == 1 and len(specs) == 1 else None
-    recipe = defaults.choose(shapes, ranges, any(explicit.values()), network, arguments, chosen)
+    natural = _natural(arguments.natural, free, shapes, ranges, channels)
+    evidence = _evidence(
+        arguments, members, specs, free, shapes, ranges, preprocess, channels, natural
+    )
+    recipe = defaults.choose(
+        shapes, ranges, any(explicit.values()), network, arguments, chosen, evidence, natural
+    )
     for spec in free:
         sets.check_fits(ranges[spec.name], shapes[spec.name], spec.name)
         ranges[spec.name] = sets.measured(ranges[spec.name], recipe.optimizer, spec.name)
@@ -151,7 +163,59 @@ def build(arguments: Arguments) -> Built:
     )
     half = arguments.precision in ("bfloat16", "float16", "mixed")
     compute = arguments.precision if half else None
-    return Built(problem, fixed, bool(recipe.balance), chosen, compute)
+    keeps = chosen["recipe"].startswith(_PICTURED) and arguments.optimizer is None
+    return Built(
+        problem, fixed, bool(recipe.balance), chosen, keeps and arguments.mask is None, compute
+    )
+
+
+def _is_set(value: Any) -> bool:
+    """Whether a range is given as a set of another kind than the one that a pair of ends means."""
+    return isinstance(value, constraints.Constraint) and type(value) is not constraints.Box
+
+
+def _is_gray(shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    shape = next(iter(shapes.values()))
+    return len(shape) == 3 and shape[-1] == 1
+
+
+def _evidence(
+    arguments: Arguments,
+    members: Sequence[Any],
+    specs: Sequence[InputSpec],
+    free: Sequence[InputSpec],
+    shapes: Mapping[str, tuple[int, ...]],
+    ranges: Mapping[str, constraints.Constraint],
+    preprocess: Mapping[str, Any],
+    channels: Mapping[str, int | None],
+    natural: np.ndarray | None,
+) -> Evidence | None:
+    """What gray images of the models' only input are like, where a recipe needs to know it."""
+    if arguments.regularizers is not None or len(specs) > 1 or not _is_gray(shapes):
+        return None
+    name = free[0].name
+    return seen.evidence_of(
+        members, as_objective(arguments.objective), free[0], shapes[name], ranges[name],
+        preprocess.get(name), channels[name], natural,
+    )  # fmt: skip
+
+
+def _natural(
+    given: Any,
+    free: Sequence[InputSpec],
+    shapes: Mapping[str, tuple[int, ...]],
+    ranges: Mapping[str, constraints.Constraint],
+    channels: Mapping[str, int | None],
+) -> np.ndarray | None:
+    """Images that the user has, for a model of one input of images."""
+    if given is None:
+        return None
+    name = free[0].name
+    if len(free) > 1 or len(shapes[name]) != 3:
+        raise ValueError(
+            checks.message("natural for a model of one input of images", f"inputs {sorted(shapes)}")
+        )
+    return seen.natural_images(given, shapes[name], ranges[name], channels[name])
 
 
 def _members(model: Any) -> tuple[Any, ...]:

@@ -32,6 +32,7 @@ from actmax.maximizer import (
     speed,
     standing,
     sweeping,
+    wrong_range,
 )  # fmt: skip
 from actmax.maximizer.record import described, record
 from actmax.objectives import Logit
@@ -80,6 +81,10 @@ class Maximizer:
             over its values of the score's gradient at the start. Such a weight means the same for a
             weak unit and a strong one, and for every model; if the penalty has no units of the images,
             as `LogSum`, for ranges of one width. None for False, or the default recipe's.
+        natural: some images of the kind that the model was trained on, `[M, H, W, C]` in the input
+            range and the model's layout. The default recipe follows them: bright strokes on dark, dark ones
+            on bright or neither, and the contrast of small images. None to ask gray models themselves, by
+            what they say of 128 drawn candidates; `config["chosen"]` says what was seen.
 
     For several inputs, `input_range`, `parameterization`, `preprocess`, `input_shape`, `mask` and
     `initial_images` are dicts by input name.
@@ -123,11 +128,12 @@ class Maximizer:
         input_shape: Any = None,
         fixed: Mapping[str, Any] | None = None,
         balance: bool | None = None,
+        natural: Any = None,
     ) -> None:
         arguments = build.Arguments(
             model, Logit() if objective is None else objective, input_range, regularizers,
             parameterization, optimizer, gradients, metrics, preprocess, copies, antithetic, canvas,
-            mask, precision, input_shape, fixed, balance,
+            mask, precision, input_shape, fixed, balance, natural,
         )  # fmt: skip
         self.labels = looking.labels(labels)
         self._device = looking.device(device)
@@ -225,6 +231,12 @@ class Maximizer:
         objective = self.problem.objective
         found, count = rows.as_targets(targets, objective, self.labels, images, started)
         weight_table, rates = rows.tables(self.problem, weights, learning_rate, steps, count)
+        rates, started_from = rows.kept_rates(
+            rates,
+            first if learning_rate is None and self._built.keeps_start else {},
+            self.problem,
+            count,
+        )
         chunked = bool(listeners) or keeping == "best" or checkpoint is not None
         every = running.chunk(callback_every, steps, chunked)
         with self._place(), self._turn, contextlib.ExitStack() as after:
@@ -244,7 +256,7 @@ class Maximizer:
             )
             call = described(steps, seed, weights, learning_rate, keeping, count, first)
             config = record(self._built, self._compile, self._device, call) | revived.record()
-            config |= {"broken_laws": self._broken} if self._broken else {}
+            config |= started_from | ({"broken_laws": self._broken} if self._broken else {})
             carry = self._loop.begin(params)
             loop, probe = self._loop, dict[str, Any]()
             with revived.interruptible():
@@ -260,7 +272,7 @@ class Maximizer:
             chosen = state.best or (state.carry.best if keeping == "highest" else state.carry)
             pictures = self._loop.images(chosen.params, arguments)
             judged = self._loop.judge(pictures, arguments)
-            scores, sure = judged.scores, judged.probabilities
+            scores = judged.scores
             named = opinion.own_names(self._loop, pictures, judged, arguments, self.labels)
             history = run.history(state)
             stand = standing.look(loop, chosen.params, pictures, scores, arguments, history)
@@ -278,7 +290,7 @@ class Maximizer:
             targets=found,
             labels=looking.names(self.labels, found),
             config=config | probe,
-            probabilities=None if sure is None else sure.numpy(),
+            probabilities=None if judged.probabilities is None else judged.probabilities.numpy(),
             terms=running.terms(self.problem, judged),
             named=named,
             frames=ending.frames(listeners),
@@ -286,8 +298,7 @@ class Maximizer:
         )
         if on_failure == "raise":
             ending.raise_failures(result)
-        if steps:
-            ending.warn_of_names(result)
+        ending.warn_of_names(result)
         return result
 
     def value_and_gradient(
@@ -434,6 +445,7 @@ class Maximizer:
             looking.warn_of_probabilities(self.problem, pictures, arguments, targets)
             with laws.kept(self.problem):
                 self._broken = laws.look(self._loop, pictures, arguments)
+                wrong_range.warn_of_range(self.problem)
             laws.warn(self._broken)
             # A first pass may build a model: what it is now is what was traced.
             self._states = models.states(taps.model for taps in self.problem.models)

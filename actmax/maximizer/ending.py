@@ -180,8 +180,8 @@ def _failure(
 
 def warn_of_names(result: Result) -> None:
     """Warns of rows that did not fail and that the model itself names otherwise, unless kept quiet."""
-    if not _QUIET.get():
-        naming.warn(result.named, ~np.isin(result.status, FAILED), 5)
+    if result.steps.any() and not _QUIET.get():
+        naming.warn(result.named, ~np.isin(result.status, FAILED))
 
 
 @contextlib.contextmanager

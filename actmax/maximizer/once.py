@@ -41,6 +41,7 @@ def maximize(
     input_shape: Any = None,
     fixed: Mapping[str, Any] | None = None,
     balance: bool | None = None,
+    natural: Any = None,
     steps: int = 256,
     seed: int | Sequence[int] = 0,
     weights: Mapping[str, Any] | None = None,
@@ -82,6 +83,7 @@ def maximize(
         input_shape: shape of one input, for models that do not know theirs.
         fixed: dict of arrays by the name of inputs that are not optimized.
         balance: True for weights of penalties in units of the score's own pull.
+        natural: some images of the kind that the model was trained on, which the default recipe follows.
         steps: number of updates.
         seed: an integer, or one per image.
         weights: penalty name to a weight that replaces its own.
@@ -115,7 +117,7 @@ def maximize(
         optimizer=optimizer, gradients=gradients, metrics=metrics, labels=labels,
         preprocess=preprocess, copies=copies, antithetic=antithetic, canvas=canvas, mask=mask,
         compile=compile, precision=precision, device=device, input_shape=input_shape,
-        fixed=fixed, balance=balance,
+        fixed=fixed, balance=balance, natural=natural,
     )  # fmt: skip
     return maximizer(
         targets,

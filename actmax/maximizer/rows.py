@@ -19,6 +19,12 @@ from actmax.problem import Input, Problem
 from actmax.types import Images
 from regularizers import random
 
+_IMAGE_RANK = 3
+# Part of a recipe's rate for rows that start from a picture, and contrast, in units of the range, below which
+# a start is even.
+_KEPT = 1 / 16
+_EVEN = 0.03
+
 
 def as_targets(
     targets: Any,
@@ -231,6 +237,34 @@ def tables(
             )
         )
     return tf.constant(stacked, problem.dtype), tf.constant(rates, problem.dtype)
+
+
+def kept_rates(
+    rates: tf.Tensor, first: Mapping[str, np.ndarray], problem: Problem, count: int
+) -> tuple[tf.Tensor, dict[str, str]]:
+    """Rates with which a picture to start from is left recognizable, and what a record says of it.
+
+    A recipe's rate is made for a start of noise: it ends in the same place whatever it starts from. Rows
+    that start from a picture have a sixteenth of it; an even start is no picture.
+
+    Args:
+        rates: of the recipe, `[1 or steps, 1 or N]`.
+        first: start images by input name, `[1 or N, ...]` each.
+        problem: of the run.
+        count: N.
+    """
+    pictured = np.zeros(count, bool)
+    for entry in problem.inputs:
+        if entry.name in first and len(entry.shape) == _IMAGE_RANK:
+            images = first[entry.name]
+            contrast = images.std(axis=tuple(range(1, images.ndim)))
+            size = float(np.mean(entry.constraint.units(entry.shape)))
+            pictured |= np.broadcast_to(contrast > _EVEN * size, count)
+    if not pictured.any():
+        return rates, {}
+    factor = tf.constant(np.where(pictured, _KEPT, 1.0), rates.dtype)
+    text = f"{int(pictured.sum())} of {count} rows start from a picture: {_KEPT:g} of the recipe's rate"
+    return rates * factor, {"start": text}
 
 
 def start_images(value: Any, inputs: Sequence[Input]) -> dict[str, np.ndarray]:

@@ -120,8 +120,7 @@ def sweep(
             "batch_size": size,
         },
     }
-    if steps:
-        ending.warn_of_names(result)
+    ending.warn_of_names(result)
     return Sweep(dataclasses.replace(result, config=config), axes, tuple(seeds_), robust)
 
 

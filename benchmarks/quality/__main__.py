@@ -1,4 +1,4 @@
-"""`python -m benchmarks.quality train|tune|time|run mnist|cifar10 --data FOLDER`."""
+"""`python -m benchmarks.quality train|tune|time|run mnist|cifar10 --data FOLDER`, and `held-out`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from actmax.evaluation import Natural
 from actmax.evaluation.synthetic import train_on_synthetic
 from benchmarks import environment
 from benchmarks.quality import data as sets
-from benchmarks.quality import ladder, methods, picture, scores, train, tune
+from benchmarks.quality import held_out, ladder, methods, picture, scores, train, tune
 
 FORMAT = 1
 # A mean over images of natural images needs no more, and judges are slow on small machines.
@@ -32,6 +32,8 @@ REPORTING = {"mnist": "tests/judge/mnist_judge.keras", "cifar10": "report_1"}
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; the exit code is 1 if the controls come out in the wrong order."""
     arguments = _parser().parse_args(argv)
+    if arguments.command is _held_out:
+        return _held_out(arguments)
     track = sets.TRACKS[arguments.track]
     data = sets.read(track, arguments.data)
     cache = sets.cache(arguments.cache)
@@ -108,7 +110,57 @@ def _parser() -> argparse.ArgumentParser:
                 help="a row of presets.natural with this prior, of subjects with batch norm",
             )  # fmt: skip
             command.add_argument("--equal-seconds", action="store_true", help="rows of that, too")
+    _add_held_out(commands)
     return parser
+
+
+def _add_held_out(commands: Any) -> None:
+    command = commands.add_parser("held-out", help="the default by fresh subjects and fresh judges")
+    command.add_argument("--data", type=Path, required=True, metavar="FOLDER")
+    command.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    command.add_argument("--cache", type=Path, metavar="FOLDER", help="of development judges")
+    default = held_out.Budget()
+    command.add_argument("--minutes", type=float, default=default.minutes, metavar="M")
+    command.add_argument("--pictures", type=int, default=default.pictures, metavar="N")
+    command.add_argument("--passes", type=int, default=default.passes, metavar="N")
+    command.add_argument("--epochs", type=float, default=default.epochs, metavar="FACTOR")
+    command.add_argument("--images", type=int, metavar="N", help="most training images")
+    command.add_argument(
+        "--subjects", nargs="+", metavar="WORD", help="those with a word in their name"
+    )
+    command.set_defaults(command=_held_out)
+
+
+def _held_out(arguments: argparse.Namespace) -> int:
+    budget = held_out.Budget(
+        arguments.pictures, arguments.passes, arguments.epochs, arguments.images, arguments.minutes
+    )
+    words = arguments.subjects or [""]
+    subjects = [
+        subject for subject in held_out.SUBJECTS if any(word in subject.name for word in words)
+    ]
+    if not subjects:
+        names = ", ".join(repr(subject.name) for subject in held_out.SUBJECTS)
+        raise SystemExit(f"Expected words in the names {names}. Received: {words}.")
+    cache = sets.cache(arguments.cache)
+    development = {
+        track: {
+            name: train.load(name, track, cache)
+            for name in train.DEVELOPMENT
+            if (cache / track / f"{name}.keras").exists()
+        }
+        for track in sets.TRACKS
+    }
+    job = held_out.HeldOut(arguments.out, held_out.tracks(arguments.data), budget, development)
+    try:
+        job.go(subjects)
+        done = True
+    except held_out.OutOfTime:
+        done = False
+    print(held_out.table(job.record))
+    if not done:
+        print(f"Stopped after {budget.minutes:g} minutes; the same command goes on.")
+    return int(not done)
 
 
 def _seed(text: str) -> int:

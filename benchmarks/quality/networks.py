@@ -75,6 +75,42 @@ def mixer(shape: tuple[int, ...], classes: int, width: int = 64, depth: int = 3)
     return keras.Model(inputs, L.Dense(classes, name="logits")(x), name="mixer")
 
 
+def strided(shape: tuple[int, ...], classes: int, width: int = 32) -> keras.Model:
+    """A plain network that strides where others pool, and ends in a mean: no normalization."""
+    inputs = x = L.Input(shape, name="images")
+    for filters, stride in ((width, 1), (2 * width, 2), (2 * width, 1), (4 * width, 2)):
+        x = L.Conv2D(filters, 3, stride, "same", activation="relu", kernel_initializer="he_normal")(
+            x
+        )
+    x = L.Conv2D(4 * width, 3, activation="relu", kernel_initializer="he_normal")(x)
+    x = L.GlobalAveragePooling2D(name=FEATURES)(x)
+    return keras.Model(inputs, L.Dense(classes, name="logits")(x), name="strided")
+
+
+def vit(
+    shape: tuple[int, ...], classes: int, width: int = 64, depth: int = 4, heads: int = 4
+) -> keras.Model:
+    """A small vision transformer: patches of 4x4 as tokens, attention, a mean over tokens.
+
+    Sources: Dosovitskiy et al. 2020, https://arxiv.org/abs/2010.11929; the mean in place of a class token,
+    Zhai et al. 2021, https://arxiv.org/abs/2106.04560.
+    """
+    inputs = L.Input(shape, name="images")
+    x = L.Conv2D(width, 4, 4, name="patches")(inputs)
+    tokens = x.shape[1] * x.shape[2]
+    x = L.Reshape((tokens, width))(x)
+    places = L.Embedding(tokens, width, name="places")(keras.ops.arange(tokens)[None])
+    x = L.Add()([x, places])
+    for number in range(depth):
+        y = L.LayerNormalization()(x)
+        y = L.MultiHeadAttention(heads, width // heads)(y, y)
+        x = L.Add()([x, y])
+        y = L.Dense(2 * width, activation="gelu")(L.LayerNormalization()(x))
+        x = L.Add(name=f"tokens_{number}")([x, L.Dense(width)(y)])
+    x = L.GlobalAveragePooling1D(name=FEATURES)(L.LayerNormalization()(x))
+    return keras.Model(inputs, L.Dense(classes, name="logits")(x), name="vit")
+
+
 def small(shape: tuple[int, ...], classes: int) -> keras.Model:
     """The fixed network of train-on-synthetic, test-on-real."""
     inputs = x = L.Input(shape, name="images")

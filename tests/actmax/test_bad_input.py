@@ -60,10 +60,6 @@ CONSTRUCTION = {
     "parameterization is a name": (
         {"parameterization": "fourier"}, TypeError, "such as actmax.Pixels()",
     ),
-    "a box cannot hold Fourier": (
-        {"parameterization": actmax.Fourier(), "input_range": actmax.Box(0, 1)}, ValueError,
-        "Use actmax.Sigmoid(low, high)",
-    ),
     "optimizer is a name": ({"optimizer": "adam"}, TypeError, "such as actmax.Adam(0.05)"),
     "clipnorm couples rows": (
         {"optimizer": keras.optimizers.Adam(0.1, clipnorm=1.0)}, ValueError, "Take clipnorm",

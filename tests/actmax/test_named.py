@@ -173,3 +173,42 @@ def test_a_sweep_warns_once_and_a_catalog_has_it_in_its_rows(tmp_path):
     assert len(told) == 1
     assert [row["target"] for row in made.named_otherwise()] == [0, 1, 2]
     assert {row["named"] for row in made.select()} == {"3"}
+
+
+def trained_on(scale):
+    """A network whose batch-norm layer saw images in (0, scale)."""
+    keras.utils.set_random_seed(0)
+    norm = keras.layers.BatchNormalization()
+    layers = [keras.layers.Conv2D(4, 3), norm, keras.layers.ReLU(), keras.layers.Flatten()]
+    model = keras.Sequential([keras.Input((9, 9, 3)), *layers, keras.layers.Dense(3)])
+    images = scale * np.random.default_rng(0).uniform(0.1, 0.9, [64, 9, 9, 3])
+    before = model.layers[0](images).numpy()
+    norm.moving_mean.assign(before.mean((0, 1, 2)))
+    norm.moving_variance.assign(before.var((0, 1, 2)))
+    return model
+
+
+def told(model, input_range, **given):
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        actmax.maximize(model, targets=[0], input_range=input_range, steps=0, **given)
+    return [str(each.message) for each in found if each.category is actmax.InputRangeWarning]
+
+
+def test_a_wrong_input_range_is_told_by_batch_norm_statistics():
+    for scale, wrong in ((1, 255), (255, 1)):
+        model = trained_on(scale)
+        (text,) = told(model, (0, wrong))
+        assert (
+            f"Received: (0, {wrong}), and in it what textures make of the first batch-norm" in text
+        )
+        assert told(model, (0, scale)) == [] == told(model, (0, scale / 2))
+    assert told(trained_on(1), (0, 255), preprocess=lambda x: x / 255) == []
+
+
+def test_a_wrong_input_range_is_told_by_a_saturated_output():
+    from actmax import zoo
+
+    (text,) = told(zoo.load("mnist"), (0, 255), regularizers=[])
+    assert "saturated: one logit leads by" in text
+    assert told(zoo.load("mnist"), (0, 1), regularizers=[]) == []

@@ -21,10 +21,10 @@ def test_a_jitter_leaves_frames_in_their_places():
     np.testing.assert_array_equal(part.apply(tf.constant(FILM), ahead), moved)
 
 
-@pytest.mark.parametrize("value", ["edge", 0.0])
+@pytest.mark.parametrize("value", ["edge", "reflect", 0.0])
 def test_a_border_stands_along_the_axes_told(value):
     padded = np.asarray(Pad(1, value, axes=(2, 3))(tf.constant(FILM), SEEDS, STEP))
-    mode = {"mode": "edge"} if value == "edge" else {"constant_values": value}
+    mode = {"mode": value} if isinstance(value, str) else {"constant_values": value}
     border = [(0, 0), (0, 0), (1, 1), (1, 1), (0, 0)]
     np.testing.assert_array_equal(padded, np.pad(FILM, border, **mode))
 

@@ -38,6 +38,7 @@ LINEAR = [
     Flip(),
     Flip("vertical"),
     Pad(2),
+    Pad(2, "reflect"),
     Pad(1, value=0.0),
     Blur(1.2),
 ]
