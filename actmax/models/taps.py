@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
 from actmax import checks
+from actmax.models.cutting import cut_behind
 from actmax.models.groups import Classes
 from actmax.models.heads import WITH_LOGITS, Head, head_of, in_front, saturated
 from actmax.models.layout import channel_axis, order_to_last
@@ -26,7 +28,7 @@ from actmax.models.structure import (
     split,
     symbolic_inputs,
 )
-from actmax.models.trace import Trace, refuse_python, trace
+from actmax.models.trace import Part, Trace, refuse_python, trace
 from actmax.models.writing import Findings, findings
 from actmax.objectives import (
     BATCH_NORM,
@@ -117,7 +119,7 @@ class Taps:
         specs = {
             name: _open(value, self._rows, self.letters.get(name)) for name, value in like.items()
         }
-        return lettered(trace(self.model, self.forward, specs), self.letters)
+        return lettered(trace(self.model, self.forward, specs, self._part()), self.letters)
 
     def collect(self, inputs: Inputs, way: TracedPass | None = None) -> dict[str, Any]:
         """Activations of every name, made in the graph that is open, or by a graph of their own.
@@ -315,13 +317,27 @@ class Taps:
         ]
         return Normalized(given, *statistics)
 
+    def _part(self) -> Part | None:
+        """What of the model is enough, where only inner layers are asked for."""
+        if self._structure is None or any(n not in self._layers and n != ROWS for n in self.names):
+            return None
+
+        def forward() -> Callable[[dict[str, tf.Tensor]], Any] | None:
+            part = cut_behind(self.model, self._structure, list(self._layers.values()))
+            return None if part is None else functools.partial(self._run, part)
+
+        return Part(self.names, forward)
+
+    def _run(self, model: Any, inputs: dict[str, tf.Tensor]) -> Any:
+        pairs = leaves(self._structure)
+        if len(pairs) == 1:
+            inputs = {pairs[0][0]: next(iter(inputs.values()))}
+        return model(fill(self._structure, inputs), training=False)
+
     def forward(self, inputs: dict[str, tf.Tensor]) -> Any:
         """What the model returns, of inputs by name."""
         if self._structure is not None:
-            pairs = leaves(self._structure)
-            if len(pairs) == 1:
-                inputs = {pairs[0][0]: next(iter(inputs.values()))}
-            return self.model(fill(self._structure, inputs), training=False)
+            return self._run(self.model, inputs)
         argument = next(iter(inputs.values())) if list(inputs) == [IMAGES] else inputs
         return self.model(argument, training=False) if self.keras else self.model(argument)
 

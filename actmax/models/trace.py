@@ -25,7 +25,7 @@ from actmax.models.untraceable import explained
 from actmax.models.writing import settle
 
 _LOCK = threading.RLock()
-_KEPT: weakref.WeakKeyDictionary[Any, dict[Any, tuple[Any, Trace]]] = weakref.WeakKeyDictionary()
+_KEPT: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDictionary()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,8 +86,27 @@ class Trace:
         return {self.program.tensors[number].dtype for number in moving}
 
 
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """What of a model is enough for layers of these names.
+
+    Attributes:
+        names: of the layers.
+        forward: makes what runs it, of inputs by name; returns None if the whole model is as short.
+    """
+
+    names: tuple[str, ...]
+    forward: Callable[[], Callable[[dict[str, tf.Tensor]], Any] | None]
+
+
+_PART = "part"
+
+
 def trace(
-    model: Any, forward: Callable[[dict[str, tf.Tensor]], Any], like: Mapping[str, tf.TensorSpec]
+    model: Any,
+    forward: Callable[[dict[str, tf.Tensor]], Any],
+    like: Mapping[str, tf.TensorSpec],
+    part: Part | None = None,
 ) -> Trace:
     """The model's trace for inputs like these: the one that there is, or a new one.
 
@@ -95,6 +114,8 @@ def trace(
         model: that is traced, and that the trace belongs to.
         forward: runs it, of inputs by name.
         like: shapes and dtypes by name.
+        part: what of the model is enough. It is traced where nothing is known of the model yet; the
+            next part that is asked for is worth the whole.
     """
     key = tuple((name, tuple(spec.shape), spec.dtype) for name, spec in like.items())
     state = state_of(model)
@@ -105,11 +126,37 @@ def trace(
             known = {}
         if key in known and known[key][0] == state:
             return known[key][1]
+        if part is not None and key not in known:
+            short = _of_part(known, key, state, model, part, like)
+            if short is not None:
+                return short
+        known.pop((key, _PART), None)
         with tf.init_scope():
             found = _trace(model, forward, like)
         # Tracing may build a model that was never called: its state is what it is now.
         known[key] = (state_of(model), found)
         return found
+
+
+def _of_part(
+    known: dict[Any, Any],
+    key: Any,
+    state: Any,
+    model: Any,
+    part: Part,
+    like: Mapping[str, tf.TensorSpec],
+) -> Trace | None:
+    """The trace of a part; None where the whole is wanted: for another part, or if nothing is left out."""
+    names, of, found = known.get((key, _PART), (part.names, None, None))
+    if found is not None and of == state:
+        return found if names == part.names else None
+    forward = part.forward()
+    if forward is None:
+        return None
+    with tf.init_scope():
+        found = _trace(model, forward, like)
+    known[key, _PART] = part.names, state, found
+    return found
 
 
 def _trace(
