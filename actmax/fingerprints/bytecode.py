@@ -93,7 +93,9 @@ def answers(function: Any) -> bool:
             return True
         if instruction.opname == "RETURN_VALUE" and before is not None:
             nothing = before.opname == "LOAD_CONST" and before.argval is None
-            if not nothing and not (before.opname.startswith("CALL") and _is_silent(code)):
+            silent = before.opname.startswith("CALL") and _is_silent(code)
+            # Where branches meet, as in `STOP if late else None`, what stands before is one of several.
+            if instruction.is_jump_target or not (nothing or silent):
                 return True
         before = instruction
     return False

@@ -363,7 +363,13 @@ def _by_name(value: Any, names: Sequence[str], argument: str) -> dict[str, Any]:
         unknown = sorted(set(value) - set(names))
         if unknown:
             raise ValueError(
-                checks.message(f"names of inputs {list(names)} in {argument}", f"{unknown}")
+                checks.message(
+                    f"names of inputs {list(names)} in {argument}",
+                    f"{unknown}",
+                    "A model's only input is called 'images', whatever its own name."
+                    if list(names) == [IMAGES]
+                    else "",
+                )
             )
         return dict(value)
     if value is None:

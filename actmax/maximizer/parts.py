@@ -60,7 +60,9 @@ def regularizers(value: Any, names: Sequence[str]) -> list[tuple[int, On, Regula
         if part.on is not None and (not wanted or not set(wanted) <= set(names)):
             raise ValueError(
                 checks.message(
-                    f"on= to name one of the optimized inputs {list(names)}", repr(part.on)
+                    f"on= to name one of the optimized inputs {list(names)}",
+                    repr(part.on),
+                    "Leave on= out: there is one input." if len(names) == 1 else "",
                 )
             )
         if part.on is None and len(names) > 1:

@@ -217,6 +217,8 @@ def test_callbacks_count_if_they_can_stop_by_their_settings_alone():
     silent = [says_nothing, seen.append, lambda s: seen.append(s.step), print]
     silent += [lambda s: print(s.step), actmax.Frames(), actmax.callbacks.Progress()]
     assert fingerprints.listeners(silent) == []
+    for answering in (lambda s: actmax.STOP if s.step else None, lambda s: s.step and actmax.STOP):
+        assert len(fingerprints.listeners([answering])) == 1
     used = Watches(2)
     before = fingerprints.listeners([used, stops])
     used.on_step(types.SimpleNamespace(step=1))
