@@ -103,24 +103,29 @@ class Direction(Objective):
 
     def check(self, shapes: Mapping[str, tuple[int | None, ...]], targets: Any) -> None:
         vectors = np.asarray(targets if self.vector is None else [self.vector])
-        channels = of_units(shapes, self.layer)[-1]
-        if channels is not None and vectors.shape[-1] != channels:
-            raise ValueError(
-                checks.message(
-                    f"directions of {channels} numbers, as layer {self.layer!r} has channels",
-                    f"{vectors.shape[-1]} numbers",
-                )
-            )
+        self._check_length(vectors.shape[-1], of_units(shapes, self.layer)[-1])
         check_position(self.position, of_units(shapes, self.layer), self.layer)
         if not np.all(np.any(vectors != 0, axis=-1)):
             raise ValueError(checks.message("directions that are not zero", "a zero vector"))
 
+    def _check_length(self, given: int | None, channels: int | None) -> None:
+        if None not in (given, channels) and given != channels:
+            raise ValueError(
+                checks.message(
+                    f"directions of {channels} numbers, as layer {self.layer!r} has channels",
+                    f"{given} numbers",
+                )
+            )
+
     def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
         values = of_units(activations, self.layer)
+        # Here too, before TensorFlow multiplies what does not fit.
+        check_position(self.position, tuple(values.shape), self.layer)
         if self.position is not None:
             values = at_position(values, self.position)
         vectors = targets if self.vector is None else tf.constant([self.vector], values.dtype)
         vectors = tf.cast(vectors, values.dtype)
+        self._check_length(vectors.shape[-1], values.shape[-1])
         vectors /= by_row(tf.sqrt, tf.reduce_sum(tf.square(vectors), axis=-1, keepdims=True))
         for _ in range(values.shape.rank - 2):
             vectors = vectors[:, None]

@@ -411,5 +411,6 @@ class Neuron(_Unit):
 
     def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
         values = of_units(activations, self._layer)
+        check_position(self.position, tuple(values.shape), self.layer)  # before it is looked up
         values = at_position(values, self.position)
         return self._pick(values, targets, activations)

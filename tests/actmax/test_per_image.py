@@ -115,6 +115,14 @@ def refused(model):
         "division by 0": (lambda: actmax.Logit(0) / [1, 0], "other than 0"),
         "no shares": (lambda: soft([[1, 1, 0, 0, 0]], steps=0), "sum to 1"),
         "too few shares": (lambda: soft([[0.5, 0.5]], steps=0), "soft labels of 5 numbers"),
+        "a short direction": (
+            lambda: actmax.maximize(model, actmax.Direction("conv"), [[1, 2, 3]], steps=0, **RANGE),
+            "directions of 4 numbers, as layer 'conv' has channels. Received: 3 numbers",
+        ),
+        "a position of one number": (
+            lambda: actmax.maximize(model, actmax.Neuron("conv", (1,)), [0], steps=0, **RANGE),
+            r"a position inside the \(4, 4\) map of layer 'conv'. Received: \(1,\)",
+        ),
         "outside": (
             lambda: actmax.maximize(
                 model, actmax.Direction("conv", vector=[1, 0, 0, 0], position=(9, 9)), **RANGE
