@@ -104,7 +104,10 @@ def _by_passes(loop: Loop, pictures: Images, arguments: Arguments) -> dict[str, 
         )
         for entry in problem.inputs
     }
-    one, two = (loop.judge(images, own)[0].numpy().astype(np.float64) for images in (alike, other))
+    try:
+        one, two = (loop.judge(each, own)[0].numpy().astype(np.float64) for each in (alike, other))
+    except tf.errors.OpError:  # a model may refuse images that it was not made for
+        return {}
     if not np.all(np.isfinite([one[0], one[-1], two[-1]])):
         return {}
     scale = max(abs(one[-1]), abs(two[-1]), _CANCELLED * np.nanmax(np.abs([*one, *two])))

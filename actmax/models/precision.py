@@ -9,10 +9,12 @@ import tensorflow as tf
 from tensorflow.core.framework import attr_value_pb2
 from tensorflow.python.framework import ops
 
+from actmax import checks
 from actmax.models.program import GRADIENT, Made, Node, Program
 from actmax.models.replay import Replay, Values, again, compiled
 
 _WIDE = (tf.float32, tf.float64)
+_PRODUCTS = ("MatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "Conv2D", "XlaDotV2")
 
 
 class Retyped(Replay):
@@ -46,7 +48,26 @@ class Retyped(Replay):
         if node.inner is not None:
             known = [_like(v, t.dtype) for v, t in zip(given, node.operation.inputs, strict=True)]
             return _cast_back(compiled(node.inner, known), given, node)
+        self._refuse_whole_numbers(node)
         return computed_in(node, given, self.dtype)
+
+    def _refuse_whole_numbers(self, node: Node) -> None:
+        """Raises ValueError for float16 of a product of whole numbers, whose sums it does not reach."""
+        maker = self.program.makers.get(node.inputs[0]) if node.kind == "Cast" else None
+        whole = maker is not None and maker.kind in _PRODUCTS and given_type(node).is_integer
+        if whole and self.dtype == tf.float16:
+            raise ValueError(
+                checks.message(
+                    "a precision that holds the sums of a quantized layer",
+                    f"'float16' for the product of whole numbers {node.operation.name!r}",
+                    "float16 ends at 65504: use precision='bfloat16' or 'mixed', or leave it out.",
+                )
+            )
+
+
+def given_type(node: Node) -> tf.DType:
+    """The type of what an operation reads first."""
+    return node.operation.inputs[0].dtype
 
 
 def computed_in(node: Node, given: Sequence[tf.Tensor], dtype: tf.DType) -> Made:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
+import inspect
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -14,6 +16,9 @@ from actmax import checks
 from actmax.models import paths
 from actmax.objectives import CHANNELS_LAST
 from actmax.types import IMAGES
+
+# Arguments of a layer's call that are no inputs.
+_SETTINGS = ("self", "training", "mask")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +81,38 @@ def fill(structure: Any, inputs: dict[str, tf.Tensor], key: str | None = None) -
     if isinstance(structure, (list, tuple)):
         return type(structure)(fill(value, inputs) for value in structure)
     return inputs[key if key is not None else structure.name]
+
+
+def arguments(model: Any, inputs: Mapping[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
+    """Inputs by name as the arguments of a model that has no symbolic ones: in order, and by keyword.
+
+    The only input is the first argument. Several go by the names of the arguments, or by their places
+    "0", "1", ..., as arguments or as the list that is the only one. All other names make a dict.
+    """
+    names = list(inputs)
+    if names == [IMAGES]:
+        return [inputs[IMAGES]], {}
+    parameters: list[inspect.Parameter] = []
+    # What is not written in Python has no signature.
+    with contextlib.suppress(TypeError, ValueError):
+        function = model.call if is_keras(model) else model
+        parameters = list(inspect.signature(function).parameters.values())
+    free = [
+        p
+        for p in parameters
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name not in _SETTINGS
+    ]
+    own = [parameter.name for parameter in free]
+    if len(names) > 1 and set(names) <= set(own):
+        if set(own[: len(names)]) == set(names):
+            return [inputs[name] for name in own[: len(names)]], {}
+        return [], dict(inputs)
+    places = [str(place) for place in range(len(names))]
+    if sorted(names) == sorted(places):
+        values = [inputs[place] for place in places]
+        several = sum(parameter.default is parameter.empty for parameter in free) >= len(names) > 1
+        return (values if several else [values]), {}
+    return [dict(inputs)], {}
 
 
 def input_specs(model: Any) -> tuple[InputSpec, ...] | None:

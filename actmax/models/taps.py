@@ -19,6 +19,7 @@ from actmax.models.lookups import Lettered, lettered
 from actmax.models.outputs import Output
 from actmax.models.passes import PlainPass, TracedPass
 from actmax.models.structure import (
+    arguments,
     fill,
     find_layer,
     is_keras,
@@ -41,7 +42,6 @@ from actmax.objectives import (
     ROWS,
     Normalized,
 )
-from actmax.types import IMAGES
 
 Inputs: TypeAlias = Mapping[str, tf.Tensor]
 
@@ -338,8 +338,9 @@ class Taps:
         """What the model returns, of inputs by name."""
         if self._structure is not None:
             return self._run(self.model, inputs)
-        argument = next(iter(inputs.values())) if list(inputs) == [IMAGES] else inputs
-        return self.model(argument, training=False) if self.keras else self.model(argument)
+        first, named = arguments(self.model, inputs)
+        settings = {"training": False} if self.keras else {}
+        return self.model(*first, **named, **settings)
 
 
 def _open(value: Any, rows: int | None, letters: Lettered | None) -> tf.TensorSpec:
