@@ -19,7 +19,7 @@ from actmax import checks, feeding, masks
 from actmax.constraints import Constraint, Rows
 from actmax.feeding import On, per_image, tile_to
 from actmax.models import Taps
-from actmax.objectives import ROWS, Objective
+from actmax.objectives import LOGITS, ROWS, Objective
 from actmax.parameterizations import Parameterization
 from actmax.preparing import from_last, prepare
 from actmax.types import FixedArray, GradientFunction, Images, Metric, Params
@@ -63,6 +63,7 @@ class Judged(NamedTuple):
             objective is no single class of an output.
         asked: the classes asked for, int `[N]`; None likewise.
         terms: what each term of the objective adds to the scores, `[N]`, in the order of `terms_by_name`.
+        linear: of every model, by name of the output, outputs that end with no function that is known.
     """
 
     scores: tf.Tensor
@@ -70,6 +71,7 @@ class Judged(NamedTuple):
     classes: tuple[tf.Tensor, ...]
     asked: tf.Tensor | None
     terms: tuple[tf.Tensor, ...] = ()
+    linear: tuple[Mapping[str, tf.Tensor], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -421,7 +423,16 @@ class Problem:
         asked = next((answer[1] for answer in named if answer is not None), None)
         parts = [part for _, part in self.objective.terms_by_name]
         terms = tuple(self._score(found, targets, fitted, 1, part) for part in parts)
-        return Judged(self._score(found, targets, fitted, 1), mean, classes, asked, terms)
+        linear = tuple(
+            {
+                key: value[f"{LOGITS}/{key}" if key else LOGITS]
+                for key, head in taps.heads.items()
+                if head == "linear"
+            }
+            for value, taps in zip(found, self.models, strict=True)
+        )
+        score = self._score(found, targets, fitted, 1)
+        return Judged(score, mean, classes, asked, terms, linear)
 
     def members(self, images: Images, fixed: Images, targets: tf.Tensor) -> tf.Tensor:
         """The score of every model alone, whose mean is the ensemble's. `[M, ...] -> [M, models]`."""

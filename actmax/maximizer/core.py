@@ -442,8 +442,8 @@ class Maximizer:
             self.problem.objective.check(taps.shapes, targets)
             self.problem.objective.check_heads(taps.heads)
         if not self._looked:
-            looking.warn_of_probabilities(self.problem, pictures, arguments, targets)
             with laws.kept(self.problem):
+                looking.warn_of_probabilities(self._loop, pictures, arguments, targets)
                 self._broken = laws.look(self._loop, pictures, arguments)
                 wrong_range.warn_of_range(self.problem)
             laws.warn(self._broken)

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from actmax import checks, models
 from actmax.feeding import tile_to
-from actmax.loop import Arguments
-from actmax.objectives import LOGITS, Objective
+from actmax.loop import Arguments, Loop
+from actmax.objectives import Objective
 from actmax.problem import Problem
 
 # Of ends that are flat where they are saturated: these are so wherever a maximum leads to.
@@ -27,26 +27,26 @@ class ProbabilityWarning(UserWarning):
 
 
 def warn_of_probabilities(
-    problem: Problem, pictures: Any, arguments: Arguments, targets: np.ndarray | None
+    loop: Loop, pictures: Any, arguments: Arguments, targets: np.ndarray | None
 ) -> None:
     """Warns once if what is to be maximized are probabilities, or is saturated at the start."""
-    for taps in problem.models:
+    problem = loop.problem
+    for place, taps in enumerate(problem.models):
         suspects = [key for key, head in taps.heads.items() if head == "linear"]
         flat = [key for key, head in taps.heads.items() if head in _BOUNDED]
         flat += [name for name, kind in taps.ends.items() if kind == "tanh"]
         _warn_of_layers(problem, taps)
         if not suspects and not flat:
             continue
-        fitted = {entry.name: entry.fit(pictures[entry.name]) for entry in problem.inputs}
-        first = next(iter(fitted.values()))
-        fitted |= {name: tile_to(value, first) for name, value in arguments.fixed.items()}
         if flat:
+            fitted = {entry.name: entry.fit(pictures[entry.name]) for entry in problem.inputs}
+            first = next(iter(fitted.values()))
+            fitted |= {name: tile_to(value, first) for name, value in arguments.fixed.items()}
             _warn_of_saturation(problem, taps, fitted, targets)
         if not suspects:
             continue
-        found = taps(fitted)
-        for key in suspects:
-            values = found[f"{LOGITS}/{key}" if key else LOGITS].numpy().astype(np.float64)
+        for logits in loop.judge(pictures, arguments).linear[place].values():
+            values = logits.numpy().astype(np.float64)
             kind = ""
             if models.look_like_probabilities(values):
                 kind = "outputs that are positive and sum to 1, whose softmax could not be found"

@@ -444,7 +444,7 @@ def test_what_the_engine_pulls_is_the_mean_over_copies_at_its_step(copies):
     scores, gradient = loop.pull(images, given)
     np.testing.assert_allclose(scores, [-1.5, -2.5])
     np.testing.assert_allclose(gradient["images"], WEIGHTS.T[[1, 0]], rtol=1e-6)
-    clean, known, classes, asked = loop.judge(images, given)
+    clean, known, classes, asked, *_ = loop.judge(images, given)
     np.testing.assert_allclose(clean, [-1.5, -2.5])
     assert known is None and asked.numpy().tolist() == [1, 0] and len(classes) == 1
     np.testing.assert_allclose(loop.robust_scores(images, given, given.seeds), [-1.5, -2.5])
