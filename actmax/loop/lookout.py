@@ -194,8 +194,9 @@ def _size(leaves: list[tf.Tensor]) -> tf.Tensor:
     squares = [
         tf.reduce_sum(tf.square(tf.math.divide_no_nan(leaf, largest[:, None])), 1) for leaf in flat
     ]
-    count = sum(int(np.prod(leaf.shape[1:])) for leaf in leaves)
-    return largest * tf.sqrt(tf.add_n(squares) / float(max(count, 1)))
+    # Of the tensors and not of their static shapes: gradients of recurrent layers do not know theirs.
+    count = tf.add_n([tf.shape(leaf)[1] for leaf in flat])
+    return largest * tf.sqrt(tf.add_n(squares) / tf.cast(tf.maximum(count, 1), largest.dtype))
 
 
 def _inner(first: Any, second: Any, dtype: tf.DType) -> tf.Tensor:
