@@ -138,7 +138,11 @@ def by_saved_model(folder):
     module.call = tf.function(lambda images: module.model(images, training=False), [spec])
     tf.saved_model.save(module, str(folder))
     loaded = tf.saved_model.load(str(folder))
-    return loaded.call
+
+    def run(images):
+        return loaded.call(images)  # holds what was loaded, and with it the variables
+
+    return run
 
 
 FORMS = {
