@@ -40,6 +40,14 @@ class Frames(Callback):
         self.steps.append(snapshot.step)
 
     def _tiles(self, frame: Any, low: Any, high: Any) -> np.ndarray:
+        if isinstance(frame, Mapping):
+            raise ValueError(
+                checks.message(
+                    "frames of one input",
+                    f"those of {list(frame)}",
+                    f"Give result.save_gif(path, input={next(iter(frame))!r}).",
+                )
+            )
         return images.tiles(channels_last(frame, self._channels), low, high)[0]
 
     def film(self, low: Any, high: Any) -> reporting.Film:

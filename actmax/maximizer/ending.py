@@ -72,9 +72,8 @@ def judge(
             )
         elif done[row] > 0 and not moved[row]:
             status[row] = Status.NO_GRADIENT
-            whose, left = "The gradient", "the image is the start"
-            if problem.penalties:
-                whose, left = "The gradient of the score", "only penalties moved the image"
+            whose = "The gradient of the score" if problem.penalties else "The gradient"
+            left = _what_moved(problem)
             text = (
                 f"{whose} was zero at all {done[row]} steps, so {left}. The unit "
                 "is dead for this start or saturated: try another seed, initial_images, an objective "
@@ -102,6 +101,13 @@ def judge(
             text += note
         messages.append(text)
     return status, tuple(messages)
+
+
+def _what_moved(problem: Problem) -> str:
+    """What moved an image whose score had no gradient."""
+    if getattr(problem.optimizer, "of_images", False):
+        return "only the operators after the update moved the image"
+    return "only penalties moved the image" if problem.penalties else "the image is the start"
 
 
 def _kept(run: Run, folder: str) -> str:

@@ -235,3 +235,17 @@ def test_a_warning_points_to_the_line_of_the_user(model):
     with pytest.warns(UserWarning, match="divides every value by a history") as caught:
         actmax.maximize(model, targets=[0], optimizer=actmax.Adam(0.05), steps=0, **settings)
     assert {found.filename for found in caught} == {__file__}
+
+
+def test_a_dead_unit_beside_operators_is_no_start(model):
+    """The image had moved by half of its range, and the message called it the start."""
+    start = np.random.default_rng(0).random((1, 8, 8, 3))
+    run = {"targets": [0], "initial_images": start, "steps": 2, "compile": False}
+    result = actmax.maximize(
+        model, 0.0 * actmax.Logit(), input_range=(0, 1), regularizers=[], **run, **after(fade)
+    )
+    assert "so only the operators after the update moved the image" in result.messages[0]
+    frames = actmax.Frames()
+    frames.frames = [{"a": start, "b": start}]
+    with pytest.raises(ValueError, match=r"one input.*save_gif\(path, input='a'\)"):
+        frames.film(0, 1)
