@@ -43,7 +43,7 @@ def model():
             ),
             keras.layers.Flatten(name="flat"),
             keras.layers.Dense(
-                10, activation="softmax", name="head",
+                10, name="head",
                 kernel_initializer=keras.initializers.GlorotUniform(3),
             ),
         ],

@@ -62,7 +62,7 @@ def test_a_recipe_is_priced_part_by_part():
     found = actmax.benchmark(tiny(), input_range=(0, 1), batch_sizes=[1], rounds=1, steps=1)
     assert found.environment["copies"] == 1
     (record,) = found.records
-    assert {"pad", "rotate", "scale", "shift", "noise", "total_variation"} <= set(record.without)
+    assert {"rotate", "scale", "shift", "noise", "total_variation"} <= set(record.without)
 
 
 def test_objectives_without_targets_and_with_vectors():
