@@ -112,11 +112,17 @@ def contrast_within(
     """
     total = tf.reduce_sum(weights * tf.ones_like(centered), axes, keepdims=True)
     if mean is None and not (low is None and high is None):
-        # Told from its own mean an image has no mean to cancel against its contrast.
-        ends = [None if end is None else end - own_mean for end in (low, high)]
-        zero = tf.zeros_like(own_mean)
-        found = _within(centered, zero, mean, std, ends[0], ends[1], axes, weights, total)
-        return clipped(found + own_mean, low, high)
+        # Told from its own mean an image has no mean to cancel against its contrast; from a mean that
+        # is far outside of the bounds, they would lose their digits.
+        origin = own_mean
+        if low is not None:
+            origin = tf.maximum(origin, _of_row(tf.reduce_min, low, centered))
+        if high is not None:
+            origin = tf.minimum(origin, _of_row(tf.reduce_max, high, centered))
+        ends = [None if end is None else end - origin for end in (low, high)]
+        own = own_mean - origin
+        found = _within(centered, own, mean, std, ends[0], ends[1], axes, weights, total)
+        return clipped(found + origin, low, high)
     return _within(centered, own_mean, mean, std, low, high, axes, weights, total)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from actmax import checks
-from actmax.constraints import Constraint, Rows
+from actmax.constraints import Constraint, Rows, Unbounded
 from actmax.feeding import On
 from actmax.optimizers import KerasOptimizer, Optimizer
 from actmax.problem import Input
@@ -232,9 +232,11 @@ def places(optimizer: Any, gradients: Sequence[Any], inputs: Sequence[Input]) ->
             if getattr(part, "of_images", False)
         ]
         if getattr(optimizer, "of_images", False):
-            if pixels and not entry.constraint.projects:
+            # Everything is inside of the set of all images, and nothing is mapped.
+            stays = entry.constraint.projects or isinstance(entry.constraint, Unbounded)
+            if pixels and not stays:
                 what = f"pixels before {type(entry.constraint).__name__} maps them"
-            plain = pixels and entry.constraint.projects
+            plain = pixels and stays
             names = [function_name(part) for part in getattr(optimizer, "operators", ())]
             given.append((f"operators {names} after the update", "params that are images", plain))
         for name, wanted, fits in given:

@@ -178,7 +178,7 @@ def _constant(program: Program, number: int) -> float | None:
     value = tf.make_ndarray(node.attributes["value"].tensor)
     if not np.issubdtype(value.dtype, np.number):
         return None
-    return float(value) if value.size == 1 else None
+    return float(value.reshape(-1)[0]) if value.size == 1 else None
 
 
 def in_front(program: Program, output: int, head: Head) -> tuple[int, int, int]:

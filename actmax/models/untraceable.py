@@ -39,6 +39,8 @@ def explained(what: str) -> Iterator[None]:
     except UntraceableError:
         raise
     except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
+        if str(error).startswith("Expected "):  # a sentence of ours, which names the part
+            raise
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if not _of_library(frame.filename)]
         predicts = [found for f in own if (found := _PREDICTS.search(f.line or ""))]

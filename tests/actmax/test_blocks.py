@@ -71,11 +71,11 @@ def noinline(loop):
 
 @pytest.mark.parametrize(
     ("settings", "count"),
-    [({}, 1), ({"copies": 2}, 1), ({"compile": "fold"}, 3), ({"precision": "float16"}, 1)],
+    [({}, 2), ({"copies": 2}, 2), ({"compile": "fold"}, 4), ({"precision": "float16"}, 2)],
     ids=str,
 )
 def test_the_scale_of_the_weights_and_the_loop_share_a_trace(monkeypatch, settings, count):
-    """Steps of the loop tell the pull; the two looks at folds have a trace each of their own."""
+    """Steps of the loop tell the pull. The look at the end, and the two at folds, have one each."""
     # Without oneDNN every way is a variant.
     monkeypatch.setattr(speed, "onednn", lambda: True)
     traced = []

@@ -43,7 +43,7 @@ def linear(w, bias=0.0, dtype="float64"):
 def quadratic(q, c):
     """`x -> -x'Qx / 2 + c'x`."""
     q, c = tf.constant(q), tf.constant(c)
-    return lambda x: tf.linalg.matvec(x, c[None])[:, 0] - tf.reduce_sum((x @ q) * x, -1) / 2
+    return lambda x: tf.reduce_sum(x * c, -1) - tf.reduce_sum((x @ q) * x, -1) / 2
 
 
 def correlated(seed, low=0.5, high=10.0):

@@ -283,7 +283,7 @@ def test_a_score_that_fell_is_said():
 
 def test_a_score_that_fell_without_penalties_blames_the_rate():
     def hill(points):
-        return 1.0 - points**2
+        return 3.0 - points**2
 
     wild = actmax.maximize(
         hill, actmax.Logit(0), input_shape=(1,), input_range=actmax.Unbounded(), steps=1,

@@ -53,12 +53,21 @@ def waves(images):
 PARTS = {"input_range": (0, 1), "input_shape": (6, 6, 1), "regularizers": [L2(0.1), Jitter(1)]}
 
 
+def told(hook):
+    """A callback that calls the hook and answers nothing, so that it is no part of what the call is."""
+
+    def callback(_) -> None:
+        hook("callback")
+
+    return callback
+
+
 def run(folder: Path, hook) -> None:
     """Six steps with a checkpoint after each; then the result as files, also of an interrupted run."""
     maximizer = actmax.Maximizer(waves, optimizer=actmax.Adam(0.05), **PARTS)
     result = maximizer(
         [0, 1, 4], steps=6, seed=3, callback_every=1, checkpoint=folder / "run", keep="best",
-        callbacks=[lambda snapshot: hook("callback")],
+        callbacks=[told(hook)],
     )  # fmt: skip
     result.save(folder / "out")
     if actmax.Status.INTERRUPTED in result.status:
@@ -69,7 +78,7 @@ def catalog(folder: Path, hook) -> None:
     """Three shards."""
     actmax.catalog(
         waves, out=folder / "catalog", steps=2, batch_size=2,
-        progress=lambda progress: hook("callback"), **PARTS,
+        progress=told(hook), **PARTS,
     )  # fmt: skip
 
 
@@ -77,9 +86,7 @@ def sweep(folder: Path, hook) -> None:
     """One sweep and then another in its place, also where they were interrupted."""
     maximizer = actmax.Maximizer(waves, **PARTS)
     for targets, steps in (([0, 1], 2), ([2, 3, 4], 3)):
-        made = maximizer.sweep(
-            targets, steps=steps, callback_every=1, callbacks=[lambda snapshot: hook("callback")]
-        )
+        made = maximizer.sweep(targets, steps=steps, callback_every=1, callbacks=[told(hook)])
         made.save(folder / "out")
         if actmax.Status.INTERRUPTED in made.status:
             raise KeyboardInterrupt
