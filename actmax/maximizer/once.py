@@ -51,7 +51,7 @@ def maximize(
     callbacks: Sequence[Any] = (),
     callback_every: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
-    keep: Literal["last", "best"] = "last",
+    keep: Literal["last", "best", "highest"] | None = None,
     on_failure: Literal["status", "raise"] = "status",
     verbose: bool = False,
 ) -> Result:
@@ -93,7 +93,9 @@ def maximize(
         callbacks: callbacks, or functions of a snapshot.
         callback_every: steps between callbacks, and between checkpoints.
         checkpoint: a folder that holds the state of the run.
-        keep: "last" for the last image, "best" for the best.
+        keep: "last" for the last image; "best" for the best seen every `callback_every` steps, by its mean
+            score over a fixed set of the transforms; "highest" for the highest J of all steps, the default
+            for letters without transforms.
         on_failure: "raise" to make an error of a NON_FINITE or NO_GRADIENT image.
         verbose: True for a progress line.
 

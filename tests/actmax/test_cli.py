@@ -510,7 +510,7 @@ def test_catalog_of_a_layer_goes_on_where_it_was(tmp_path, files, capsys):
     assert run("catalog", files["rescaling"], *arguments) == 0
     assert capsys.readouterr().out == first
     assert run("catalog", files["rescaling"], *arguments, "--seeds", "3") == 2
-    assert "plan.seeds" in capsys.readouterr().err
+    assert "plan/seeds" in capsys.readouterr().err
 
 
 def demo_of(folder, steps=200):

@@ -44,6 +44,8 @@ KINDS = {
 }
 # Keras compiles these with XLA in one layout: the right values are those of the same layout.
 OWN = ("conv3", "groups")
+# The sums of conv3 are large at the start, where the tanh behind it is flat: a run says so, rightly.
+SATURATES = pytest.mark.filterwarnings("ignore:Expected activations that do not saturate")
 
 
 def _weights(shape, seed):
@@ -141,6 +143,7 @@ OBJECTIVES = {
 }
 
 
+@SATURATES
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_scores_and_gradients_are_those_of_the_other_layout(kind, name):
@@ -164,6 +167,7 @@ def maximizer(kind, objective, which, **more):
     return actmax.Maximizer(pair(kind)[which], objective, **settings)
 
 
+@SATURATES
 @pytest.mark.parametrize(
     "kind", ["conv3", "groups", "depthwise2", "separable", "group_norm", "conv2"]
 )

@@ -102,7 +102,7 @@ def test_the_first_cause_is_named_whatever_follows(first, bad):
     }
     objective = tf.where(tf.math.is_finite(values["PENALTY"]), values["SCORE"] - 0.5, NAN)
     image = {"images": values["IMAGE"][:, None]}
-    found = Evaluation(image, values["SCORE"], objective, [], (), [], {}, {})
+    found = Evaluation(image, values["SCORE"], objective, [], (), [], {}, {}, {})
     cause = first_cause(found, values["GRADIENT"], values["GRADIENT_FUNCTION"], values["UPDATE"])
     expected = first + 1 if first < len(ORDER) else 0
     assert cause.numpy().tolist() == [expected, expected, 0]

@@ -65,6 +65,8 @@ def test_a_recipe_is_priced_part_by_part():
     assert {"rotate", "scale", "shift", "noise", "total_variation"} <= set(record.without)
 
 
+# The last layer ends with its softmax: named as a layer, it is warned of, rightly.
+@pytest.mark.filterwarnings("ignore:Expected activations that do not saturate")
 def test_objectives_without_targets_and_with_vectors():
     model = tiny()
     whole = actmax.benchmark(

@@ -145,6 +145,9 @@ CONSTRAINTS = {
         lambda: actmax.Box(0, 1) & actmax.L2Ball(3.0),
         CONVEX,
     ),
+    # Three channels are three letters.
+    "OneHot": Entry("constraint", lambda: actmax.OneHot("ACG")),
+    "Simplex": Entry("constraint", lambda: actmax.Simplex("ACG")),
 }
 
 GRADIENTS = {
@@ -222,6 +225,7 @@ PENALTIES = {
     "AlphaNorm": Entry("regularizer", lambda: regularizers.AlphaNorm(0.3)),
     "PixelNorm": Entry("regularizer", lambda: regularizers.PixelNorm(0.3, center=0.5)),
     "Bound": Entry("regularizer", lambda: regularizers.Bound(0.3, low=0.2, high=0.8)),
+    "Entropy": Entry("regularizer", lambda: regularizers.Entropy(0.3)),
     "BatchNormPenalty": Entry(
         "regularizer",
         lambda: actmax.BatchNormPenalty(
@@ -233,6 +237,15 @@ PENALTIES = {
         "regularizer",
         lambda: regularizers.penalty(lambda images: images[:, 0, 0, 0] ** 2),
         {"skip": ("resolution",)},  # one pixel is no mean over pixels
+    ),
+}
+
+# They hold an array of the size of one input.
+PENALTIES_OF_ONE_SIZE = {
+    "Edits": Entry(
+        "regularizer",
+        lambda: regularizers.Edits(0.01, original=photos(UNEVEN)[0]),
+        {"shapes": [UNEVEN]},
     ),
 }
 
@@ -268,15 +281,16 @@ ENTRIES: dict[str, Entry] = {
     **SCHEDULES,
     **CALLBACKS,
     **PENALTIES,
+    **PENALTIES_OF_ONE_SIZE,
     **TRANSFORMS,
 }
 
 # Public classes that are no parts: what is run, what comes out, and bases to subclass.
 NO_PARTS = {
     "Maximizer", "Result", "Snapshot", "Status", "Sweep", "NonFiniteError", "RecordError",
-    "BrokenLawWarning", "ProbabilityWarning", "Callback", "Constraint", "Objective", "Optimizer",
-    "Parameterization", "Penalty", "Transform", "Affine", "Catalog", "CatalogError", "ModelFileError",
-    "Evaluation", "Judge", "Throughput",
+    "BrokenLawWarning", "ProbabilityWarning", "InputRangeWarning", "NamedOtherwiseWarning", "Callback",
+    "Constraint", "Objective", "Optimizer", "Parameterization", "Penalty", "Transform", "Affine", "Catalog",
+    "CatalogError", "ModelFileError", "Evaluation", "Judge", "Named", "Throughput",
     # Tried with a module of their tool in tests/actmax/test_callbacks.py.
     "MLflow", "TensorBoard", "WandB",
     # Operators of AfterUpdate, whose entry has all four.

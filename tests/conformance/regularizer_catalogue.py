@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 import regularizers
 from regularizers import (
     L1,
@@ -12,6 +14,8 @@ from regularizers import (
     Blur,
     Bound,
     ColorShift,
+    Edits,
+    Entropy,
     Flip,
     Jitter,
     LInf,
@@ -31,6 +35,8 @@ from regularizers.base import Regularizer
 IMAGES = ((8, 8, 3), (6, 10, 1))
 OTHER_RANKS = ((12, 2), (4, 5, 6, 2))
 VECTORS = ((12,),)
+LETTERS = ((6, 4),)
+ORIGINAL = np.eye(4)[[2, 0, 3, 1, 1, 0]]
 
 
 class Entry(NamedTuple):
@@ -43,7 +49,9 @@ class Entry(NamedTuple):
     @property
     def id(self) -> str:
         rank = "" if self.shapes is IMAGES else f"-rank{len(self.shapes[0]) + 1}"
-        fields = [str(v) for k, v in vars(self.part).items() if k not in ("on", "weight")]
+        fields = [
+            str(v) for k, v in vars(self.part).items() if k not in ("on", "weight", "original")
+        ]
         return "-".join([self.part.name, *fields]) + rank
 
 
@@ -69,6 +77,10 @@ PENALTIES = (
     Entry(LogSum(center=-1.0), image_range=(-1.0, 1.0)),
     Entry(Bound(), image_range=(-1.0, 2.0)),
     Entry(Bound(), VECTORS, image_range=(-1.0, 2.0)),
+    Entry(Edits(original=ORIGINAL), LETTERS),
+    Entry(Edits(original=ORIGINAL.T[None], axis=1), ((4, 6),)),
+    Entry(Entropy(), ((8, 8, 3), (6, 10, 4))),
+    Entry(Entropy(), LETTERS),
 )
 TRANSFORMS = (
     Entry(Jitter(2)),

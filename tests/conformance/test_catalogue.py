@@ -79,6 +79,7 @@ def test_schedule_reaches_both_ends_and_stays_at_the_last(entry):
 
 @pytest.mark.parametrize("entry", by_kind("regularizer"))
 def test_regularizer(entry):
-    broken = regularizers.testing.broken_laws(entry.make(), shapes=[(6, 8, 3)])
+    shapes = entry.check.get("shapes", [(6, 8, 3)])
+    broken = regularizers.testing.broken_laws(entry.make(), shapes=shapes)
     unexpected = [str(e) for e in broken if e.law not in entry.check.get("skip", ())]
     assert unexpected == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -17,6 +18,7 @@ from regularizers import (
     Blur,
     Bound,
     ColorShift,
+    Edits,
     Flip,
     Jitter,
     LInf,
@@ -84,16 +86,21 @@ def test_what_a_transform_says_of_itself(part, keeps_range, draws):
     assert part.on is None
 
 
+# What a penalty has no default of.
+GIVEN = {Edits: {"original": [[1.0, 0.0], [0.0, 1.0]]}}
+
+
 @pytest.mark.parametrize("kind", PENALTIES, ids=lambda kind: kind.__name__)
 def test_a_penalty_is_for_one_image_has_weight_1_and_checks_it(kind):
-    assert kind().weight == 1.0
-    assert kind().couples_images is False
-    assert kind([1, 2]).weight == (1.0, 2.0)
-    assert kind(on="left").on == "left"
-    with pytest.raises(ValueError, match=f"the weight of {kind().name} to be finite"):
-        kind(NAN)
-    with pytest.raises(TypeError, match=f"the weight of {kind().name} to be a number"):
-        kind("1")
+    make = functools.partial(kind, **GIVEN.get(kind, {}))
+    assert make().weight == 1.0
+    assert make().couples_images is False
+    assert make([1, 2]).weight == (1.0, 2.0)
+    assert make(on="left").on == "left"
+    with pytest.raises(ValueError, match=f"the weight of {make().name} to be finite"):
+        make(NAN)
+    with pytest.raises(TypeError, match=f"the weight of {make().name} to be a number"):
+        make("1")
 
 
 def test_settings_that_are_not_given():

@@ -215,9 +215,17 @@ def test_blur_keeps_constants_and_sums_of_the_interior():
 # Gradients
 
 
-@pytest.mark.parametrize("part", LINEAR, ids=label)
-@pytest.mark.parametrize("shape", [(6, 7, 2), (5, 5, 1), (1, 4, 3)])
-def test_gradient_is_the_exact_adjoint(part, shape):
+@pytest.mark.parametrize(
+    ("shape", "part"),
+    [
+        pytest.param(shape, part, id=f"{'x'.join(map(str, shape))}-{label(part)}")
+        for shape in [(6, 7, 2), (5, 5, 1), (1, 4, 3)]
+        for part in LINEAR
+        # A side of 1 has nothing to mirror.
+        if not (1 in shape[:-1] and getattr(part, "value", None) == "reflect")
+    ],
+)
+def test_gradient_is_the_exact_adjoint(shape, part):
     x = images(shape)
     output = part(x, seeds(3), STEP).numpy()
     y = np.random.default_rng(1).normal(size=output.shape)
