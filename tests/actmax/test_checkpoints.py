@@ -172,8 +172,8 @@ def test_the_checkpoint_of_another_call_is_refused(tmp_path, build, changes, sho
         ({}, {"optimizer": actmax.Adam(0.05, beta_1=0.5)}),
         ({"gradients": [closing(1.0)], "optimizer": actmax.SGD()}, {"gradients": [closing(2.0)]}),
         (
-            {"input_range": below(1.0), "optimizer": actmax.SGD(0.05)},
-            {"input_range": below(0.45)},
+            {"input_range": below(1.0), "optimizer": actmax.SGD(1.0)},
+            {"input_range": below(0.52)},
         ),
     ],
 )
