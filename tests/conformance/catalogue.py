@@ -225,7 +225,6 @@ PENALTIES = {
     "AlphaNorm": Entry("regularizer", lambda: regularizers.AlphaNorm(0.3)),
     "PixelNorm": Entry("regularizer", lambda: regularizers.PixelNorm(0.3, center=0.5)),
     "Bound": Entry("regularizer", lambda: regularizers.Bound(0.3, low=0.2, high=0.8)),
-    "Entropy": Entry("regularizer", lambda: regularizers.Entropy(0.3)),
     "BatchNormPenalty": Entry(
         "regularizer",
         lambda: actmax.BatchNormPenalty(
@@ -240,8 +239,9 @@ PENALTIES = {
     ),
 }
 
-# They hold an array of the size of one input.
-PENALTIES_OF_ONE_SIZE = {
+# Of rows of letters: two or more channels, or those of an array of the size of one input.
+LETTER_PENALTIES = {
+    "Entropy": Entry("regularizer", lambda: regularizers.Entropy(0.3)),
     "Edits": Entry(
         "regularizer",
         lambda: regularizers.Edits(0.01, original=photos(UNEVEN)[0]),
@@ -281,7 +281,7 @@ ENTRIES: dict[str, Entry] = {
     **SCHEDULES,
     **CALLBACKS,
     **PENALTIES,
-    **PENALTIES_OF_ONE_SIZE,
+    **LETTER_PENALTIES,
     **TRANSFORMS,
 }
 
