@@ -10,6 +10,9 @@ import tensorflow as tf
 
 from regularizers.base import Penalty, image_axes
 
+# One letter alone is never undecided.
+_LETTERS = 2
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Edits(Penalty):
@@ -94,6 +97,9 @@ class Entropy(Penalty):
     Args:
         axis: of the batch, along which probabilities sum to 1.
 
+    Raises:
+        ValueError: if the axis has fewer than two values, or a number of them that is not known.
+
     Example:
         >>> import regularizers
         >>> regularizers.Entropy()([[[0.5, 0.5]], [[1.0, 0.0]]]).numpy().tolist()
@@ -105,6 +111,11 @@ class Entropy(Penalty):
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
         images = tf.convert_to_tensor(images)
         size = images.shape[self.axis]
+        if size is None or size < _LETTERS:
+            raise ValueError(
+                f"Expected rows of two or more letters along axis {self.axis}. Received: shape "
+                f"{tuple(images.shape)}. Give entropy the axis of the letters."
+            )
         # The slope of p log p is infinite at 0, where nothing is left to move.
         least = tf.constant(1e-30 if images.dtype.size > 2 else 1e-7, images.dtype)
         rows = -tf.reduce_sum(

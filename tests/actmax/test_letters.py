@@ -254,3 +254,9 @@ def test_a_box_on_rows_that_may_be_letters_says_so():
     assert "a box gives no sequence" in told and "OneHot(alphabet), of 4 letters" in told
     for meant in (actmax.Box(0, 1), (-1, 1), DNA):
         assert "letters" not in actmax.maximize(matrix, input_range=meant, **settings).messages[0]
+
+
+def test_entropy_wants_two_letters():
+    np.testing.assert_allclose(Entropy()([[[0.25] * 4]]), 1.0, rtol=1e-6)
+    with pytest.raises(ValueError, match="two or more letters"):
+        Entropy()(np.ones([2, 5, 1], np.float32))
