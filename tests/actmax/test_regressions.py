@@ -12,7 +12,8 @@ from keras import layers
 
 import actmax
 import regularizers
-from actmax import Maximizer, maximize
+from actmax import Maximizer, maximize, zoo
+from actmax.testing import differences
 from regularizers import L2
 
 
@@ -249,6 +250,13 @@ def test_many_maximizers_in_one_program_draw_no_warning_of_retracing(caplog):
         )
         maximizer([0], steps=1)
         assert maximizer.traces == 1
+    assert "retracing" not in caplog.text
+
+
+def test_checking_many_layers_draws_no_warning_of_retracing(caplog):
+    for _ in range(7):
+        slope = differences.Slope(zoo.load("mnist"), "predictions", None)
+        slope(tf.zeros([1, 28, 28, 1]))
     assert "retracing" not in caplog.text
 
 

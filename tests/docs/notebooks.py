@@ -1,5 +1,7 @@
 """Runs the notebooks of the documentation: `python -m tests.docs.notebooks` writes their outputs.
 
+Names behind it, as `python -m tests.docs.notebooks binary tuning`, write these alone.
+
 All run in one process, one after the other, because starting TensorFlow takes longer than most of them.
 The namespace is emptied in between.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -48,11 +51,18 @@ def run(files: list[Path], folder: str | Path) -> dict[Path, Any]:
                 for output in cell.outputs:
                     if "execution_count" in output:
                         output.execution_count = None
+                    if output.get("name") == "stderr":
+                        output.text = _PLACE.sub("", output.text)
     return read
 
 
 # TensorFlow's C++ side says what processor it found, whatever its log level.
 _LOG = re.compile(r"(?:WARNING: All log messages before absl|[IE]0000 )")
+# A warning begins with the temporary file of its cell, which is another one in every run.
+_PLACE = re.compile(r"^\S*ipykernel_\d+\S*:\d+: ", re.MULTILINE)
+# Of networks as small, as little trained and run as briefly as these, the model may well name a picture
+# otherwise. The warning is stored, for who reads the notebook; which rows it lists is rounding's to say.
+_NAMED = re.compile(r"NamedOtherwiseWarning: .*\n(?:  .*\n?)?")
 
 
 def _is_log(output: Any) -> bool:
@@ -63,16 +73,21 @@ def _is_log(output: Any) -> bool:
 def text_of(cell: Any) -> str:
     """What a cell printed or returned, as text."""
     return "".join(
-        output.get("text", output.get("data", {}).get("text/plain", "")) for output in cell.outputs
+        output.get("text", output.get("data", {}).get("text/plain", ""))
+        for output in cell.outputs
+        if output.get("name") != "stderr"
     )
 
 
 def warnings_of(cell: Any) -> list[str]:
-    """What a cell wrote to the standard error."""
-    return [output.text for output in cell.outputs if output.get("name") == "stderr"]
+    """What a cell wrote to the standard error, but that the model names a picture otherwise."""
+    texts = [output.text for output in cell.outputs if output.get("name") == "stderr"]
+    return [text for text in texts if _NAMED.sub("", text).strip()]
 
 
 if __name__ == "__main__":
+    names = sys.argv[1:]
+    chosen = [path for path in notebooks() if not names or path.stem in names]
     with tempfile.TemporaryDirectory() as scratch:
-        for path, content in run(notebooks(), scratch).items():
+        for path, content in run(chosen, scratch).items():
             nbformat.write(content, path)
