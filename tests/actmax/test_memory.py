@@ -53,9 +53,11 @@ def model():
 def test_a_run_leaves_no_graph_and_no_registered_gradient(model, given):
     given = {"input_range": (0, 1), "steps": 1, **given}
     actmax.maximize(model, **given)  # the model's own trace stays with it
-    before = graphs(), entries()
+    kept, known = graphs(), entries()
     actmax.maximize(model, **given)
-    assert (graphs(), entries()) == before
+    # Other tests' graphs may go meanwhile.
+    assert graphs() <= kept
+    assert entries() <= known
 
 
 def test_a_model_that_is_gone_takes_its_trace_along():
