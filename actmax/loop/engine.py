@@ -13,11 +13,12 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from actmax.loop.blocks import run_steps
 from actmax.loop.connected import check_connected, has_pull
-from actmax.loop.lookout import at_most, gains
+from actmax.loop.lookout import at_most, end_of_step, most_gained, of_size_one
 from actmax.loop.memory import higher, remembered
 from actmax.loop.records import Arguments, Carry, Cause, Evaluation, Outlook, hidden
 from actmax.loop.resistance import Look, burden, check_pulls, look, resist
@@ -159,7 +160,7 @@ class Loop:
     def outlook(
         self, params: Params, images: Images, scores: tf.Tensor, arguments: Arguments, step: int
     ) -> Outlook:
-        """What images have still to gain after the last step, by one gradient and three scores.
+        """What images have still to gain after the last step, by one step of the loop and three scores.
 
         Args:
             params: that the images were made of.
@@ -169,7 +170,19 @@ class Loop:
             step: of the weights and of the draws.
         """
         at = tf.constant(step, tf.int32)
-        return self._compile("outlook", self._outlook, params, images, scores, arguments, at)
+        # A step of the loop is thrown away: no function with the model in it is compiled for this.
+        first = self.begin(params)
+        ascent = self._steps(first, arguments, step, step + 1, pulled=True)[2]
+        given = (params, images, ascent, arguments, at)
+        taken, descent, way, bound = self._compile("slope", self._slope, *given)
+        here = np.asarray(scores - taken)
+
+        def end(length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            given = (params, descent, way, tf.constant(length), arguments, at)
+            there, taken, line = self._compile("end_of_step", self._end_of_step, *given)
+            return np.asarray(self.judge(there, arguments).scores - taken), np.asarray(line)
+
+        return Outlook(here, most_gained(here, end), np.asarray(bound))
 
     def _compile(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
         return self._function(name, function, *arguments)(*arguments)
@@ -276,26 +289,37 @@ class Loop:
             found = self._evaluate(params, arguments, seeds, step, None)
         return found.objective, tf.nest.map_structure(tf.negative, found.descent)
 
-    def _outlook(
+    def _slope(
         self,
         params: Params,
         images: Images,
-        scores: tf.Tensor,
+        ascent: Images,
         arguments: Arguments,
         step: tf.Tensor,
-    ) -> Outlook:
-        def objective(params: Params) -> tf.Tensor:
-            images = self.problem.finish(params, arguments.kept)
-            score = self.judge(images, arguments).scores
-            return score - burden(self.problem, images, arguments, step, self._looks)
-
-        seeds = self.problem.part_seeds(arguments.seeds)
-        with self._prepared(arguments):
-            found = self._evaluate(params, arguments, seeds, step, None)
-        here = scores - (found.score - found.objective)
-        gain = gains(self.problem, params, found.descent, here, arguments, objective)
+    ) -> tuple[tf.Tensor, Params, Params, tf.Tensor]:
+        """From the score's gradient: what penalties take, the gradient of -J, the way up, the bound."""
+        with tf.GradientTape(watch_accessed_variables=False) as decode_tape:
+            decode_tape.watch(params)
+            decoded = self.problem.decode(params, arguments.kept)
+        score = tf.zeros(tf.shape(arguments.seeds)[:1], self.problem.dtype)
+        found = self._assess(params, decoded, decode_tape, score, ascent, arguments, step, None)
         bound = at_most(self.problem, params, found.descent, images, found.slope, arguments)
-        return Outlook(here, gain, bound)
+        way = of_size_one(self.problem, found.descent)
+        return found.score - found.objective, found.descent, way, bound
+
+    def _end_of_step(
+        self,
+        params: Params,
+        descent: Params,
+        way: Params,
+        length: tf.Tensor,
+        arguments: Arguments,
+        step: tf.Tensor,
+    ) -> tuple[Images, tf.Tensor, tf.Tensor]:
+        """Images at the end of a projected step, what penalties take there, what the gradient promised."""
+        end, line = end_of_step(self.problem, params, descent, way, length, arguments)
+        images = self.problem.finish(end, arguments.kept)
+        return images, burden(self.problem, images, arguments, step, self._looks), line
 
     def _evaluate(
         self, params: Params, arguments: Arguments, seeds: tf.Tensor, step: tf.Tensor, held: Any

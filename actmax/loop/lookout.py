@@ -36,46 +36,54 @@ _LONGER, _SHORTER = 10.0, 1e-3
 _FAR, _OPEN = 1e4, 100.0
 
 
-def gains(
-    problem: Problem,
-    params: Params,
-    descent: Params,
-    here: tf.Tensor,
-    arguments: Arguments,
-    objective: Callable[[Params], tf.Tensor],
-) -> tf.Tensor:
+def most_gained(
+    here: np.ndarray, end: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+) -> np.ndarray:
     """The most that one of three projected steps along the gradient gains. `[N]`.
 
     The length of the first is fixed. A parabola through its gain and the gradient at the start says how
     long the next one is.
 
     Args:
-        problem: whose sets.
-        params: where the steps start.
-        descent: gradient of -J with respect to params.
-        here: J of params without transforms, `[N]`.
-        arguments: of the run.
-        objective: J of params without transforms, `-> [N]`.
+        here: J where the steps start, without transforms. `[N]`.
+        end: J at the end of steps of given lengths, and how much the gradient says that is gained there.
+            `[N] -> [N], [N]`.
     """
-    step = _of_size_one(problem, descent)
-
-    def reached(length: tf.Tensor) -> Params:
-        moved = tf.nest.map_structure(lambda p, s: p + _rows(length, p) * s, params, step)
-        return problem.project(moved, arguments.kept)
-
-    length = tf.fill(tf.shape(here), tf.constant(_FIRST, here.dtype))
-    most = tf.zeros_like(here)
-    for number in range(_MORE + 1):
-        end = reached(length)
-        gain = objective(end) - here
-        # What is not finite is no gain; a row whose own start is none says so later.
-        most = tf.maximum(most, tf.where(tf.math.is_finite(gain), gain, tf.zeros_like(gain)))
-        if number < _MORE:
-            line = -_inner(descent, tf.nest.map_structure(tf.subtract, end, params), here.dtype)
-            bend = tf.maximum(line - gain, 1e-30)
-            best = tf.where(tf.math.is_finite(gain), 0.5 * line / bend, tf.zeros_like(gain))
-            length = length * tf.clip_by_value(best, _SHORTER, _LONGER)
+    length, most = np.full_like(here, _FIRST), np.zeros_like(here)
+    with np.errstate(all="ignore"):
+        for number in range(_MORE + 1):
+            value, line = end(length)
+            gain = value - here
+            # What is not finite is no gain; a row whose own start is none says so later.
+            finite = np.isfinite(gain)
+            most = np.maximum(most, np.where(finite, gain, 0))
+            if number < _MORE:
+                best = np.where(finite, 0.5 * line / np.maximum(line - gain, 1e-30), 0)
+                length = length * np.clip(best, _SHORTER, _LONGER)
     return most
+
+
+def end_of_step(
+    problem: Problem,
+    params: Params,
+    descent: Params,
+    step: Params,
+    length: tf.Tensor,
+    arguments: Arguments,
+) -> tuple[Params, tf.Tensor]:
+    """Params after a projected step, and how much the gradient says that it gains, `[N]`.
+
+    Args:
+        problem: whose sets.
+        params: where the step starts.
+        descent: gradient of -J with respect to params.
+        step: the way up, as `of_size_one` gives it.
+        length: of the step, `[N]`, in units of the sets.
+        arguments: of the run.
+    """
+    moved = tf.nest.map_structure(lambda p, s: p + _rows(length, p) * s, params, step)
+    end = problem.project(moved, arguments.kept)
+    return end, -_inner(descent, tf.nest.map_structure(tf.subtract, end, params), length.dtype)
 
 
 def at_most(
@@ -151,7 +159,7 @@ def _gap(
     return tf.where(own < _OPEN, gap, unknown)
 
 
-def _of_size_one(problem: Problem, descent: Params) -> Params:
+def of_size_one(problem: Problem, descent: Params) -> Params:
     """The way up in units of the sets, of root mean square 1 per row over all inputs."""
     units = {entry.name: entry for entry in problem.inputs}
     scaled = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from actmax.problem import Problem
@@ -69,9 +70,9 @@ class Evaluation(NamedTuple):
 class Outlook(NamedTuple):
     """What images have still to gain in J, `[N]` each."""
 
-    objective: tf.Tensor  # J without transforms
-    gain: tf.Tensor  # by the best of a few projected steps
-    at_most: tf.Tensor  # to first order, by any image of the set
+    objective: np.ndarray  # J without transforms
+    gain: np.ndarray  # by the best of a few projected steps
+    at_most: np.ndarray  # to first order, by any image of the set
 
 
 def hidden(problem: Problem, params: Params) -> Params:
