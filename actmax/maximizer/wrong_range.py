@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from actmax import checks, evidence
-from actmax.models import Taps, is_keras, layers
-from actmax.objectives import BATCH_NORM, LOGITS
+from actmax.models import is_keras, layers
+from actmax.objectives import LOGITS, Normalized
 from actmax.problem import Problem
 from actmax.scales import closed
 
@@ -51,10 +51,12 @@ def warn_of_range(problem: Problem) -> None:
     drawn = low + np.subtract(high, low) * levels
     try:
         fitted = {entry.name: entry.fit(tf.constant(drawn, problem.dtype))}
-        seen = Taps(taps.model, (BATCH_NORM,))(fitted) if normalized else taps(fitted)
+        if normalized:
+            text = _of_statistics(taps.first_normalized(fitted))
+        else:
+            text = _of_outputs(taps(fitted), taps.names[0])
     except (LookupError, NotImplementedError, ValueError):
         return  # what cannot be read says nothing
-    text = _of_statistics(seen) if normalized else _of_outputs(seen, taps.names[0])
     if text:
         warnings.warn(
             checks.message(
@@ -76,11 +78,10 @@ def _has_batch_norm(model: Any) -> bool:
     )
 
 
-def _of_statistics(seen: Mapping[str, Any]) -> str:
+def _of_statistics(first: Normalized | None) -> str:
     """What the first batch-norm layer says of textures; empty if it is used to them."""
-    if not seen[BATCH_NORM]:
+    if first is None:
         return ""
-    first = seen[BATCH_NORM][0]
     mean, variance = np.asarray(first.mean)[0], np.asarray(first.variance)[0]
     if np.all(mean == 0) and np.all(variance == 1):
         return ""  # as they are before training

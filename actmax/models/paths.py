@@ -17,6 +17,8 @@ _OF_KERAS = frozenset(
     {"_layers", "_operations", "_operations_by_depth", "_functional", "_inbound_nodes",
      "_outbound_nodes", "_metrics", "_tracker"}
 )  # fmt: skip
+# Most attributes of a layer are of these, and hold no layer.
+_LEAVES = frozenset({bool, int, float, str, bytes, type(None)})
 # What Bidirectional puts before the name of the layer that it was given.
 _DERIVED = ("forward_", "backward_")
 
@@ -162,24 +164,28 @@ def _places(layer: Any) -> dict[int, list[str]]:
 
 def _held(layer: Any) -> list[tuple[str, Any]]:
     """`(attribute/place, layer)` of every layer in a layer's attributes, in their order."""
-    found = []
+    import keras
+
+    found: list[tuple[str, Any]] = []
     for name, value in vars(layer).items():
-        if name not in _OF_KERAS and not name.startswith("_self_"):  # TensorFlow's own lists
-            found += list(_inside(name, value))
+        if type(value) in _LEAVES or name in _OF_KERAS or name.startswith("_self_"):
+            continue  # "_self_": TensorFlow's own lists
+        _collect(name, value, found, keras.Layer)
     return found
 
 
-def _inside(place: str, value: Any) -> Iterator[tuple[str, Any]]:
-    import keras
-
-    if isinstance(value, keras.Layer):
-        yield place, value
+def _collect(place: str, value: Any, found: list[tuple[str, Any]], kind: type) -> None:
+    if isinstance(value, kind):
+        found.append((place, value))
+        return
+    pairs: Any = ()
+    if isinstance(value, (list, tuple)):
+        pairs = enumerate(value)
     elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _inside(f"{place}/{key}", inner)
-    elif isinstance(value, (list, tuple)):
-        for number, inner in enumerate(value):
-            yield from _inside(f"{place}/{number}", inner)
+        pairs = value.items()
+    for key, inner in pairs:
+        if type(inner) not in _LEAVES:
+            _collect(f"{place}/{key}", inner, found, kind)
 
 
 def _plain(name: str) -> str:

@@ -100,7 +100,10 @@ class Taps:
         self._layers = {
             name: find_layer(model, _part(path)[0], known) for name, path in self.paths.items()
         }
-        self._normalizers = _normalizers(model) if BATCH_NORM in self.names else {}
+        self._normalizers: dict[str, Any] = {}
+        if BATCH_NORM in self.names:
+            self._normalizers = _normalizers(model)
+            _refuse_without(self._normalizers, model)
 
     def __call__(self, inputs: Inputs) -> dict[str, Any]:
         """Activations of every name."""
@@ -282,13 +285,27 @@ class Taps:
             for name, value in zip(wanted, made, strict=True)
         }
 
-    def _normalized(self, found: Trace) -> list[_Normalizer]:
-        entries = [
+    def first_normalized(self, inputs: Inputs) -> Normalized | None:
+        """What enters the first batch-norm layer that is traced, and what it expects; None without one."""
+        self._normalizers = self._normalizers or _normalizers(self.model)
+        found = self.traced(inputs)
+        first = next(iter(self._entries(found)), None)
+        if first is None:
+            return None
+        inputs = {name: tf.convert_to_tensor(value) for name, value in inputs.items()}
+        (given,) = self._plain.run(found, inputs, [first.given])
+        return self._statistics(first, {first.given: given})
+
+    def _entries(self, found: Trace) -> list[_Normalizer]:
+        return [
             _Normalizer(path, call.given)
             for path in self._normalizers
             for call in found.calls.get(path, ())
             if call.given is not None
         ]
+
+    def _normalized(self, found: Trace) -> list[_Normalizer]:
+        entries = self._entries(found)
         if not entries:
             raise ValueError(
                 checks.message(
@@ -396,7 +413,11 @@ def _normalizers(model: Any) -> dict[str, Any]:
     found = layers(model)
     kinds = {path: f for path, f in found.items() if isinstance(f, keras.layers.BatchNormalization)}
     unique = {id(layer): path for path, layer in reversed(kinds.items())}
-    if not kinds:
+    return {path: layer for path, layer in kinds.items() if unique[id(layer)] == path}
+
+
+def _refuse_without(normalizers: Mapping[str, Any], model: Any) -> None:
+    if not normalizers:
         raise ValueError(
             checks.message(
                 "a model with BatchNormalization layers, for BatchNormPrior",
@@ -404,7 +425,6 @@ def _normalizers(model: Any) -> dict[str, Any]:
                 "Take the prior from another network that has some: BatchNormPenalty(model=...).",
             )
         )
-    return {path: layer for path, layer in kinds.items() if unique[id(layer)] == path}
 
 
 def _one_call(name: str, found: Trace) -> Any:
