@@ -1,10 +1,10 @@
-"""Parts called with what they ask for: images, and by name seeds, the step, the images of a gradient."""
+"""Parts called with what they ask for: images, and by name seeds, the step, activations, arrays."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import tensorflow as tf
 
@@ -22,13 +22,32 @@ On: TypeAlias = str | tuple[str, ...]
 FIRST_PENALTY, FIRST_GRADIENT = 1 << 20, 1 << 21
 
 
+class Given(NamedTuple):
+    """What penalties may ask for beside images.
+
+    Attributes:
+        seeds: of the run, int32 `[N, 2]`.
+        step: int32 `[]`.
+        arrays: one row per image, `[N, ...]`, by `array_key`.
+    """
+
+    seeds: tf.Tensor
+    step: tf.Tensor
+    arrays: Mapping[str, tf.Tensor]
+
+
+def array_key(penalty: str, parameter: str) -> str:
+    """What an array is called in a run, by the names of its penalty and of the parameter."""
+    return f"{penalty}/{parameter}"
+
+
 def penalty_of(
     entry: tuple[str, On, Penalty],
     place: int,
     images: Images,
-    seeds: tf.Tensor,
-    step: tf.Tensor,
+    given: Given,
     dtype: tf.DType,
+    activations: Mapping[str, Any] | None = None,
 ) -> tf.Tensor:
     """Unweighted values of one penalty. `-> [N]`.
 
@@ -36,9 +55,9 @@ def penalty_of(
         entry: its name, the input or inputs that it sees, and the penalty.
         place: in the list of penalties, which its draws depend on.
         images: by input name.
-        seeds: of the run, int32 `[N, 2]`.
-        step: int32 `[]`.
+        given: what it may ask for.
         dtype: of the values.
+        activations: of the layers that it names, by name.
 
     Raises:
         TypeError, ValueError: naming the penalty, if it fails or returns something else.
@@ -46,10 +65,68 @@ def penalty_of(
     name, on, penalty = entry
     owner = f"the penalty {name!r}"
     seen: Any = images[on] if isinstance(on, str) else {key: images[key] for key in on}
-    given = _given(penalty.asks, FIRST_PENALTY + place, seeds, step)
+    named: dict[str, Any] = _given(penalty.asks, FIRST_PENALTY + place, given.seeds, given.step)
+    named |= {key: given.arrays[array_key(name, key)] for key in penalty.array_names}
+    if activations is not None:
+        named["activations"] = {key: activations[key] for key in penalty.inner_layers}
     with checks.at_fault(owner):
-        values = penalty(seen, **given)
+        values = penalty(seen, **named)
     return per_image(values, owner, dtype, next(iter(images.values())).shape[0])
+
+
+def inner_penalty_of(
+    entry: tuple[str, On, Penalty],
+    place: int,
+    images: Images,
+    found: Sequence[Mapping[str, Any]],
+    given: Given,
+    copies: int,
+    dtype: tf.DType,
+) -> tf.Tensor:
+    """Unweighted values of a penalty of layers, the mean over the models. `-> [K * N]`.
+
+    Args:
+        entry: as for `penalty_of`.
+        place: as for `penalty_of`.
+        images: what the model saw, by input name, `[K * N, ...]`.
+        found: activations of every model, by name.
+        given: of the N images; each copy draws for itself.
+        copies: K, copy by copy.
+        dtype: of the values.
+    """
+    if copies > 1:
+        numbers = tf.repeat(tf.range(copies), tf.shape(given.seeds)[0])
+        tiled = {name: tile(value, copies) for name, value in given.arrays.items()}
+        seeds = random.fold_in(tf.tile(given.seeds, [copies, 1]), numbers)
+        given = Given(seeds, given.step, tiled)
+    own = [{name: heard[name] for name in entry[2].inner_layers} for heard in found]
+    if copies == 1 or not entry[2].couples_images:
+        values = [penalty_of(entry, place, images, given, dtype, each) for each in own]
+    else:  # Copies of an image are no company for it.
+        values = [
+            tf.concat(
+                [
+                    penalty_of(
+                        entry, place, part[0], Given(part[2], given.step, part[3]), dtype, part[1]
+                    )
+                    for part in _split((images, each, given.seeds, dict(given.arrays)), copies)
+                ],
+                0,
+            )
+            for each in own
+        ]
+    return values[0] if len(values) == 1 else tf.add_n(values) / float(len(values))
+
+
+def _split(structure: Any, copies: int) -> list[Any]:
+    """A structure of tensors `[K * N, ...]` as K of them, copy by copy."""
+    parts = [tf.split(leaf, copies) for leaf in tf.nest.flatten(structure)]
+    return [tf.nest.pack_sequence_as(structure, list(each)) for each in zip(*parts, strict=True)]
+
+
+def tile(value: tf.Tensor, copies: int) -> tf.Tensor:
+    """Rows repeated, copy by copy. `[N, ...] -> [K * N, ...]`."""
+    return tf.tile(value, [copies] + [1] * (value.shape.rank - 1))
 
 
 def shape_gradients(

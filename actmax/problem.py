@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from actmax import checks, feeding, masks
 from actmax.constraints import Constraint, Rows
-from actmax.feeding import On, per_image, tile_to
+from actmax.feeding import Given, On, per_image, tile_to
 from actmax.models import Taps
 from actmax.objectives import LOGITS, ROWS, Objective
 from actmax.parameterizations import Parameterization
@@ -64,6 +64,7 @@ class Judged(NamedTuple):
         asked: the classes asked for, int `[N]`; None likewise.
         terms: what each term of the objective adds to the scores, `[N]`, in the order of `terms_by_name`.
         linear: of every model, by name of the output, outputs that end with no function that is known.
+        inner: the unweighted penalties of layers, `[N]` each.
     """
 
     scores: tf.Tensor
@@ -72,6 +73,7 @@ class Judged(NamedTuple):
     asked: tf.Tensor | None
     terms: tuple[tf.Tensor, ...] = ()
     linear: tuple[Mapping[str, tf.Tensor], ...] = ()
+    inner: tuple[tf.Tensor, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,6 +205,11 @@ class Problem:
         return tuple(k for k, (_, _, penalty) in enumerate(self.penalties) if penalty.every > 1)
 
     @property
+    def inner(self) -> tuple[int, ...]:
+        """Places of the penalties of layers, which are fed from the model's own pass."""
+        return tuple(k for k, (_, _, penalty) in enumerate(self.penalties) if penalty.inner_layers)
+
+    @property
     def transformed(self) -> bool:
         """Whether there is a transform."""
         return any(entry.transforms for entry in self.inputs)
@@ -285,25 +292,17 @@ class Problem:
         """
         return feeding.shape_gradients(self.gradients, gradients, images, seeds, step)
 
-    def penalize(
-        self,
-        images: Images,
-        seeds: tf.Tensor,
-        step: tf.Tensor,
-        which: Sequence[int] | None = None,
-    ) -> list[tf.Tensor]:
-        """Unweighted penalties of clean images, one `[N]` per penalty; of all, or of some places.
+    def penalize(self, images: Images, given: Given, which: Sequence[int]) -> list[tf.Tensor]:
+        """Unweighted penalties of clean images, one `[N]` for each of some places.
 
         Args:
             images: by input name.
-            seeds: of the run, int32 `[N, 2]`, for penalties that draw.
-            step: int32 `[]`.
-            which: places in the list of penalties; None for all.
+            given: what penalties may ask for.
+            which: places in the list of penalties, none of them of layers.
         """
-        places = range(len(self.penalties)) if which is None else which
         return [
-            feeding.penalty_of(self.penalties[place], place, images, seeds, step, self.dtype)
-            for place in places
+            feeding.penalty_of(self.penalties[place], place, images, given, self.dtype)
+            for place in which
         ]
 
     def measure(self, images: Images) -> list[tf.Tensor]:
@@ -402,10 +401,50 @@ class Problem:
         found = [taps(fitted) for taps in models or self.models]
         return self._score(found, targets, fitted, copies)
 
-    def judge(self, images: Images, fixed: Images, targets: tf.Tensor) -> Judged:
+    def hear(
+        self,
+        images: Images,
+        fixed: Images,
+        targets: tf.Tensor,
+        given: Given,
+        models: Sequence[Callable[[Images], Any]] | None = None,
+        copies: int = 1,
+    ) -> list[tf.Tensor]:
+        """Scores as of `score`, then the unweighted penalties of layers, of one pass. `[M]` each.
+
+        Args:
+            images: by name.
+            fixed: inputs that are held, by name.
+            targets: `[M]` or `[M, C]`.
+            given: what penalties may ask for, of the `M / copies` images.
+            models: as for `score`.
+            copies: as for `score`.
+        """
+        fitted = self._fitted(images, fixed)
+        found = [taps(fitted) for taps in models or self.models]
+        score = self._score(found, targets, fitted, copies)
+        return [score, *self._inner(images, found, given, copies)]
+
+    def _inner(
+        self, images: Images, found: Sequence[Any], given: Given, copies: int
+    ) -> tuple[tf.Tensor, ...]:
+        return tuple(
+            feeding.inner_penalty_of(
+                self.penalties[place], place, images, found, given, copies, self.dtype
+            )
+            for place in self.inner
+        )
+
+    def judge(self, images: Images, fixed: Images, targets: tf.Tensor, asked_for: Given) -> Judged:
         """Scores, and what the models themselves say, of the same pass. `[M, ...]`.
 
         Probabilities are None if the objective or one of the models knows none.
+
+        Args:
+            images: by name.
+            fixed: inputs that are held, by name.
+            targets: `[M]` or `[M, C]`.
+            asked_for: what penalties of layers may ask for.
         """
         fitted = self._fitted(images, fixed)
         found = [taps(fitted) for taps in self.models]
@@ -432,7 +471,8 @@ class Problem:
             for value, taps in zip(found, self.models, strict=True)
         )
         score = self._score(found, targets, fitted, 1)
-        return Judged(score, mean, classes, asked, terms, linear)
+        inner = self._inner(images, found, asked_for, 1)
+        return Judged(score, mean, classes, asked, terms, linear, inner)
 
     def members(self, images: Images, fixed: Images, targets: tf.Tensor) -> tf.Tensor:
         """The score of every model alone, whose mean is the ensemble's. `[M, ...] -> [M, models]`."""

@@ -8,14 +8,14 @@ import math
 import numbers
 import re
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias, cast
 
 import tensorflow as tf
 
 from regularizers.asking import of_class, unknown
 
-# What the call of a penalty may ask for beside images.
-GIVEN = ("seeds", "step")
+# What the call of a penalty may ask for beside images, and the arrays that it names.
+GIVEN = ("seeds", "step", "activations")
 
 Schedule: TypeAlias = Callable[[Any], Any]
 Weight: TypeAlias = float | tuple[float, ...] | Schedule
@@ -84,6 +84,38 @@ def _check_every(every: Any, owner: str) -> int:
             "Give 1 for every step."
         )
     return int(every)
+
+
+def names_of(value: Any) -> tuple[str, ...]:
+    """A tuple of texts as it is, anything else as none."""
+    fits = isinstance(value, tuple) and all(isinstance(name, str) for name in value)
+    return value if fits else ()
+
+
+def check_named(part: Penalty) -> None:
+    """Raises unless what a penalty names, layers and arrays, is what its call asks for.
+
+    Raises:
+        TypeError: if the call does not ask for what is named, or asks for what is not.
+        ValueError: if a penalty of layers is to be looked at in some steps only.
+    """
+    asks, arrays = part.asks, part.array_names
+    if any(name not in asks for name in arrays) or set(arrays) & set(GIVEN):
+        raise TypeError(
+            f"Expected the call of {part.name} to have a parameter for each of its arrays "
+            f"{list(arrays)}, with a name of its own. Received: a call that asks for "
+            f"{list(asks)}. Write (images, {', '.join(arrays)})."
+        )
+    if "activations" in asks and not part.inner_layers:
+        raise TypeError(
+            f"Expected {part.name}, which asks for activations, to name layers of the model. "
+            f'Received: layers = {part.layers!r}. Write layers = ("name",), with the comma.'
+        )
+    if part.inner_layers and part.every > 1:
+        raise ValueError(
+            f"Expected every=1 of {part.name}, which is fed from the pass that each step makes. "
+            f"Received: every={part.every}. Leave every out."
+        )
 
 
 def _weight_message(owner: str, weight: Any) -> str:
@@ -223,6 +255,11 @@ class Penalty(Regularizer, abc.ABC):
     A call may also ask for `seeds` and `step`, by naming them among its parameters: int32 `[N, 2]`,
     new ones at every step, and int32 `[]`.
 
+    A penalty that names `layers` of the model asks for `activations`, a dict by those names, and is fed
+    from the pass of the model that a step makes anyway. It sees what the model sees: transformed
+    copies, `[K * N, ...]`, and counts by its mean over the copies. A penalty that names `arrays` is given
+    them by name, one row per image, as `maximizer(..., arrays={"its_name": array})` holds them.
+
     What a penalty says of itself is held against it by `regularizers.testing.check_regularizer`; None
     says nothing.
 
@@ -233,6 +270,8 @@ class Penalty(Regularizer, abc.ABC):
             purpose.
         degree: the value goes as `factor ** degree` if images are multiplied by a factor: then the
             penalty has no constant in units of the images.
+        layers: of the model, by path, whose activations the call asks for.
+        arrays: parameters of the call that are arrays with one row per image, given to each run.
         weight: a number; one number per image, as a tuple; or a schedule, a function of the step.
         every: steps from one look to the next, at least 1.
     """
@@ -240,6 +279,9 @@ class Penalty(Regularizer, abc.ABC):
     isotropic: ClassVar[bool | None] = None
     symmetric_in_channels: ClassVar[bool | None] = None
     degree: ClassVar[float | None] = None
+    # Without annotations: a class may have fields of these names, in its own order.
+    layers = cast(tuple[str, ...], ())
+    arrays = cast(tuple[str, ...], ())
 
     weight: Weight = 1.0
     every: int = dataclasses.field(default=1, kw_only=True)
@@ -247,11 +289,22 @@ class Penalty(Regularizer, abc.ABC):
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight", check_weight(self.weight, self.name))
         object.__setattr__(self, "every", _check_every(self.every, self.name))
+        check_named(self)
 
     @property
     def asks(self) -> tuple[str, ...]:
-        """What its call asks for beside images, of `GIVEN`."""
-        return of_class(type(self), GIVEN)
+        """What its call asks for beside images: of `GIVEN`, and the arrays that it names."""
+        return of_class(type(self), (*GIVEN, *self.array_names))
+
+    @property
+    def array_names(self) -> tuple[str, ...]:
+        """`arrays`; none where a class has a field of that name for something else."""
+        return names_of(self.arrays)
+
+    @property
+    def inner_layers(self) -> tuple[str, ...]:
+        """`layers`, if the call asks for their activations; none of a penalty with its own network."""
+        return names_of(self.layers) if "activations" in self.asks else ()
 
     @abc.abstractmethod
     def __call__(self, images: tf.Tensor) -> tf.Tensor:

@@ -15,10 +15,12 @@ from regularizers.base import GIVEN, Penalty, Regularizer, Transform, function_n
 
 # What a part may say of itself, for those that are made of a function and have no class to say it in.
 PENALTY_WORDS = (
+    "arrays",
     "couples_images",
     "degree",
     "exact_gradient",
     "isotropic",
+    "layers",
     "symmetric_in_channels",
 )
 TRANSFORM_WORDS = ("couples_images", "draws", "exact_gradient", "keeps_range", "keeps_shape")
@@ -86,7 +88,7 @@ class FunctionPenalty(Penalty):
     @property
     def asks(self) -> tuple[str, ...]:
         """What the function asks for beside images."""
-        return asked(self.function, GIVEN)
+        return asked(self.function, (*GIVEN, *self.array_names))
 
     def __call__(self, images: tf.Tensor, **given: tf.Tensor) -> tf.Tensor:
         return self.function(images, **given)
@@ -127,12 +129,13 @@ def penalty(function: Any = None, /, **said: Any) -> Any:
     """Makes a penalty of a function `images [N, ...] -> [N]`.
 
     The function may also ask for `seeds` (int32 `[N, 2]`, new ones at every step) and for `step`
-    (int32 `[]`), by naming them among its parameters.
+    (int32 `[]`), by naming them among its parameters; for `activations` of the `layers` that it names;
+    and for the `arrays` that it names.
 
     Args:
         function: the function; left out where the penalty says something of itself.
         **said: what it says: `couples_images`, `exact_gradient`, `isotropic`,
-            `symmetric_in_channels`, `degree`, as the attributes of `Penalty`.
+            `symmetric_in_channels`, `degree`, `layers`, `arrays`, as the attributes of `Penalty`.
 
     Example:
         >>> import tensorflow as tf
@@ -148,6 +151,14 @@ def penalty(function: Any = None, /, **said: Any) -> Any:
         ...     return tf.reduce_mean((images - center) ** 2, axis=(1, 2, 3))
         >>> group.couples_images
         True
+        >>> @regularizers.penalty(layers=("conv",))
+        ... def quiet(images, activations):
+        ...     return tf.reduce_mean(tf.abs(activations["conv"]), axis=(1, 2, 3))
+        >>> @regularizers.penalty(arrays=("reference",))
+        ... def near(images, reference):
+        ...     return tf.reduce_mean((images - reference) ** 2, axis=(1, 2, 3))
+        >>> near.asks
+        ('reference',)
 
     Raises:
         TypeError: if `function` cannot be called with images and what it asks for, or if it says what
@@ -157,12 +168,14 @@ def penalty(function: Any = None, /, **said: Any) -> Any:
 
     def make(function: Any) -> FunctionPenalty:
         _check_function(function, "penalty", "(images)")
-        missing = unknown(function, GIVEN)
-        if missing or not _takes(function, 1, GIVEN):
+        offered = (*GIVEN, *map(str, dict(words).get("arrays", ())))
+        missing = unknown(function, offered)
+        if missing or not _takes(function, 1, offered):
             raise TypeError(
                 "Expected a function of (images) to make a penalty of, which may also ask for "
-                f"{' and '.join(GIVEN)}. Received: {function_name(function)}"
-                f"{inspect.signature(function)}. Subclass regularizers.Penalty for one with settings."
+                f"{', '.join(offered)}. Received: {function_name(function)}"
+                f"{inspect.signature(function)}. Name what is an array per image, "
+                'penalty(arrays=("name",)), or subclass regularizers.Penalty for one with settings.'
             )
         return FunctionPenalty(function=function, said=words)
 

@@ -16,13 +16,26 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from actmax.feeding import tile
 from actmax.loop.blocks import run_steps
 from actmax.loop.connected import check_connected, has_pull
 from actmax.loop.lookout import at_most, end_of_step, most_gained, of_size_one
 from actmax.loop.memory import higher, remembered
 from actmax.loop.records import Arguments, Carry, Cause, Evaluation, Outlook, hidden
-from actmax.loop.resistance import Look, burden, check_pulls, look, resist
-from actmax.loop.tensors import choose, first_cause, minus, same_shape, sizes, spec, sums
+from actmax.loop.resistance import Look, burden, check_pulls, look, resist, weights_at
+from actmax.loop.tensors import (
+    apart,
+    arrays_spec,
+    choose,
+    first_cause,
+    means,
+    minus,
+    same_shape,
+    silence,
+    sizes,
+    spec,
+    sums,
+)
 from actmax.loop.ways import CAPACITY, PLAIN, Way, run_in_chunks, scaled_back
 from actmax.problem import Judged, Problem
 from actmax.types import Images, Params
@@ -111,16 +124,22 @@ class Loop:
 
     def pull(self, images: Images, arguments: Arguments) -> tuple[tf.Tensor, Images]:
         """Scores `[N]` and their gradient with respect to images, with the draws of step 0."""
-        return self._compile("pull", self._pull, images, arguments)
+        return self._compile("pull", self._pull, images, self.alone(arguments))
 
     def images(self, params: Params, arguments: Arguments) -> Images:
         """Images of params, inside the set."""
         return self._compile("images", self.problem.finish, params, arguments.kept)
 
+    def alone(self, arguments: Arguments) -> Arguments:
+        """The arguments with which the gradient of a pass is the score's own, without penalties of layers."""
+        if not self.problem.inner:
+            return arguments
+        return arguments._replace(weights=tf.zeros_like(arguments.weights))
+
     def prepare(self, images: Images, arguments: Arguments) -> None:
         """Traces scores and penalties once: tells activations' shapes, and that gradients exist."""
         self._function("judge", self._judge, images, arguments)
-        self._function("penalties", self._check_penalties, images)
+        self._function("penalties", self._check_penalties, images, arguments.arrays)
 
     def judge(self, images: Images, arguments: Arguments) -> Judged:
         """Scores without transforms, and what the models themselves say. `[N, ...]`."""
@@ -143,7 +162,7 @@ class Loop:
         weight in units of this number pulls as hard as the score does.
         """
         # A step of the loop is thrown away for each draw: no function beside the loop's is compiled.
-        first = self.begin(params)
+        first, arguments = self.begin(params), self.alone(arguments)
         every = [
             self._steps(first, arguments, draw, draw + 1, pulled=True)[2] for draw in range(draws)
         ]
@@ -175,14 +194,24 @@ class Loop:
         ascent = self._steps(first, arguments, step, step + 1, pulled=True)[2]
         given = (params, images, ascent, arguments, at)
         taken, descent, way, bound = self._compile("slope", self._slope, *given)
+        if self.problem.inner:  # What these are without transforms, a pass of its own tells.
+            taken += self._taken(self.judge(images, arguments), arguments, step)
         here = np.asarray(scores - taken)
 
         def end(length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             given = (params, descent, way, tf.constant(length), arguments, at)
             there, taken, line = self._compile("end_of_step", self._end_of_step, *given)
-            return np.asarray(self.judge(there, arguments).scores - taken), np.asarray(line)
+            judged = self.judge(there, arguments)
+            taken += self._taken(judged, arguments, step)
+            return np.asarray(judged.scores - taken), np.asarray(line)
 
         return Outlook(here, most_gained(here, end), np.asarray(bound))
+
+    def _taken(self, judged: Judged, arguments: Arguments, step: int) -> Any:
+        """What penalties of layers take from scores without transforms. `[N]`, or 0 without any."""
+        weights = arguments.weights[:, min(step, int(arguments.weights.shape[1]) - 1)]
+        pairs = zip(self.problem.inner, judged.inner, strict=True)
+        return sum((weights[place] * value for place, value in pairs), 0.0)
 
     def _compile(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
         return self._function(name, function, *arguments)(*arguments)
@@ -193,6 +222,9 @@ class Loop:
         xla = self.way.xla and name == "run"
         if xla:  # compiles for every shape, and does not say so
             key = (name, tuple(tuple(leaf.shape) for leaf in tf.nest.flatten(arguments)))
+        arrays = [each.arrays for each in arguments if isinstance(each, Arguments)]
+        if arrays and arrays[0]:  # of another shape per image they need a trace of their own
+            key = (name, (key[1], arrays_spec(arrays[0])))
         with self._lock:  # of one model's ways, two threads must not prepare kernels at once
             if key not in self._functions:
                 signature = [spec(a, open_rows=not fixed_rows, closed=xla) for a in arguments]
@@ -210,7 +242,8 @@ class Loop:
         return self.way.prepared(self.models, self.problem, arguments.fixed)
 
     def _judge(self, images: Images, arguments: Arguments) -> Judged:
-        return self.problem.judge(images, arguments.fixed, arguments.targets)
+        given = arguments.given(tf.constant(0))
+        return self.problem.judge(images, arguments.fixed, arguments.targets, given)
 
     def _members(self, images: Images, arguments: Arguments) -> tf.Tensor:
         return self.problem.members(images, arguments.fixed, arguments.targets)
@@ -220,34 +253,38 @@ class Loop:
         once = functools.partial(look, self.problem, place)
         return tf.function(once, autograph=False) if self.compiled else once
 
-    def _check_penalties(self, images: Images) -> None:
-        check_pulls(self.problem, images, self._looks)
+    def _check_penalties(self, images: Images, arrays: Images) -> None:
+        check_pulls(self.problem, images, arrays, self._looks)
 
     def _robust_score(self, images: Images, arguments: Arguments, seeds: tf.Tensor) -> tf.Tensor:
         copies = self.problem.transform(images, self.problem.part_seeds(seeds), tf.constant(0))
-        return self._copy_scores(copies, arguments)[1]
+        found = self._copy_scores(copies, arguments, tf.constant(0))[0]
+        return means(found, self.problem.copies)
 
     def _pull(self, images: Images, arguments: Arguments) -> tuple[tf.Tensor, Images]:
         seeds = self.problem.part_seeds(arguments.seeds)
         with self._prepared(arguments):
-            return self._ascend(images, arguments, seeds, tf.constant(0))
+            heard, ascent = self._ascend(images, arguments, seeds, tf.constant(0))
+        return apart(self.problem, heard)[0], ascent
 
-    def _copy_scores(self, copies: Images, arguments: Arguments) -> tuple[tf.Tensor, tf.Tensor]:
-        """Scores of all copies `[K * N]`, and their means `[N]`."""
+    def _copy_scores(
+        self, copies: Images, arguments: Arguments, step: tf.Tensor
+    ) -> list[tf.Tensor]:
+        """Scores of all copies, and the penalties of layers. `[K * N]` each."""
         targets = arguments.targets
         count = self.problem.copies
         if count > 1:
-            targets = tf.tile(targets, [count] + [1] * (targets.shape.rank - 1))
-        scores = self.problem.score(copies, arguments.fixed, targets, self.models, count)
-        if count == 1:
-            return scores, scores
-        return scores, tf.reduce_mean(tf.reshape(scores, [count, -1]), axis=0)
+            targets = tile(targets, count)
+        return self.problem.hear(
+            copies, arguments.fixed, targets, arguments.given(step), self.models, count
+        )
 
     def _ascend(
         self, images: Images, arguments: Arguments, seeds: tf.Tensor, step: tf.Tensor
     ) -> tuple[tf.Tensor, Images]:
         """Mean scores over copies `[N]`, and their gradient with respect to images.
 
+        With penalties of layers these are heard in the same pass, `[1 + P, N]`, and weigh in the gradient.
         The backward pass carries a unit score; weights and copies are applied after it, in the
         images' own precision, so that no weight overflows in a model of half precision.
         """
@@ -255,7 +292,7 @@ class Loop:
         rows = tf.shape(arguments.seeds)[0]
         # A model's own float16 is known since its scores were traced.
         half = self.way.scaled or any(taps.half for taps in self.problem.models)
-        return scaled_back(once, rows, images) if half else once(None)
+        return scaled_back(once, rows, images, silence(self.problem, rows)) if half else once(None)
 
     def _ascend_once(
         self,
@@ -269,17 +306,22 @@ class Loop:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(images)
             copies = self.problem.transform(images, seeds, step)
-            scores, score = self._copy_scores(copies, arguments)
-            total = tf.reduce_sum(scores)  # the only reduction over N
-        if scale is None:
+            found = self._copy_scores(copies, arguments, step)
+            total = tf.reduce_sum(found[0])  # the only reduction over N
+        count = self.problem.copies
+        if scale is None and len(found) == 1:
             ascent = tape.gradient(total, images)
         else:
-            upstream = tf.tile(scale, [self.problem.copies])
-            ascent = tape.gradient(scores, images, output_gradients=upstream)
+            upstream = tf.ones_like(found[0]) if scale is None else tf.tile(scale, [count])
+            rows = tf.shape(arguments.seeds)[0]
+            weights = weights_at(self.problem, arguments, step, rows) if len(found) > 1 else []
+            pulls = [-upstream * tf.tile(weights[place], [count]) for place in self.problem.inner]
+            ascent = tape.gradient(found, images, output_gradients=[upstream, *pulls])
         check_connected(total, images, ascent)
-        if self.problem.copies > 1:
-            ascent = tf.nest.map_structure(lambda g: g / self.problem.copies, ascent)
-        return score, ascent
+        if count > 1:
+            ascent = tf.nest.map_structure(lambda g: g / count, ascent)
+        every = [means(each, count) for each in found]
+        return every[0] if len(every) == 1 else tf.stack(every), ascent
 
     def _value_and_gradient(
         self, params: Params, arguments: Arguments, step: tf.Tensor
@@ -301,8 +343,8 @@ class Loop:
         with tf.GradientTape(watch_accessed_variables=False) as decode_tape:
             decode_tape.watch(params)
             decoded = self.problem.decode(params, arguments.kept)
-        score = tf.zeros(tf.shape(arguments.seeds)[:1], self.problem.dtype)
-        found = self._assess(params, decoded, decode_tape, score, ascent, arguments, step, None)
+        heard = silence(self.problem, tf.shape(arguments.seeds)[0])
+        found = self._assess(params, decoded, decode_tape, heard, ascent, arguments, step, None)
         bound = at_most(self.problem, params, found.descent, images, found.slope, arguments)
         way = of_size_one(self.problem, found.descent)
         return found.score - found.objective, found.descent, way, bound
@@ -328,13 +370,13 @@ class Loop:
         with tf.GradientTape(watch_accessed_variables=False) as decode_tape:
             decode_tape.watch(params)
             images = self.problem.decode(params, arguments.kept)
-        score, ascent = self._ascend(images, arguments, seeds, step)
-        return self._assess(params, images, decode_tape, score, ascent, arguments, step, held)
+        heard, ascent = self._ascend(images, arguments, seeds, step)
+        return self._assess(params, images, decode_tape, heard, ascent, arguments, step, held)
 
     def _tail(
         self,
         carry: Carry,
-        score: tf.Tensor,
+        heard: tf.Tensor,
         ascent: Images,
         arguments: Arguments,
         step: tf.Tensor,
@@ -344,7 +386,7 @@ class Loop:
             decode_tape.watch(carry.params)
             images = self.problem.decode(carry.params, arguments.kept)
         found = self._assess(
-            carry.params, images, decode_tape, score, ascent, arguments, step, carry.held
+            carry.params, images, decode_tape, heard, ascent, arguments, step, carry.held
         )
         return self._update(found, arguments, carry, step)
 
@@ -353,7 +395,7 @@ class Loop:
         params: Params,
         images: Images,
         decode_tape: tf.GradientTape,
-        score: tf.Tensor,
+        heard: tf.Tensor,
         ascent: Images,
         arguments: Arguments,
         step: tf.Tensor,
@@ -361,8 +403,9 @@ class Loop:
     ) -> Evaluation:
         """What is added to the score and its gradient: penalties, metrics, the way back to params."""
         problem = self.problem
+        score, inner = apart(problem, heard)
         penalties, weighted, resistance = resist(
-            problem, images, arguments, score, step, held, self._looks
+            problem, images, arguments, score, step, held, self._looks, inner
         )
         slope = {name: minus(ascent[name], resistance[name]) for name in images}
         descent: Params = slope
@@ -393,8 +436,8 @@ class Loop:
             history, pull = kept
             if self.way.tail:
                 images = self.problem.decode(carry.params, arguments.kept)
-                score, ascent = self._ascend(images, arguments, seeds, step)
-                carry, recorded = self._fast_tail(carry, score, ascent, arguments, step)
+                heard, ascent = self._ascend(images, arguments, seeds, step)
+                carry, recorded = self._fast_tail(carry, heard, ascent, arguments, step)
                 recorded.set_shape(shape)
             else:
                 found = self._evaluate(carry.params, arguments, seeds, step, carry.held)

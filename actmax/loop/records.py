@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from actmax.feeding import Given
 from actmax.problem import Problem
 from actmax.types import Images, Params
 
@@ -51,6 +52,11 @@ class Arguments(NamedTuple):
     seeds: tf.Tensor  # int32 [N, 2]
     fixed: Images  # by name, [1 or N, ...]
     kept: Images  # of masked inputs, what the mask keeps, by name, [N, ...]
+    arrays: Images  # of penalties, by feeding.array_key, [N, ...]
+
+    def given(self, step: tf.Tensor) -> Given:
+        """What penalties may ask for at a step."""
+        return Given(self.seeds, step, self.arrays)
 
 
 class Evaluation(NamedTuple):

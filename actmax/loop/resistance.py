@@ -8,14 +8,15 @@ from typing import Any, TypeAlias
 
 import tensorflow as tf
 
+from actmax.feeding import Given
 from actmax.loop.connected import check_penalty
 from actmax.loop.records import Arguments
 from actmax.problem import Problem
 from actmax.types import Images
 
-# `(images, weight [N], seeds [N, 2], step []) -> (penalty [N], gradient of their product by input)`.
+# `(images, weight [N], what it may ask for) -> (penalty [N], gradient of their product by input)`.
 Look: TypeAlias = Callable[
-    [Images, tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, dict[str, tf.Tensor | None]]
+    [Images, tf.Tensor, Given], tuple[tf.Tensor, dict[str, tf.Tensor | None]]
 ]
 
 
@@ -27,8 +28,9 @@ def resist(
     step: tf.Tensor,
     held: tuple[tf.Tensor, ...] | None,
     looks: Mapping[int, Look],
+    inner: Sequence[tf.Tensor] = (),
 ) -> tuple[list[tf.Tensor], tf.Tensor, dict[str, Any]]:
-    """Penalties of clean images, their weighted sum, and its gradient.
+    """Penalties, their weighted sum, and the gradient of those of clean images.
 
     Args:
         problem: whose penalties.
@@ -39,43 +41,45 @@ def resist(
         held: what lazy penalties were when last looked at, which they are taken for at steps between;
             None to look at all of them now, with no weight but their own.
         looks: `look` at each lazy penalty, by place.
+        inner: penalties of layers, `[N]` each, whose gradient is in that of the pass already.
 
     Returns:
         `([N] each, [N], images or None by name)`; None where no penalty depends on an input.
     """
     if not problem.penalties:
         return [], tf.zeros_like(score), dict.fromkeys(images)
-    at = tf.minimum(step, tf.shape(arguments.weights)[1] - 1)
-    shape = [len(problem.penalties), tf.shape(score)[0]]
-    weights = tf.unstack(tf.broadcast_to(tf.gather(arguments.weights, at, axis=1), shape))
+    weights = weights_at(problem, arguments, step, tf.shape(score)[0])
+    given = arguments.given(step)
     lazy = problem.lazy
-    eager = [place for place in range(len(weights)) if place not in lazy]
-    values: dict[int, tf.Tensor] = {}
+    eager = [place for place in range(len(weights)) if place not in (*lazy, *problem.inner)]
+    values: dict[int, tf.Tensor] = dict(zip(problem.inner, inner, strict=True))
     pulls = []
     if eager:
         own = [weights[place] for place in eager]
-        found, pull = _look(problem, images, eager, own, arguments.seeds, step)
+        found, pull = _look(problem, images, eager, own, given)
         values |= zip(eager, found, strict=True)
         pulls.append(pull)
     for number, place in enumerate(lazy):
         if held is None:
-            values[place], seen = looks[place](images, weights[place], arguments.seeds, step)
+            values[place], seen = looks[place](images, weights[place], given)
             pulls.append(dict.fromkeys(images) | seen)
             continue
         values[place], pull = _now_and_then(
-            problem,
-            images,
-            place,
-            weights[place],
-            arguments.seeds,
-            step,
-            held[number],
-            looks[place],
+            problem, images, place, weights[place], given, held[number], looks[place]
         )
         pulls.append(pull)
     penalties = [values[place] for place in range(len(weights))]
     burden = tf.add_n([w * p for w, p in zip(weights, penalties, strict=True)])
     return penalties, burden, {name: _sum([pull[name] for pull in pulls]) for name in images}
+
+
+def weights_at(
+    problem: Problem, arguments: Arguments, step: tf.Tensor, rows: tf.Tensor
+) -> list[tf.Tensor]:
+    """The weight of every penalty for every row at a step, `[N]` each."""
+    at = tf.minimum(step, tf.shape(arguments.weights)[1] - 1)
+    shape = [len(problem.penalties), rows]
+    return tf.unstack(tf.broadcast_to(tf.gather(arguments.weights, at, axis=1), shape))
 
 
 def burden(
@@ -85,17 +89,19 @@ def burden(
     step: tf.Tensor,
     looks: Mapping[int, Look],
 ) -> tf.Tensor:
-    """The weighted sum of all penalties, looked at now. `[N]`."""
-    at = tf.minimum(step, tf.shape(arguments.weights)[1] - 1)
+    """The weighted sum of all penalties but those of layers, looked at now. `[N]`."""
     rows = tf.shape(arguments.seeds)[0]
-    weights = tf.gather(arguments.weights, at, axis=1)
     total = tf.zeros([rows], problem.dtype)
-    for place in range(len(problem.penalties)):
-        weight = weights[place] + tf.zeros([rows], problem.dtype)
+    if not problem.penalties:
+        return total
+    given = arguments.given(step)
+    for place, weight in enumerate(weights_at(problem, arguments, step, rows)):
+        if place in problem.inner:
+            continue
         if place in looks:
-            value = looks[place](images, weight, arguments.seeds, step)[0]
+            value = looks[place](images, weight, given)[0]
         else:
-            (value,) = problem.penalize(images, arguments.seeds, step, [place])
+            (value,) = problem.penalize(images, given, [place])
         total = total + weight * value
     return total
 
@@ -105,11 +111,10 @@ def look(
     place: int,
     images: Images,
     weight: tf.Tensor,
-    seeds: tf.Tensor,
-    step: tf.Tensor,
+    given: Given,
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor | None]]:
     """One penalty `[N]`, and the gradient of its weighted sum by input, None where it has none."""
-    (value,), pull = _look(problem, images, [place], [weight], seeds, step)
+    (value,), pull = _look(problem, images, [place], [weight], given)
     return value, {name: pull[name] for name in seen_by(problem, place)}
 
 
@@ -119,14 +124,19 @@ def seen_by(problem: Problem, place: int) -> tuple[str, ...]:
     return (on,) if isinstance(on, str) else on
 
 
-def check_pulls(problem: Problem, images: Images, looks: Mapping[int, Look]) -> None:
-    """Raises ValueError if a penalty has no gradient."""
+def check_pulls(
+    problem: Problem, images: Images, arrays: Images, looks: Mapping[int, Look]
+) -> None:
+    """Raises ValueError if a penalty of images has no gradient."""
     for place, (name, _, _) in enumerate(problem.penalties):
+        if place in problem.inner:
+            continue
         at = looks.get(place) or functools.partial(look, problem, place)
         seen = seen_by(problem, place)
         rows = tf.shape(images[seen[0]])[0]
         weight = tf.ones([rows], problem.dtype)
-        pulls = at(images, weight, tf.zeros([rows, 2], tf.int32), tf.constant(0))[1]
+        given = Given(tf.zeros([rows, 2], tf.int32), tf.constant(0), arrays)
+        pulls = at(images, weight, given)[1]
         for input_name in seen:
             check_penalty(name, pulls[input_name])
 
@@ -136,13 +146,12 @@ def _look(
     images: Images,
     which: Sequence[int],
     weights: Sequence[tf.Tensor],
-    seeds: tf.Tensor,
-    step: tf.Tensor,
+    given: Given,
 ) -> tuple[list[tf.Tensor], dict[str, Any]]:
     """Some penalties, and the gradient of their weighted sum."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(images)
-        penalties = problem.penalize(images, seeds, step, which)
+        penalties = problem.penalize(images, given, which)
     # The weights enter behind the tape, which then has no broadcast to go back through.
     return penalties, tape.gradient(penalties, images, output_gradients=list(weights))
 
@@ -152,8 +161,7 @@ def _now_and_then(
     images: Images,
     place: int,
     weight: tf.Tensor,
-    seeds: tf.Tensor,
-    step: tf.Tensor,
+    given: Given,
     last: tf.Tensor,
     look: Look,
 ) -> tuple[tf.Tensor, dict[str, Any]]:
@@ -162,12 +170,12 @@ def _now_and_then(
     seen = seen_by(problem, place)
 
     def now() -> tuple[tf.Tensor, dict[str, tf.Tensor | None]]:
-        return look(images, every * weight, seeds, step)
+        return look(images, every * weight, given)
 
     def rest() -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         return last, {name: tf.zeros_like(images[name]) for name in seen}
 
-    value, pull = tf.cond(tf.equal(step % every, 0), now, rest)
+    value, pull = tf.cond(tf.equal(given.step % every, 0), now, rest)
     return value, dict.fromkeys(images) | pull
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import tensorflow as tf
 
 from actmax.loop.records import Arguments, Cause, Evaluation
-from actmax.types import Params
+from actmax.problem import Problem
+from actmax.types import Images, Params
 
 
 def spec(argument: Any, *, open_rows: bool, closed: bool = False) -> Any:
@@ -34,6 +35,29 @@ def spec(argument: Any, *, open_rows: bool, closed: bool = False) -> Any:
         }
         specs = specs._replace(**tables)
     return specs
+
+
+def arrays_spec(arrays: Images) -> tuple[Any, ...]:
+    """Names, shapes per image and types of arrays."""
+    return tuple((name, *value.shape[1:], value.dtype.name) for name, value in arrays.items())
+
+
+def means(values: tf.Tensor, copies: int) -> tf.Tensor:
+    """Means over copies. `[K * N] -> [N]`."""
+    return values if copies == 1 else tf.reduce_mean(tf.reshape(values, [copies, -1]), axis=0)
+
+
+def apart(problem: Problem, heard: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """Scores `[N]`, and penalties of layers, `[N]` each, of what was heard in one pass."""
+    if not problem.inner:
+        return heard, []
+    score, *inner = tf.unstack(heard, 1 + len(problem.inner))
+    return score, inner
+
+
+def silence(problem: Problem, rows: tf.Tensor) -> tf.Tensor:
+    """Zeros in the shape of what is heard in one pass."""
+    return tf.zeros([1 + len(problem.inner), rows] if problem.inner else [rows], problem.dtype)
 
 
 def minus(ascent: tf.Tensor, resistance: tf.Tensor | None) -> tf.Tensor:

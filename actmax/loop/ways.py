@@ -112,7 +112,10 @@ PLAIN = Way()
 
 
 def scaled_back(
-    ascend: Callable[[tf.Tensor], tuple[tf.Tensor, Images]], rows: tf.Tensor, images: Images
+    ascend: Callable[[tf.Tensor], tuple[tf.Tensor, Images]],
+    rows: tf.Tensor,
+    images: Images,
+    heard: tf.Tensor,
 ) -> tuple[tf.Tensor, Images]:
     """Scores and gradients from backward passes that start from a scale, which is taken off again.
 
@@ -123,6 +126,7 @@ def scaled_back(
         ascend: `scale [N] -> (scores [N], gradients times scale)`.
         rows: N.
         images: what the gradients are like.
+        heard: what scores are like, and what is heard with them.
     """
 
     def attempt(
@@ -143,7 +147,7 @@ def scaled_back(
         tf.constant(0),
         tf.fill([rows], tf.constant(_SCALE, dtype)),
         tf.zeros([rows], tf.bool),
-        tf.zeros([rows], dtype),
+        heard,
         tf.nest.map_structure(tf.zeros_like, images),
     )
     *_, score, ascent = tf.while_loop(

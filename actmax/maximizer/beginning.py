@@ -92,7 +92,7 @@ def _begun(
         weighed, dead = balanced(loop, params, arguments)
     elif steps:
         # The step is thrown away: it tells what the score's own gradient is in the loop itself.
-        after, _ = loop.run(loop.begin(params), arguments, 0, 1)
+        after, _ = loop.run(loop.begin(params), loop.alone(arguments), 0, 1)
         dead = (after.live & ~after.moved).numpy()
     if not steps or not dead.any():
         none = np.zeros(int(arguments.seeds.shape[0]), np.int32)

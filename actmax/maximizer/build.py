@@ -146,13 +146,14 @@ def build(arguments: Arguments) -> Built:
         sets.warn_of_optimizer(optimizer, inputs)
     objective = as_objective(arguments.objective)
     old_keras.refuse_layers(members[0], objective.layers)
-    checks.one_of(recipe.balance, "balance", (None, True, False))
-    copies = checks.integer(recipe.copies, "copies", low=1)
+    copies = parts.copies(recipe)
+    penalties = tuple(parts.penalties(regularizers))
+    names = parts.layers_asked(objective, penalties, members)
     problem = Problem(
-        models=tuple(Taps(member, objective.taps, letters.numbers) for member in members),
+        models=tuple(Taps(member, names, letters.numbers) for member in members),
         objective=objective,
         inputs=inputs,
-        penalties=tuple(parts.penalties(regularizers)),
+        penalties=penalties,
         gradients=gradients,
         metrics=parts.metrics(arguments.metrics, regularizers),
         optimizer=optimizer,

@@ -34,12 +34,14 @@ class Rows:
         seeds: one integer per row: row n starts from `fold_in(seeds[n], 0)`.
         weights: by the name of the penalty a number or schedule, or a list of one per row.
         learning_rate: likewise; None for the optimizer's.
+        arrays: by penalty and parameter, `[1 or R, ...]` each.
     """
 
     targets: np.ndarray | None
     seeds: Sequence[int]
     weights: Mapping[str, ByRow] = dataclasses.field(default_factory=dict)
     learning_rate: ByRow = None
+    arrays: Mapping[str, Mapping[str, np.ndarray]] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -75,6 +77,10 @@ def stream(
     for number, start in enumerate(range(0, len(rows), batch_size)):
         own = range(start, min(start + batch_size, len(rows)))
         padded = np.minimum(np.arange(start, start + batch_size), own[-1])
+        arrays = {
+            name: {key: value[padded if len(value) > 1 else [0]] for key, value in each.items()}
+            for name, each in rows.arrays.items()
+        }
         with ending.unnamed():
             result = maximizer(
                 None if rows.targets is None else rows.targets[padded],
@@ -86,13 +92,17 @@ def stream(
                     for name, value in rows.weights.items()
                 },
                 learning_rate=_values(rows.learning_rate, padded, steps, "learning_rate"),
+                arrays=arrays or None,
                 checkpoint=None if checkpoint is None else Path(checkpoint) / f"batch-{number:05d}",
                 **call,
             )
         judged = None
         if robust:
             judged = maximizer.robust_scores(
-                result.images, None if rows.targets is None else rows.targets[padded], draws=DRAWS
+                result.images,
+                None if rows.targets is None else rows.targets[padded],
+                draws=DRAWS,
+                arrays=arrays or None,
             )[: len(own)]
         yield own, result.take(range(len(own))), judged
         if Status.INTERRUPTED in result.status:

@@ -13,7 +13,6 @@ import numpy as np
 import tensorflow as tf
 
 from actmax import checks, models
-from actmax.callbacks import Progress, as_callback
 from actmax.loop import Arguments, Loop
 from actmax.maximizer import (
     beginning,
@@ -175,6 +174,7 @@ class Maximizer:
         learning_rate: Any = None,
         images: int | None = None,
         initial_images: Any = None,
+        arrays: Mapping[str, Any] | None = None,
         callbacks: Sequence[Any] = (),
         callback_every: int | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
@@ -193,6 +193,8 @@ class Maximizer:
             learning_rate: likewise, in place of the optimizer's.
             images: number of images, for objectives that take no targets.
             initial_images: `[1 or N, ...]` in the input range, in place of noise.
+            arrays: penalty name to its array `[1 or N, ...]`, one row per image, or to a dict of them
+                by the name of the parameter, for penalties that name `arrays`: references, centers ...
             callbacks: callbacks, or functions of a snapshot.
             callback_every: steps between callbacks, and between checkpoints; None for a twentieth of
                 the run.
@@ -220,16 +222,13 @@ class Maximizer:
             speed.refuse_measured(self._compile)
         keeping = running.which(keep, self.problem)
         checks.one_of(on_failure, "on_failure", ("status", "raise"))
-        if not isinstance(callbacks, (list, tuple)):
-            raise TypeError(
-                checks.message("callbacks to be a list", repr(callbacks), "Put it in [...].")
-            )
-        listeners = [*map(as_callback, callbacks), *([Progress()] if verbose else [])]
+        listeners = running.listeners(callbacks, verbose)
         self.renew()
         first = rows.start_images(initial_images, self.problem.inputs)
         started = max((len(value) for value in first.values()), default=None)
         objective = self.problem.objective
         found, count = rows.as_targets(targets, objective, self.labels, images, started)
+        own = rows.arrays(self.problem, arrays, count)
         weight_table, rates = rows.tables(self.problem, weights, learning_rate, steps, count)
         rates, started_from = rows.kept_rates(
             rates,
@@ -244,7 +243,7 @@ class Maximizer:
             initial = rows.spread(first, count, self.problem.dtype)
             kept = self.problem.keep(initial)
             arguments = rows.arguments(
-                self.problem, found, weight_table, rates, seeds, self._built.fixed, kept
+                self.problem, found, weight_table, rates, seeds, self._built.fixed, kept, own
             )
             params = self._loop.start(seeds, initial)
             for entry in () if self._looked else self.problem.inputs:
@@ -254,7 +253,7 @@ class Maximizer:
             params, arguments, revived = beginning.begin(
                 self._loop, params, arguments, balance=self._built.balance, steps=steps
             )
-            call = described(steps, seed, weights, learning_rate, keeping, count, first)
+            call = described(steps, seed, weights, learning_rate, keeping, count, first, own)
             config = record(self._built, self._compile, self._device, call) | revived.record()
             config |= started_from | ({"broken_laws": self._broken} if self._broken else {})
             carry = self._loop.begin(params)
@@ -310,6 +309,7 @@ class Maximizer:
         seed: int | Sequence[int] = 0,
         step: int = 0,
         steps: int | None = None,
+        arrays: Mapping[str, Any] | None = None,
     ) -> tuple[np.ndarray, Any]:
         """J of given images and its gradient with respect to the params that encode them.
 
@@ -320,6 +320,7 @@ class Maximizer:
             seed: as for a run; with `step` it fixes the draws of the transforms.
             step: of the schedules and draws.
             steps: of the run that schedules span; None for `step + 1`.
+            arrays: as for a run.
 
         With `balance=True` the score's own pull is taken at the images given.
 
@@ -329,7 +330,9 @@ class Maximizer:
         step = checks.integer(step, "step")
         span = step + 1 if steps is None else checks.integer(steps, "steps", low=step + 1)
         with self._place():
-            pictures, arguments, found = given.prepare(self, images, targets, weights, seed, span)
+            pictures, arguments, found = given.prepare(
+                self, images, targets, weights, seed, span, arrays
+            )
             params = {each.name: each.encode(pictures[each.name]) for each in self.problem.inputs}
             self._look(self._loop.images(params, arguments), arguments, found)
             if self._built.balance:
@@ -338,7 +341,13 @@ class Maximizer:
         return value.numpy(), running.handed_out(self.problem, gradient)
 
     def robust_scores(
-        self, images: Any, targets: Any = None, *, draws: int = chunks.DRAWS, seed: int = 0
+        self,
+        images: Any,
+        targets: Any = None,
+        *,
+        draws: int = chunks.DRAWS,
+        seed: int = 0,
+        arrays: Mapping[str, Any] | None = None,
     ) -> np.ndarray:
         """Mean scores of given images over fixed draws of the transforms. `[N, ...] -> [N]`.
 
@@ -350,12 +359,13 @@ class Maximizer:
             targets: as for a run.
             draws: number of them, at least 1.
             seed: of the draws.
+            arrays: as for a run.
         """
         draws = checks.integer(draws, "draws", low=1)
         count = max(len(value) for value in rows.start_images(images, self.problem.inputs).values())
         with self._place():
             pictures, arguments, found = given.prepare(
-                self, images, targets, None, [seed] * count, 1
+                self, images, targets, None, [seed] * count, 1, arrays
             )
             self._look(pictures, arguments, found)
             return given.robust_scores(self._loop, pictures, arguments, draws)
@@ -372,6 +382,7 @@ class Maximizer:
         batch_size: int | None = None,
         steps: int = 256,
         checkpoint: str | os.PathLike[str] | None = None,
+        arrays: Mapping[str, Any] | None = None,
         **call: Any,
     ) -> Sweep:
         """Every combination of the values given, each one image, in batches of one size, with one trace.
@@ -390,6 +401,7 @@ class Maximizer:
                 once.
             steps: number of updates.
             checkpoint: a folder, with a folder in it for every batch.
+            arrays: as for a run, one row for all, or one per target.
             **call: `callbacks`, `callback_every`, `initial_images` (one for all), `keep`,
                 `on_failure` and `verbose`, as for a run; callbacks are told of batch after batch.
 
@@ -409,7 +421,7 @@ class Maximizer:
         """
         return sweeping.sweep(
             self, targets, weights, learning_rate, seeds, restarts, batch_size,
-            steps=steps, checkpoint=checkpoint, call=call,
+            steps=steps, checkpoint=checkpoint, arrays=arrays, call=call,
         )  # fmt: skip
 
     @property

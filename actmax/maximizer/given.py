@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 
 def prepare(
-    maximizer: Maximizer, images: Any, targets: Any, weights: Any, seed: Any, span: int
+    maximizer: Maximizer,
+    images: Any,
+    targets: Any,
+    weights: Any,
+    seed: Any,
+    span: int,
+    arrays: Any,
 ) -> tuple[Images, Arguments, np.ndarray | None]:
     """The images by input, the run's tensors, and checked targets."""
     maximizer.renew()
@@ -38,8 +44,9 @@ def prepare(
     table, rates = rows.tables(problem, weights, None, span, count)
     seeds = rows.row_seeds(seed, found, count)
     given = {name: tf.constant(value, problem.dtype) for name, value in first.items()}
+    own = rows.arrays(problem, arrays, count)
     arguments = rows.arguments(
-        problem, found, table, rates, seeds, maximizer.fixed, problem.keep(given)
+        problem, found, table, rates, seeds, maximizer.fixed, problem.keep(given), own
     )
     return given, arguments, found
 

@@ -96,6 +96,7 @@ def _by_passes(loop: Loop, pictures: Images, arguments: Arguments) -> dict[str, 
         seeds=_first(arguments.seeds, rows),
         fixed={name: value[:1] for name, value in arguments.fixed.items()},
         kept={name: _first(value, rows) for name, value in arguments.kept.items()},
+        arrays={name: _first(value, rows) for name, value in arguments.arrays.items()},
     )
     alike = {name: _first(value, rows) for name, value in pictures.items()}
     other = {

@@ -48,6 +48,7 @@ def maximize(
     learning_rate: Any = None,
     images: int | None = None,
     initial_images: Any = None,
+    arrays: Mapping[str, Any] | None = None,
     callbacks: Sequence[Any] = (),
     callback_every: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -90,6 +91,7 @@ def maximize(
         learning_rate: likewise, in place of the optimizer's.
         images: number of images, for objectives that take no targets.
         initial_images: `[1 or N, ...]` in the input range, in place of noise.
+        arrays: penalty name to its array `[1 or N, ...]`, one row per image.
         callbacks: callbacks, or functions of a snapshot.
         callback_every: steps between callbacks, and between checkpoints.
         checkpoint: a folder that holds the state of the run.
@@ -124,8 +126,9 @@ def maximize(
     return maximizer(
         targets,
         steps=steps, seed=seed, weights=weights, learning_rate=learning_rate, images=images,
-        initial_images=initial_images, callbacks=callbacks, callback_every=callback_every,
-        checkpoint=checkpoint, keep=keep, on_failure=on_failure, verbose=verbose,
+        initial_images=initial_images, arrays=arrays, callbacks=callbacks,
+        callback_every=callback_every, checkpoint=checkpoint, keep=keep, on_failure=on_failure,
+        verbose=verbose,
     )  # fmt: skip
 
 

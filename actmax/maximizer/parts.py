@@ -11,6 +11,8 @@ import numpy as np
 from actmax import checks
 from actmax.constraints import Constraint, Rows, Unbounded
 from actmax.feeding import On
+from actmax.models import Taps
+from actmax.objectives import Objective
 from actmax.optimizers import KerasOptimizer, Optimizer
 from actmax.problem import Input
 from actmax.types import FixedArray
@@ -98,6 +100,38 @@ def penalties(
             )
         )
     return named
+
+
+def copies(recipe: Any) -> int:
+    """The checked number of copies, and with it `balance`."""
+    checks.one_of(recipe.balance, "balance", (None, True, False))
+    return checks.integer(recipe.copies, "copies", low=1)
+
+
+def layers_asked(
+    objective: Objective, penalties: Sequence[tuple[str, On, Penalty]], members: Sequence[Any]
+) -> tuple[str, ...]:
+    """Names of the activations that an objective and penalties ask for.
+
+    Raises:
+        ValueError: naming the penalty, if a model has no such layer.
+    """
+    found = list(objective.taps)
+    for name, _, part in penalties:
+        for layer in part.inner_layers:
+            for member in members:
+                try:
+                    Taps(member, (layer,))
+                except (TypeError, ValueError) as error:
+                    raise ValueError(
+                        checks.message(
+                            f"the penalty {name!r} to name layers of the model",
+                            f"{layer!r}: {error}",
+                            "Name one of actmax.layer_paths(model).",
+                        )
+                    ) from error
+        found += part.inner_layers
+    return tuple(dict.fromkeys(found))
 
 
 def functions(value: Any, name: str) -> tuple[Callable[..., Any], ...]:

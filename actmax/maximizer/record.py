@@ -77,7 +77,14 @@ def record(
 
 
 def described(
-    steps: int, seed: Any, weights: Any, rate: Any, keep: str, count: int, first: Mapping[str, Any]
+    steps: int,
+    seed: Any,
+    weights: Any,
+    rate: Any,
+    keep: str,
+    count: int,
+    first: Mapping[str, Any],
+    arrays: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The arguments of a call, for the record."""
     return {
@@ -89,6 +96,7 @@ def described(
         "keep": keep,
         "images": count,
         "initial_images": {name: digest(value) for name, value in first.items()},
+        **({"arrays": {name: digest(value) for name, value in arrays.items()}} if arrays else {}),
     }
 
 

@@ -80,6 +80,7 @@ def fingerprint(config: Mapping[str, Any], run: Run, start: Any) -> dict[str, An
             "rates": digest(arguments.rates.numpy()),
             "seeds": digest(arguments.seeds.numpy()),
             "fixed": {name: digest(value.numpy()) for name, value in arguments.fixed.items()},
+            "arrays": {name: digest(value.numpy()) for name, value in arguments.arrays.items()},
         },
         "start": [digest(leaf.numpy()) for leaf in tf.nest.flatten(start)],
     }

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from actmax import checks, schedules
+from actmax.feeding import array_key
 from actmax.loop import Arguments
 from actmax.maximizer import photos, sets
 from actmax.objectives import Kind, Objective
@@ -296,6 +297,58 @@ def spread(images: Mapping[str, np.ndarray], count: int, dtype: tf.DType) -> dic
     }
 
 
+def arrays(problem: Problem, given: Any, count: int) -> dict[str, np.ndarray]:
+    """Checked arrays of penalties by `array_key`, `[1 or N, ...]` each.
+
+    Raises:
+        TypeError: if they are no dict by penalty, or no numbers.
+        ValueError: if a name is unknown, an array is missing, not finite or not one or N.
+    """
+    wanted = {name: part.array_names for name, _, part in problem.penalties if part.array_names}
+    if given is not None and not isinstance(given, Mapping):
+        raise TypeError(
+            checks.message("arrays to be a dict by the name of the penalty", type(given).__name__)
+        )
+    unknown = sorted(set(given or {}) - set(wanted))
+    if unknown:
+        raise ValueError(
+            checks.message(
+                f"names of penalties that take arrays, {sorted(wanted)}, in arrays", f"{unknown}"
+            )
+        )
+    found = {}
+    for name, parameters in wanted.items():
+        own = (given or {}).get(name, {})
+        if not isinstance(own, Mapping):  # of a penalty with one array
+            own = {parameters[0]: own} if len(parameters) == 1 else {"": own}
+        if set(own) != set(parameters):
+            raise ValueError(
+                checks.message(
+                    f"arrays={{{name!r}: ...}} with {list(parameters)} of the penalty {name!r}, one row "
+                    "per image",
+                    f"{sorted(own) or 'none'}",
+                    "Give an array [1 or N, ...] for each, by name if there are several.",
+                )
+            )
+        for parameter in parameters:
+            what = f"arrays[{name!r}][{parameter!r}]"
+            found[array_key(name, parameter)] = _array(own[parameter], what, count)
+    return found
+
+
+def _array(value: Any, what: str, count: int) -> np.ndarray:
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(checks.message(f"{what} to be numbers", f"dtype {array.dtype}"))
+    if array.ndim == 0 or len(array) not in (1, count):
+        raise ValueError(
+            checks.message(
+                f"{what} of shape [1 or {count}, ...], one row per image", f"shape {array.shape}"
+            )
+        )
+    return checks.finite(array, what) if array.dtype.kind == "f" else array
+
+
 def arguments(
     problem: Problem,
     targets: np.ndarray | None,
@@ -304,6 +357,7 @@ def arguments(
     seeds: tf.Tensor,
     fixed: Mapping[str, np.ndarray],
     kept: Images,
+    arrays: Mapping[str, np.ndarray] | None = None,
 ) -> Arguments:
     """What stays the same during a run, as tensors."""
     count = int(seeds.shape[0])
@@ -320,4 +374,13 @@ def arguments(
                 checks.message(f"fixed[{name!r}] of 1 or {count} rows", f"{len(value)} rows")
             )
     held = {name: tf.constant(value) for name, value in fixed.items()}
-    return Arguments(given, weights, rates, seeds, held, kept)
+    own = {name: _rows_of(value, count, problem.dtype) for name, value in (arrays or {}).items()}
+    return Arguments(given, weights, rates, seeds, held, kept, own)
+
+
+def _rows_of(value: np.ndarray, count: int, dtype: tf.DType) -> tf.Tensor:
+    """An array with a row for every image; fractions in the type of the images, numbers as they are."""
+    spread = np.broadcast_to(value, (count, *value.shape[1:]))
+    if value.dtype.kind == "f":
+        return tf.constant(spread, dtype)
+    return tf.constant(spread, tf.bool if value.dtype.kind == "b" else tf.int32)

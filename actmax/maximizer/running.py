@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from actmax import checks, records
-from actmax.callbacks import Callback
+from actmax.callbacks import Callback, Progress, as_callback
 from actmax.loop import Arguments, Carry, Loop, remembers
 from actmax.maximizer import listening
 from actmax.problem import Judged, Problem
@@ -25,6 +25,15 @@ JUDGE = 0x7E57
 def unwrap(arrays: dict[str, Any]) -> Any:
     """The only entry of a dict that has one, called `"images"`; else the dict."""
     return arrays[IMAGES] if list(arrays) == [IMAGES] else arrays
+
+
+def listeners(callbacks: Any, verbose: bool) -> list[Callback]:
+    """Callbacks as a user gives them, checked, and a progress line if `verbose`."""
+    if not isinstance(callbacks, (list, tuple)):
+        raise TypeError(
+            checks.message("callbacks to be a list", repr(callbacks), "Put it in [...].")
+        )
+    return [*map(as_callback, callbacks), *([Progress()] if verbose else [])]
 
 
 def terms(problem: Problem, judged: Judged) -> dict[str, np.ndarray] | None:

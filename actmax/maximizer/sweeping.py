@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actmax import checks
+from actmax.feeding import array_key
 from actmax.maximizer import chunks, ending, rows
 from actmax.maximizer.chunks import Rows
 from actmax.maximizer.misnamed import refuse
@@ -47,6 +48,7 @@ def sweep(
     *,
     steps: int,
     checkpoint: str | os.PathLike[str] | None,
+    arrays: Any,
     call: Mapping[str, Any],
 ) -> Sweep:
     """See `Maximizer.sweep`."""
@@ -91,13 +93,17 @@ def sweep(
         restart_seed(checks.integer(seed, "seeds", low=0, high=_WORD), n % restarts)
         for n, seed in enumerate(base)
     ]
+    places = [
+        0 if found is None else index[names.index(_TARGET)]
+        for index in numbers
+        for _ in range(restarts)
+    ]
     table = Rows(
-        targets=None
-        if found is None
-        else found[[index[names.index(_TARGET)] for index in numbers for _ in range(restarts)]],
+        targets=None if found is None else found[places],
         seeds=own,
         weights={name: column(name, value) for name, value in dict(weights or {}).items()},
         learning_rate=column(_RATE, learning_rate),
+        arrays=_arrays(maximizer, arrays, 1 if found is None else len(found), places),
     )
     size = checks.integer(len(table) if batch_size is None else batch_size, "batch_size", low=1)
     result, seeds_, robust = _run(
@@ -182,6 +188,10 @@ def _from(table: Rows, start: int) -> Rows:
         table.seeds[start:],
         {name: cut(value) for name, value in table.weights.items()},
         cut(table.learning_rate),
+        {
+            name: {key: value[start:] if len(value) > 1 else value for key, value in each.items()}
+            for name, each in table.arrays.items()
+        },
     )
 
 
@@ -238,6 +248,19 @@ def _targets(
         return None, {}
     values = [int(t) for t in found] if kind == "index" else list(range(len(found)))
     return found, {_TARGET: _distinct(tuple(values), "targets")}
+
+
+def _arrays(
+    maximizer: Maximizer, given: Any, count: int, places: list[int]
+) -> dict[str, dict[str, np.ndarray]]:
+    """Arrays of one row for all or one per target, as those of the rows, by penalty and parameter."""
+    found = rows.arrays(maximizer.problem, given, count)
+    spread = {key: value if len(value) == 1 else value[places] for key, value in found.items()}
+    return {
+        name: {key: spread[array_key(name, key)] for key in part.array_names}
+        for name, _, part in maximizer.problem.penalties
+        if part.array_names
+    }
 
 
 def _check_start(call: Mapping[str, Any]) -> None:

@@ -132,7 +132,7 @@ class Writing:
         if type(value).__name__ not in ("FunctionPenalty", "FunctionTransform"):
             return None
         kind: Any = type(value)
-        base = kind(function=value.function)
+        base = kind(function=value.function, said=value.said)
         module = sys.modules.get(getattr(value.function, "__module__", ""))
         own = getattr(value.function, "__name__", name)
         if value.function.__module__ != "__main__" and getattr(module, own, None) == base:

@@ -170,6 +170,10 @@ def check_operator(operator: Any, *, shape: Sequence[int] = (8, 8, 3)) -> None:
         still = difference(pick(mixed, [0]), pick(images, [0])) == 0
         do = "Multiply what it does by the learning rate of the row."
         part.require("rate", still, "rate 0 to move nothing", "a move", do)
+        alone = call(images, [push, rates])
+        off = difference(pick(mixed, [1, 2]), pick(alone, [1, 2]))
+        expected = "each row to follow its own rate"
+        part.require("rate", off == 0, expected, f"a difference of {off:.1e}", do)
     check_graph(part, call, images, [push, rates])
     check_independent(part, call, images, [push, rates])
 

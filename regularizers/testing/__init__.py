@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from regularizers.base import Penalty, Regularizer, Transform
 from regularizers.testing.laws import IMPLIED, LAWS
@@ -22,6 +22,7 @@ __all__ = [
 ]
 
 Shapes: TypeAlias = Sequence[Sequence[int]]
+Activations: TypeAlias = Callable[[Any], Mapping[str, Any]]
 
 # Square and not, three channels and one, and small: a part is checked in about a second.
 SHAPES: Shapes = ((8, 8, 3), (6, 10, 1))
@@ -45,6 +46,8 @@ def check_regularizer(
     shapes: Shapes | None = None,
     image_range: tuple[float, float] = (0.0, 1.0),
     half: bool = False,
+    activations: Activations | None = None,
+    arrays: Mapping[str, Sequence[int]] | None = None,
 ) -> None:
     """Tries every law on a penalty or a transform, and raises at the first that it breaks.
 
@@ -83,6 +86,9 @@ def check_regularizer(
             than 0 to 1.
         half: whether float16 is tried too. Images of a run are float32 or float64, whatever the
             precision of its model.
+        activations: images to a dict of the layers that a penalty names. None for 8 smooth features of
+            every pixel; give your network's for a part that holds arrays of its sizes.
+        arrays: shape of one row of every array that a penalty names; None for that of an image.
 
     Raises:
         RegularizerError: an AssertionError that starts with the part's name, and says which law it
@@ -93,7 +99,7 @@ def check_regularizer(
         >>> from regularizers import Jitter
         >>> check_regularizer(Jitter(2), shapes=[(6, 6, 1)])
     """
-    for error in _broken(part, shapes, image_range, half):
+    for error in _broken(part, shapes, image_range, half, activations, arrays):
         raise error
 
 
@@ -103,6 +109,8 @@ def broken_laws(
     shapes: Shapes | None = None,
     image_range: tuple[float, float] = (0.0, 1.0),
     half: bool = False,
+    activations: Activations | None = None,
+    arrays: Mapping[str, Sequence[int]] | None = None,
 ) -> tuple[RegularizerError, ...]:
     """All laws that a part breaks, in order. Arguments as of `check_regularizer`.
 
@@ -111,7 +119,7 @@ def broken_laws(
         >>> broken_laws(L2(), shapes=[(6, 6, 1)])
         ()
     """
-    return tuple(_broken(part, shapes, image_range, half))
+    return tuple(_broken(part, shapes, image_range, half, activations, arrays))
 
 
 def portrait(
@@ -139,20 +147,32 @@ def portrait(
             f"Expected a penalty. Received: {part!r} of type {type(part).__name__}. Transforms have "
             "no one number to show."
         )
-    return draw(_probe(part, shapes, image_range, False))
+    return draw(_probe(part, shapes, image_range, False, None, None))
 
 
 def _probe(
-    part: Regularizer, shapes: Shapes | None, image_range: tuple[float, float], half: bool
+    part: Regularizer,
+    shapes: Shapes | None,
+    image_range: tuple[float, float],
+    half: bool,
+    activations: Activations | None,
+    arrays: Mapping[str, Sequence[int]] | None,
 ) -> Probe:
     sizes = tuple(tuple(int(size) for size in shape) for shape in shapes or SHAPES)
-    probe = Probe(part, sizes, float(image_range[0]), float(image_range[1]), half)
+    low, high = map(float, image_range)
+    rows = {name: tuple(map(int, shape)) for name, shape in (arrays or {}).items()}
+    probe = Probe(part, sizes, low, high, half, activations=activations, arrays=rows)
     settle(probe, chosen=shapes is not None)
     return probe
 
 
 def _broken(
-    part: Regularizer, shapes: Shapes | None, image_range: tuple[float, float], half: bool
+    part: Regularizer,
+    shapes: Shapes | None,
+    image_range: tuple[float, float],
+    half: bool,
+    activations: Activations | None,
+    arrays: Mapping[str, Sequence[int]] | None,
 ) -> Iterator[RegularizerError]:
     if not isinstance(part, (Penalty, Transform)):
         raise TypeError(
@@ -160,7 +180,7 @@ def _broken(
             "Make one of a function with @regularizers.penalty or @regularizers.transform, and "
             "give an object, not its class."
         )
-    probe = _probe(part, shapes, image_range, half)
+    probe = _probe(part, shapes, image_range, half, activations, arrays)
     known: set[str] = set()
     for law, (is_for, check) in LAWS.items():
         if law in known or not is_for(part):

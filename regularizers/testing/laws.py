@@ -340,6 +340,15 @@ def _is_transform(part: Regularizer) -> bool:
     return isinstance(part, Transform)
 
 
+def _is_plain(part: Any) -> bool:
+    """Whether all that it sees is the image, so that changes of the image tell what it is."""
+    return not (_is_penalty(part) and (part.inner_layers or part.array_names))
+
+
+def _is_plain_penalty(part: Any) -> bool:
+    return _is_penalty(part) and _is_plain(part)
+
+
 def _is_drawing(part: Any) -> bool:
     return "seeds" in part.asks if isinstance(part, Penalty) else bool(part.draws)
 
@@ -365,9 +374,9 @@ LAWS: dict[str, tuple[Callable[[Any], bool], Callable[[Probe], None]]] = {
     "ahead": (_is_transform, _ahead),
     "share": (lambda part: _is_penalty(part) and part.couples_images, meaning.check_share),
     "resolution": (_is_penalty, meaning.check_resolution),
-    "axes": (lambda part: True, meaning.check_axes),
-    "units": (_is_penalty, meaning.check_units),
-    "words": (_is_penalty, meaning.check_words),
+    "axes": (_is_plain, meaning.check_axes),
+    "units": (_is_plain_penalty, meaning.check_units),
+    "words": (_is_plain_penalty, meaning.check_words),
     "weight": (_is_penalty, _weight),
 }
 

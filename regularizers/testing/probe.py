@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -28,6 +28,10 @@ _WEIGHTS = ("ReadVariableOp", "Conv2D", "Conv3D", "DepthwiseConv2dNative", "MatM
 _NARROW = tuple(
     dtype.as_datatype_enum for dtype in (tf.float32, tf.complex64, tf.float16, tf.bfloat16)
 )
+
+
+# Channels of what stands for a layer, and the stream of what stands for an array per image.
+_FEATURES, _ARRAYS = 8, 1 << 22
 
 
 class Fault(Exception):
@@ -67,6 +71,8 @@ class Probe:
     high: float
     half: bool = False
     place: str = ""
+    activations: Callable[[tf.Tensor], Mapping[str, Any]] | None = None  # None for `features`
+    arrays: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
     graphs: dict[Any, Any] = dataclasses.field(default_factory=dict)
     global_seed: Any = dataclasses.field(default_factory=read_global_seed)
     first: tuple[int, ...] | None = None  # the shape of the first trace, before any eager call
@@ -130,9 +136,27 @@ class Probe:
         step = tf.constant(3)
         if not self.is_penalty:
             return tf.convert_to_tensor(self.part(images, seeds, step))
-        offered = {"seeds": seeds, "step": step}
+        offered: dict[str, Any] = {"seeds": seeds, "step": step}
+        for number, name in enumerate(self.part.array_names):
+            # Rows follow the seeds, which tell rows apart in every law.
+            shape = self.arrays.get(name, tuple(images.shape[1:]))
+            own = random.fold_in(seeds, _ARRAYS + number)
+            offered[name] = random.uniform(own, shape, self.low, self.high, images.dtype)
+        if self.part.inner_layers:
+            made = self.activations or self.features
+            offered["activations"] = dict(made(images))
         given = {name: offered[name] for name in self.part.asks}
         return tf.convert_to_tensor(self.part(images, **given))
+
+    def features(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Activations that stand for a layer's: 8 smooth, positive features of every pixel."""
+        found = {}
+        for number, name in enumerate(self.part.inner_layers):
+            with tf.init_scope():  # The mixture is kept, so it must not belong to a graph.
+                sizes = (int(images.shape[-1]), _FEATURES)
+                mixture = _uniform(1, 20 + number, sizes, -3.0, 3.0, images.dtype)[0]
+            found[name] = tf.nn.softplus(tf.tensordot(images, mixture, 1))
+        return found
 
     def product(self, output: tf.Tensor) -> tf.Tensor:
         """One number per image: the penalty, or a linear function of the transformed image."""

@@ -112,7 +112,7 @@ def test_the_first_cause_is_named_whatever_follows(first, bad):
 def arguments(count=2, penalties=1, steps=4):
     return Arguments(
         tf.zeros([count], tf.int32), tf.zeros([penalties, steps, 1]), tf.zeros([steps, count]),
-        tf.zeros([count, 2], tf.int32), {"held": tf.zeros([1, 7])}, {},
+        tf.zeros([count, 2], tf.int32), {"held": tf.zeros([1, 7])}, {}, {},
     )  # fmt: skip
 
 
@@ -177,7 +177,9 @@ def ascend(limits, tried):
 def test_a_scale_that_overflows_is_tried_again_16_times_smaller_row_by_row():
     tried = []
     images = {"x": tf.zeros([3, 2])}
-    score, found = ways.scaled_back(ascend([INF, 2.0**11, 2.0**3], tried), tf.constant(3), images)
+    score, found = ways.scaled_back(
+        ascend([INF, 2.0**11, 2.0**3], tried), tf.constant(3), images, tf.zeros([3])
+    )
     assert tried == [
         [2.0**14] * 3,
         [2.0**14, 2.0**10, 2.0**10],
@@ -191,10 +193,10 @@ def test_a_scale_that_overflows_is_tried_again_16_times_smaller_row_by_row():
 def test_a_scale_is_tried_once_if_it_does_and_four_times_if_none_does():
     tried = []
     images = {"x": tf.zeros([2, 2])}
-    ways.scaled_back(ascend([INF, INF], tried), tf.constant(2), images)
+    ways.scaled_back(ascend([INF, INF], tried), tf.constant(2), images, tf.zeros([2]))
     assert tried == [[2.0**14] * 2]
     tried = []
-    _, found = ways.scaled_back(ascend([INF, 0.0], tried), tf.constant(2), images)
+    _, found = ways.scaled_back(ascend([INF, 0.0], tried), tf.constant(2), images, tf.zeros([2]))
     assert len(tried) == 4
     assert np.isfinite(found["x"]).tolist() == [[True] * 2, [False] * 2]
     assert found["x"].numpy()[0].tolist() == [1, -2]
