@@ -190,7 +190,7 @@ class TracedPass(Pass):
 
         if tf.executing_eagerly():
             forward = tf.function(forward, autograph=False)
-        results = through(forward, inputs, _in_graph(backward, len(inputs)))
+        results = through(forward, inputs, _made_once(backward, len(inputs)))
         return results
 
     def pulled(
@@ -300,7 +300,7 @@ class PlainPass(TracedPass):
     """The model's operations, as they are, but for gradients that TensorFlow gets wrong."""
 
 
-def _in_graph(backward: Any, count: int) -> Any:
+def _made_once(backward: Any, count: int) -> Any:
     """The way back as a function for tapes, made in a graph also where it is called eagerly."""
 
     def back(*upstream: tf.Tensor | None) -> list[tf.Tensor | None]:
