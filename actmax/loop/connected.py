@@ -30,6 +30,17 @@ def check_connected(total: tf.Tensor, images: Images, ascent: dict[str, Any]) ->
     cut = [name for name, gradient in ascent.items() if gradient is None]
     if not cut:
         return
+    if len(cut) < len(ascent):
+        # The others have a gradient, so that this one is most likely not looked at.
+        raise ValueError(
+            checks.message(
+                f"a score that depends differentiably on the input {cut[0]!r}",
+                "no gradient with respect to it, but to "
+                + ", ".join(repr(name) for name in ascent if name not in cut),
+                f"Hold it: fixed={{{cut[0]!r}: values of shape [1, ...]}}, or name an objective that "
+                "depends on every input.",
+            )
+        )
     culprit = None if tf.executing_eagerly() else _culprit(total, images[cut[0]])
     where = f" after the operation {culprit.name!r} of type {culprit.type}" if culprit else ""
     raise ValueError(
@@ -59,9 +70,17 @@ def _culprit(total: tf.Tensor, image: tf.Tensor) -> tf.Operation | None:
             needed.add(operation.name)
             stack += [tensor.op for tensor in operation.inputs]
     for operation in reached.values():
-        if operation.name in needed and tf.gradients(operation.outputs[0], image)[0] is None:
+        if operation.name in needed and _cuts(operation, image):
             return operation
     return None
+
+
+def _cuts(operation: tf.Operation, image: tf.Tensor) -> bool:
+    """Whether no gradient of an operation's result reaches the image."""
+    try:
+        return tf.gradients(operation.outputs[0], image)[0] is None
+    except LookupError:  # TensorFlow has none for it
+        return True
 
 
 def has_pull(problem: Problem, ascent: Images, size: tf.Tensor) -> tf.Tensor:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from actmax import checks, constraints, defaults, models
 from actmax.evidence import Evidence
 from actmax.feeding import On
-from actmax.maximizer import lettering, old_keras, parts, reading, seen, sets
+from actmax.maximizer import lettering, old_keras, parts, photos, reading, seen, sets
 from actmax.maximizer.refused import refuse_model, refuse_surroundings
 from actmax.models import InputSpec, Taps
 from actmax.objectives import as_objective
@@ -300,7 +300,7 @@ def _fill_shape(spec: InputSpec, given: Any) -> InputSpec:
             checks.message(
                 f"an input_shape that fits the model's {known}",
                 shape,
-                "For images of another size than the model's, give canvas=.",
+                photos.around(shape, known),
             )
         )
     return dataclasses.replace(spec, shape=shape)

@@ -65,6 +65,8 @@ _NEEDLESS = {
     "model_modifier": "Leave it out: the softmax is bypassed, and the model stays as it is.",
     "clone": "Leave it out: the model stays as it is.",
     "normalize_gradient": "Write gradients=[actmax.Normalize()].",
+    "training": "Write lambda images: model(images, training=True) in the place of the model.",
+    "unconnected_gradients": "Hold the inputs that the score does not use with fixed=.",
     "restarts": "Write actmax.Maximizer(model, ...).sweep(targets, restarts=4).",
     "out": "Write result = actmax.maximize(...), then result.save(folder).",
     "save_to": "Write result = actmax.maximize(...), then result.save(folder).",

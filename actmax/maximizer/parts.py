@@ -151,6 +151,16 @@ def metrics(
         return ()
     if not isinstance(value, Mapping) or not all(callable(part) for part in value.values()):
         raise TypeError(checks.message("metrics to be a dict of functions by name", repr(value)))
+    for name, part in value.items():
+        if isinstance(part, Objective):
+            raise TypeError(
+                checks.message(
+                    f"metrics to be functions of the images, images -> [N], for {name!r}",
+                    f"the objective {part.title}",
+                    "Call a model of its layer in a function: keras.Model(model.inputs, layer.output). "
+                    "What each term of the objective adds stands in result.terms.",
+                )
+            )
     taken = {"score", "objective", *(name for name, _, _ in penalties(regularizers))}
     clash = sorted(taken & set(value))
     if clash:

@@ -104,6 +104,34 @@ def _remedy(given: tuple[int, ...], wanted: tuple[int, ...], channels: int | Non
     return "Resize them first, for example with tf.image.resize; one image needs images[None]."
 
 
+def around(given: tuple[int, ...], wanted: tuple[int | None, ...]) -> str:
+    """How a model that takes images of the shape wanted is made to take those given: `[H, W, C]` both."""
+    differ = [k for k, (one, other) in enumerate(zip(given, wanted, strict=False)) if one != other]
+    axis = next((k for k in (len(wanted) - 1, 0) if differ == [k]), None)
+    if len(given) != len(wanted) or len(wanted) != _COLORS or axis is None:
+        canvas = (
+            f"For images of another size than the model's, give canvas=({given[0]}, {given[1]}): they are "
+            "resized on their way to the model. To see layers at the images' own scale, copy them onto an "
+            "open input: keras.models.clone_model(part, input_tensors="
+            f"keras.Input((None, None, {given[2]}))), with the weights of part."
+        )
+        return canvas if len(given) == len(wanted) == _COLORS and given[2] == wanted[2] else ""
+    count, own = wanted[axis], given[axis]
+    place = "..., " if axis else ":, "
+    front = "layers(images)"
+    if (own, count) == (1, _COLORS):
+        front = f"keras.layers.Concatenate({axis + 1})([images] * 3)"
+    elif (own, count) == (_ALPHA, _COLORS):
+        alpha = f"images[{place}3:]"
+        front = f"images[{place}:3] * {alpha} + 0.5 * (1 - {alpha})"
+    elif (own, count) in ((_COLORS, 1), (_ALPHA, 1)):
+        front = f"keras.ops.mean(images[{place}:3], {axis + 1}, keepdims=True)"
+    return (
+        f"Put what makes {count} channels of {own} in front: images = keras.Input({given}); "
+        f"keras.Model(images, model({front}))."
+    )
+
+
 def _check_units(images: np.ndarray, low: Any, high: Any) -> None:
     """Raises ValueError for fractions of 0..1 in a range of gray levels."""
     if images.ndim != 4 or images.shape[-1] not in (1, _COLORS) or low is None or high is None:

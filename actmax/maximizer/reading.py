@@ -65,7 +65,13 @@ def ranges(
         unknown = sorted(set(arguments.input_range) - set(known))
         if unknown:
             raise ValueError(
-                checks.message(f"names of inputs {known} in input_range", f"{unknown}")
+                checks.message(
+                    f"names of inputs {known} in input_range",
+                    f"{unknown}",
+                    "A model's only input needs no name: input_range=(low, high)."
+                    if len(known) == 1
+                    else "",
+                )
             )
     elif arguments.input_range is not None and len(specs) > 1:
         raise TypeError(

@@ -21,9 +21,8 @@ ELEMENTWISE = frozenset(
     "Minimum Pow Select SelectV2 AddN LRN".split()
 )
 # Their last axis is that of the units.
-_UNITS_LAST = frozenset(
-    "MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3 _FusedMatMul Einsum".split()
-)
+_PRODUCTS = frozenset("BatchMatMul BatchMatMulV2 BatchMatMulV3 Einsum".split())
+_UNITS_LAST = _PRODUCTS | {"MatMul", "_FusedMatMul"}
 # They have a `data_format` of their own.
 FORMATTED = frozenset(
     "Conv2D Conv3D DepthwiseConv2dNative Conv2DBackpropInput Conv3DBackpropInputV2 MaxPool MaxPoolV2 "
@@ -205,11 +204,29 @@ def _settled(tensor: Any) -> int | None:
     operation, rank = tensor.op, tensor.shape.rank
     if rank is None:
         return None
-    if operation.type in _UNITS_LAST:
+    if operation.type in _UNITS_LAST or _is_attention(operation):
         return rank - 1
     if operation.type in FORMATTED and not (operation.type == "BiasAdd" and rank > 2):
         return format_axis(operation, rank)
     return None
+
+
+def _is_attention(operation: Any) -> bool:
+    """Whether it is the softmax of products: of every query, over keys, which it has as its last axis.
+
+    The products themselves may have been made the other way round, and turned.
+    """
+    if operation.type not in ("Softmax", "LogSoftmax"):
+        return False
+    for _ in range(_FAR):
+        if operation.type in _PRODUCTS:
+            return True
+        kept = operation.type in ELEMENTWISE or operation.type in ("Transpose", "Reshape")
+        ranked = [entry for entry in operation.inputs if entry.shape.rank != 0]
+        if not kept or not ranked:
+            return False
+        operation = ranked[0].op
+    return False
 
 
 def _axis_of(

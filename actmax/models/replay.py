@@ -14,6 +14,7 @@ import tensorflow as tf
 from tensorflow.python.eager import record
 from tensorflow.python.framework import ops
 from tensorflow.python.framework.func_graph import FuncGraph
+from tensorflow.python.ops import cond_v2, handle_data_util, while_v2
 
 from actmax import checks
 from actmax.models.listening import placeholder
@@ -115,6 +116,8 @@ class Replay:
             ) from error
         if function is None:
             return None
+
+        name_branches(operation)
 
         def back(*slopes: Any) -> Sequence[Any]:
             found = function(operation, *slopes)
@@ -226,6 +229,38 @@ def _carry_over(operation: tf.Operation, name: str, graph: Any) -> None:
             graph._add_function_recursive(function)
             return
         owner = getattr(owner, "outer_graph", None)
+
+
+def name_branches(operation: tf.Operation) -> None:
+    """Gives the functions of a loop or a condition names that no other one has.
+
+    TensorFlow's gradient writes them anew, under the old name and a suffix, and refuses to do so twice in
+    a process with other contents: as for a pass that is made twice.
+    """
+    if operation.type in ("While", "StatelessWhile"):
+        graphs = {
+            place: while_v2._get_graph(operation, name, place)
+            for name, place in (("cond", "_cond_graph"), ("body", "_body_graph"))
+        }
+    elif operation.type in ("If", "StatelessIf"):
+        found = cond_v2.get_func_graphs(operation)
+        graphs = dict(zip(("_true_graph", "_false_graph"), found, strict=True))
+    elif operation.type in ("Case", "StatelessCase"):
+        found = cond_v2.get_func_graphs(operation)
+        graphs = {f"_branch_graph_{number}": graph for number, graph in enumerate(found)}
+    else:
+        return
+    entering = list(operation.inputs)
+    for place, graph in graphs.items():
+        graph.name = f"{graph.name}_{ops.uid()}"
+        setattr(operation, place, graph)
+        # What variables hold, which a function that is read again no longer says.
+        for given, inside in zip(
+            entering[len(entering) - len(graph.inputs) :], graph.inputs, strict=True
+        ):
+            handle_data_util.copy_handle_data(given, inside)
+        for inner in graph.get_operations():
+            name_branches(inner)
 
 
 def _is_number(tensor: tf.Tensor) -> bool:

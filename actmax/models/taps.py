@@ -42,6 +42,7 @@ from actmax.objectives import (
     ROWS,
     Normalized,
 )
+from actmax.objectives.base import one_tensor
 
 Inputs: TypeAlias = Mapping[str, tf.Tensor]
 
@@ -177,6 +178,8 @@ class Taps:
                 wanted |= self._of_output(name, found)
             else:
                 wanted[name] = _one_call(self.paths[name], found)
+                if name.endswith(CHANNELS_LAST):
+                    one_tensor(wanted[name], name.removesuffix(CHANNELS_LAST))
                 self._look_at_end(name, wanted[name], found)
         return wanted
 
@@ -441,7 +444,8 @@ def _one_call(name: str, found: Trace) -> Any:
                 "calls inside of a loop, one for every step" if inside else "no call of it",
                 "Choose the layer around it."
                 if inside
-                else "Choose a layer that the inference pass uses.",
+                else "Choose a layer that the inference pass calls, or the layer around it where that one "
+                "calls it by other means, as TimeDistributed does.",
             )
         )
     if index is None and len(calls) > 1:

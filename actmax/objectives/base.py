@@ -178,15 +178,43 @@ class Objective(abc.ABC):
     def __neg__(self) -> Objective:
         return _combine("*", -1.0, self)
 
+    def __pos__(self) -> Objective:
+        return self
+
+    def __abs__(self) -> Objective:
+        raise _no_operation("abs()")
+
+    def __pow__(self, other: Any) -> Objective:
+        raise _no_operation("**")
+
+    def __rpow__(self, other: Any) -> Objective:
+        raise _no_operation("**")
+
+    def __rtruediv__(self, other: Any) -> Objective:
+        raise _no_operation("/")
+
     def __truediv__(self, other: Any) -> Objective:
         side = _side(other)
-        if side is None or isinstance(side, Objective):
+        if isinstance(side, Objective):
+            raise _no_operation("/")
+        if side is None:
             return NotImplemented
         numbers_ = side if isinstance(side, tuple) else (side,)
         if 0 in numbers_:
             raise ValueError(checks.message("a number other than 0 to divide an objective by", "0"))
         inverse = tuple(1.0 / number for number in numbers_)
         return _combine("*", self, inverse if isinstance(side, tuple) else inverse[0])
+
+
+def _no_operation(operation: str) -> TypeError:
+    return TypeError(
+        checks.message(
+            "objectives with +, -, * and numbers, or divided by a number",
+            operation,
+            "Write another measure as a function: @actmax.objective(layers=[...]), with the layers' "
+            "activations and targets as arguments.",
+        )
+    )
 
 
 # Terms of longer sums are not told apart: each is a tensor of its own in every judgement.
@@ -431,6 +459,24 @@ def check_layer(layer: Any) -> None:
 def channels_last(layer: str) -> str:
     """Name of a layer's activation with the channels last; outputs and logits have names of their own."""
     return layer if layer.startswith(":") else layer + CHANNELS_LAST
+
+
+def one_tensor(value: Any, layer: str) -> Any:
+    """The activation of a layer that returns one tensor.
+
+    Raises:
+        ValueError: if it returns several.
+    """
+    if isinstance(value, (list, tuple, Mapping)):
+        names = ", ".join(repr(f"{layer}[{place}]") for place in range(len(value)))
+        raise ValueError(
+            checks.message(
+                f"layer {layer!r} to return one tensor, for this objective",
+                f"{len(value)} tensors",
+                f"Name one of them: {names}.",
+            )
+        )
+    return value
 
 
 def of_units(found: Mapping[str, Any], layer: str) -> Any:

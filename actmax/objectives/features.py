@@ -19,6 +19,7 @@ from actmax.objectives.base import (
     channels_last,
     check_layer,
     of_units,
+    one_tensor,
 )
 from actmax.types import FixedArray
 from regularizers.lanes import by_row
@@ -41,7 +42,7 @@ class _Features(Objective):
         return (self.layer,)
 
     def _given(self, activations: Activations) -> tf.Tensor:
-        return activations[self.layer]
+        return one_tensor(activations[self.layer], self.layer)
 
     @property
     def kind(self) -> Kind:

@@ -20,6 +20,7 @@ from actmax.objectives.base import (
     check_layer,
     check_position,
     of_units,
+    one_tensor,
 )
 from regularizers.lanes import by_row
 
@@ -48,7 +49,7 @@ class Layer(Objective):
         return (self.layer,)
 
     def __call__(self, activations: Activations, targets: tf.Tensor | None) -> tf.Tensor:
-        values = activations[self.layer]
+        values = one_tensor(activations[self.layer], self.layer)
         return tf.reduce_mean(tf.square(values), axis=list(range(1, values.shape.rank)))
 
 

@@ -30,9 +30,18 @@ class KerasOptimizer:
         return self.name != "SGD"
 
     def __init__(self, optimizer: Any) -> None:
-        self.config = optimizer.get_config()
         self._kind = type(optimizer)
         self.name = self._kind.__name__
+        if hasattr(optimizer, "inner_optimizer"):
+            raise ValueError(
+                checks.message(
+                    "an optimizer that moves the images itself",
+                    f"{self.name}, which scales the loss of another one",
+                    "Give the optimizer inside of it: its inner_optimizer. A run scales by itself "
+                    "where the model computes in float16.",
+                )
+            )
+        self.config = _of_an_unscaled_loss(optimizer.get_config())
         rate = getattr(optimizer, "_learning_rate", None)
         self.learning_rate: Any = (
             rate if callable(rate) else float(np.array(optimizer.learning_rate))
@@ -106,6 +115,24 @@ class KerasOptimizer:
         copy.apply(tf.nest.flatten(gradients), variables)
         moved = tf.nest.pack_sequence_as(params, [tf.identity(v) for v in variables])
         return moved, [tf.identity(tf.convert_to_tensor(v)) for v in copy.variables]
+
+
+def _of_an_unscaled_loss(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration for gradients of the score itself.
+
+    Raises:
+        ValueError: if it averages what it moves, which Keras does only when `fit` ends.
+    """
+    if config.get("use_ema") and not config.get("ema_overwrite_frequency"):
+        raise ValueError(
+            checks.message(
+                "an optimizer whose updates are the whole of it",
+                "use_ema=True, whose average Keras takes only at the end of fit",
+                "Give ema_overwrite_frequency= as well, or take use_ema off.",
+            )
+        )
+    # Keras divides by this factor what its own training has multiplied by it before.
+    return {**config, "loss_scale_factor": None} if config.get("loss_scale_factor") else config
 
 
 def message_no_init() -> str:
