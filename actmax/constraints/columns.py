@@ -64,6 +64,10 @@ class Columns(Constraint):
         return all(part.by_value for _, part in self.parts)
 
     @property
+    def solves(self) -> bool:  # type: ignore[override]
+        return all(part.projects and (part.by_value or part.solves) for _, part in self.parts)
+
+    @property
     def convex(self) -> bool:
         return all(part.convex for _, part in self.parts)
 
@@ -117,7 +121,12 @@ class Columns(Constraint):
                     "Give each a set.",
                 )
             )
-        found = [getattr(part, name)(_some(images, columns)) for columns, part in self.parts]
+        return self._joined(
+            [getattr(part, name)(_some(images, columns)) for columns, part in self.parts]
+        )
+
+    def _joined(self, found: list[tf.Tensor]) -> tf.Tensor:
+        """Columns of the parts in the order of the input."""
         order = [number for columns, _ in self.parts for number in columns]
         joined = tf.concat(found, -1)
         if order == sorted(order):
@@ -132,6 +141,29 @@ class Columns(Constraint):
 
     def project(self, images: tf.Tensor) -> tf.Tensor:
         return self._each("project", images)
+
+    def nearest(
+        self,
+        images: tf.Tensor,
+        low: tf.Tensor | None = None,
+        high: tf.Tensor | None = None,
+        part: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        images = tf.convert_to_tensor(images)
+        if not self.solves:
+            return super().nearest(images, low, high, part)
+        given = [
+            None if value is None else tf.broadcast_to(value, tf.shape(images))
+            for value in (low, high, part)
+        ]
+        found = [
+            own.nearest(
+                _some(images, columns),
+                *(None if value is None else _some(value, columns) for value in given),
+            )
+            for columns, own in self.parts
+        ]
+        return self._joined(found)
 
     def start(self, noise: tf.Tensor) -> tf.Tensor:
         return self._each("start", noise)
@@ -196,12 +228,27 @@ class Scaled(Constraint):
         return self.inner.by_value
 
     @property
+    def solves(self) -> bool:  # type: ignore[override]
+        return self.inner.solves
+
+    @property
     def convex(self) -> bool:
         return self.inner.convex
 
     def project(self, images: tf.Tensor) -> tf.Tensor:
         scale = tf.constant(self.scale, images.dtype)
         return self.inner.project(images * scale) / scale
+
+    def nearest(
+        self,
+        images: tf.Tensor,
+        low: tf.Tensor | None = None,
+        high: tf.Tensor | None = None,
+        part: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        scale = tf.constant(self.scale, images.dtype)
+        ends = (None if end is None else end * scale for end in (low, high))
+        return self.inner.nearest(images * scale, *ends, part) / scale
 
 
 def _numbers(columns: Any) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -25,8 +25,6 @@ class Measured(Constraint):
         sizes: what one unit is, an array that broadcasts against images.
     """
 
-    solves: ClassVar[bool] = False
-
     inner: Constraint
     sizes: Any
 
@@ -46,13 +44,50 @@ class Measured(Constraint):
     def convex(self) -> bool:
         return self.inner.convex
 
+    @property
+    def rows(self) -> int | None:
+        return self.inner.rows
+
+    @property
+    def needs_start(self) -> bool:
+        return self.inner.needs_start
+
+    def at(self, start: tf.Tensor) -> Constraint:
+        return dataclasses.replace(self, inner=self.inner.at(start)) if self.needs_start else self
+
+    @property
+    def solves(self) -> bool:  # type: ignore[override]
+        return self._scaled.solves
+
+    @property
+    def _scaled(self) -> Constraint:
+        """The set of `x / sizes`; the set itself where it is not known in those units."""
+        scaled = self.inner.in_units(self.sizes.values)
+        return self.inner if scaled is None else scaled
+
     def project(self, images: tf.Tensor) -> tf.Tensor:
         images = tf.convert_to_tensor(images)
-        scaled = self.inner.in_units(self.sizes.values)
-        if scaled is None:
+        scaled = self._scaled
+        if scaled is self.inner:
             return self.inner.project(images)
         sizes = tf.constant(self.sizes.values, images.dtype)
         return self.clip(scaled.project(images / sizes) * sizes)
+
+    def nearest(
+        self,
+        images: tf.Tensor,
+        low: tf.Tensor | None = None,
+        high: tf.Tensor | None = None,
+        part: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        images = tf.convert_to_tensor(images)
+        scaled = self._scaled
+        if scaled is self.inner:
+            return self.inner.nearest(images, low, high, part)
+        sizes = tf.constant(self.sizes.values, images.dtype)
+        ends = (None if end is None else end / sizes for end in (low, high))
+        found = self.clip(scaled.nearest(images / sizes, *ends, part) * sizes)
+        return found if part is None else tf.where(part, found, images)  # to the bit
 
     def start(self, noise: tf.Tensor) -> tf.Tensor:
         return self.project(self.inner.start(noise))

@@ -11,9 +11,13 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from actmax.constraints.interior import nearest_inside
+
 # Searches end far sooner; they are bounds, so that no set makes one endless.
 _PASSES = 60
 _NEWTON = 100
+# Equations that Newton's steps leave off by more than this part of their terms are not solved.
+_MISSED = 1e-8
 # Lengths of a step that are tried at once: long ones cross what has no curvature.
 _LENGTHS = (2.0**20, 2.0**14, 2.0**7, 8.0, 1.0, 0.5, 0.125, 2.0**-6, 2.0**-12, 2.0**-24)
 _LARGEST = 1e12
@@ -312,8 +316,9 @@ def on_equations(
     """The nearest `[N, D]` with `x @ matrix.T = values` within bounds.
 
     Without bounds in closed form. With bounds `x = clip(z + y A)`, where y `[N, m]` is the minimum of a
-    convex function whose gradient is `x A^T - values`: Newton's steps with a choice of lengths.
-    In float64, because multipliers add up differences.
+    convex function whose gradient is `x A^T - values`: Newton's steps with a choice of lengths. Rows that
+    these do not solve, of columns of very unequal widths, are solved by an interior-point method. In
+    float64, because multipliers add up differences.
     """
     given = tf.cast(images, tf.float64)
     # A row that is not finite stays so, and must not stop the others.
@@ -371,7 +376,34 @@ def on_equations(
     rows = tf.shape(z)[:1]
     start = tf.zeros(tf.concat([rows, [count]], 0), tf.float64)
     y = tf.while_loop(again, once, (tf.constant(0), start, tf.fill(rows, True)))[1]
-    return tf.cast(tf.where(fine, cost(y)[1], given), images.dtype)
+    x = _solved(z, cost(y)[1], a, b, low, high)
+    return tf.cast(tf.where(fine, x, given), images.dtype)
+
+
+def _solved(
+    z: tf.Tensor,
+    x: tf.Tensor,
+    a: tf.Tensor,
+    b: tf.Tensor,
+    low: tf.Tensor | None,
+    high: tf.Tensor | None,
+) -> tf.Tensor:
+    """X where it fulfils the equations, else the point that an interior-point method finds."""
+    infinity = tf.constant(np.inf, z.dtype) * tf.ones_like(z)
+    low, high = -infinity if low is None else low, infinity if high is None else high
+
+    def off(x: tf.Tensor) -> tf.Tensor:
+        miss = tf.abs(tf.matmul(x, a, transpose_b=True) - b)
+        size = tf.abs(b) + tf.matmul(tf.abs(x), tf.abs(a), transpose_b=True)
+        return tf.reduce_max(tf.math.divide_no_nan(miss, size), -1, keepdims=True)
+
+    missed = off(x)
+
+    def inside() -> tf.Tensor:
+        found = nearest_inside(z, a, b, low, high)
+        return tf.where((missed > _MISSED) & (off(found) < missed), found, x)
+
+    return tf.cond(tf.reduce_any(missed > _MISSED), inside, lambda: x)
 
 
 def _of_row(reduce: Callable[..., tf.Tensor], end: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
