@@ -248,7 +248,9 @@ def _on_params(
     set: one second moment per image, and a rate of a fifth of the set's size that falls to 0. The
     last step of a rate that falls linearly is as good as the best mean of all (Zamani and Glineur,
     Exact convergence rate of the last iterate in subgradient methods, 2023,
-    https://arxiv.org/abs/2307.11134), and on a sphere the direction of the gradient is reached.
+    https://arxiv.org/abs/2307.11134), and on a sphere the direction of the gradient is reached. A set
+    that maps has the gradient through the map and no projection, so a moment of every value is right:
+    where the map is flat for some values, as a softmax is, these move all the same.
     """
     units = {name: ranges[name].units(shape) for name, shape in shapes.items()}
     by_value = all(constraint.by_value for constraint in ranges.values())
@@ -256,8 +258,11 @@ def _on_params(
     one = all(np.ndim(unit) == 0 and unit == first for unit in units.values())
     size = float(np.mean(first)) if one else 1.0
     rate = _PIXEL_RATE * size if by_value else Linear(_SET_RATE * size, 0.0)
-    inner = Adam(rate) if by_value else Adam(rate, beta_1=_SET_MEMORY, per="image")
-    if not by_value:
+    maps = not any(c.projects and not c.by_value for c in ranges.values())
+    inner = Adam(rate) if by_value or maps else Adam(rate, beta_1=_SET_MEMORY, per="image")
+    if maps and not by_value:
+        chosen["optimizer"] = f"a rate of {_SET_RATE:g} of the size of what is mapped, falling to 0"
+    elif not by_value:
         names = ", ".join(type(c).__name__ for c in ranges.values() if not c.by_value)
         chosen["optimizer"] = (
             f"one second moment per image, because {names} is no set of values, each on its own; a rate "

@@ -59,6 +59,11 @@ class Sweep:
         return self.result.scores
 
     @property
+    def params(self) -> Any:
+        """What the images were decoded from, of all rows: `result.params`."""
+        return self.result.params
+
+    @property
     def status(self) -> np.ndarray:
         """`[N]`, values of `Status`."""
         return self.result.status

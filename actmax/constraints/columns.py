@@ -247,8 +247,8 @@ class Scaled(Constraint):
         part: tf.Tensor | None = None,
     ) -> tf.Tensor:
         scale = tf.constant(self.scale, images.dtype)
-        ends = (None if end is None else end * scale for end in (low, high))
-        return self.inner.nearest(images * scale, *ends, part) / scale
+        least, most = (None if end is None else end * scale for end in (low, high))
+        return self.inner.nearest(images * scale, least, most, part) / scale
 
 
 def _numbers(columns: Any) -> tuple[int, ...]:

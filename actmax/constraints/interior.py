@@ -104,7 +104,8 @@ class _Problem(NamedTuple):
     def moved(self, state: _State, move: _Move, length: tf.Tensor) -> _State:
         s = tf.where(self.below > 0, state.s + length * move.x, state.s)
         t = tf.where(self.above > 0, state.t - length * move.x, state.t)
-        return _State(*(old + length * new for old, new in zip(state, move, strict=False)), s, t)
+        x, y = state.x + length * move.x, state.y + length * move.y
+        return _State(x, y, state.u + length * move.u, state.v + length * move.v, s, t)
 
 
 def nearest_inside(
@@ -146,9 +147,7 @@ def nearest_inside(
         # How far the products fall on the way to the bounds says what is asked of them.
         reached = problem.gap(problem.moved(state, ahead, problem.length(state, ahead)))
         aim = gap * tf.math.divide_no_nan(reached, gap) ** 3
-        move = problem.move(
-            state, aim + lower - ahead.x * ahead.u, aim + upper + ahead.x * ahead.v
-        )
+        move = problem.move(state, aim + lower - ahead.x * ahead.u, aim + upper + ahead.x * ahead.v)
         length = tf.minimum(_SHORT * problem.length(state, move), 1.0)
         new = problem.moved(state, move, length)
         fine = tf.reduce_all(tf.stack([tf.reduce_all(tf.math.is_finite(k), -1) for k in new]), 0)

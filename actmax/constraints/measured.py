@@ -85,8 +85,8 @@ class Measured(Constraint):
         if scaled is self.inner:
             return self.inner.nearest(images, low, high, part)
         sizes = tf.constant(self.sizes.values, images.dtype)
-        ends = (None if end is None else end / sizes for end in (low, high))
-        found = self.clip(scaled.nearest(images / sizes, *ends, part) * sizes)
+        least, most = (None if end is None else end / sizes for end in (low, high))
+        found = self.clip(scaled.nearest(images / sizes, least, most, part) * sizes)
         return found if part is None else tf.where(part, found, images)  # to the bit
 
     def start(self, noise: tf.Tensor) -> tf.Tensor:

@@ -25,8 +25,8 @@ _SPECTRA = ("spectrum_distance", "high_frequency_ratio")
 
 def evaluate(
     result: Result | str | Path | npt.NDArray[np.uint8],
-    *,
     judges: Any = None,
+    *,
     natural: Any = None,
     classes: Sequence[int] | npt.NDArray[np.integer] | None = None,
     model: Any = None,

@@ -70,6 +70,13 @@ class Standing:
                 f" This is no optimum: one more step gains {100 * self.optimality[row]:.2g} % of what the "
                 "run gained. Give more steps, or another learning rate."
             )
+        bound = [e for e in problem.inputs if e.constraint.projects and not e.constraint.by_value]
+        if not plain and bound and self.optimality[row] > _FAR:
+            text += (
+                f" Of the score without transforms this is no optimum: one more step gains "
+                f"{100 * self.optimality[row]:.2g} % of what the run gained. For the best score in "
+                f"{type(bound[0].constraint).__name__} give regularizers=[]."
+            )
         return text
 
 

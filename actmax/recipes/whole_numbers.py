@@ -87,9 +87,11 @@ def whole_numbers(
     Example:
         >>> import actmax
         >>> def hill(rows):
-        ...     return -(rows[:, :1] - 2.4) ** 2 - (rows[:, 1:] - 0.25) ** 2
+        ...     return -((rows[:, :1] - 2.4) ** 2) - (rows[:, 1:] - 0.25) ** 2
         >>> bounds = actmax.Box((0, 0), (5, 1))
-        >>> found = whole_numbers(hill, actmax.Logit(0), columns=[0], input_range=bounds, input_shape=(2,))
+        >>> found = whole_numbers(
+        ...     hill, actmax.Logit(0), columns=[0], input_range=bounds, input_shape=(2,)
+        ... )
         >>> found.result.images.round(3).tolist(), round(found.objective, 3), found.bound > -1e-6
         ([[2.0, 0.25]], -0.16, True)
     """
@@ -108,7 +110,7 @@ def whole_numbers(
     best = search.best(itertools.chain(*(search.around(end, tries) for end in ends[:_ENDS])))
     while True:
         beside = search.beside(best.row)
-        for some in iter(lambda rows=beside: list(itertools.islice(rows, tries)), []):
+        while some := list(itertools.islice(beside, tries)):
             better = search.best(some)
             if better.beats(best):
                 best = better
@@ -153,7 +155,9 @@ class _Search:
             )
         self.free = [column for column in range(self.size) if column not in self.columns]
         self.low, self.high = (
-            np.broadcast_to(np.nan if end is None else np.asarray(end, float), self.size)[self.columns]
+            np.broadcast_to(np.nan if end is None else np.asarray(end, float), self.size)[
+                self.columns
+            ]
             for end in (self.set.low, self.set.high)
         )
         self.low, self.high = np.ceil(self.low - _EQUAL), np.floor(self.high + _EQUAL)
@@ -250,7 +254,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         table, actmax.Logit(0), columns=[0, 1], input_range=bounds, input_shape=(6,),
         steps=arguments.steps, seed=arguments.seed,
     )  # fmt: skip
-    print(f"relaxed {found.bound:.5f}, whole {found.objective:.5f}: {found.result.images[0].round(3)}")
+    print(
+        f"relaxed {found.bound:.5f}, whole {found.objective:.5f}: {found.result.images[0].round(3)}"
+    )
     print(f"{found.tried} of 36 pairs of whole numbers were tried")
     return 0
 

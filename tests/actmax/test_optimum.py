@@ -234,6 +234,63 @@ def test_a_box_beside_a_mixture_beside_a_ball():
     np.testing.assert_allclose(found.images[0], [2, 0, 1, 0, 3], atol=1e-4)
 
 
+def test_a_mask_beside_sets_side_by_side_and_beside_an_equation_of_unequal_columns():
+    goal, curve = np.array([3.2, 0.01, 0.5, 0.2, 0.3]), np.array([1.0, 1e3, 3.0, 8.0, 2.0])
+    kind = actmax.Columns({0: (0, 5), 1: (0.005, 0.05), (2, 3, 4): actmax.Mixture()})
+    start = np.array([[1.0, 0.02, 0.3, 0.3, 0.4]])
+    found = run(concave(goal, 1.0, curve), (5,), kind, mask=[0, 1, 0, 1, 1], initial_images=start)
+    # Columns 3 and 4 add up to 0.7: x = goal + m / curve.
+    rest = goal[3:] + 0.2 / (1 / 8.0 + 1 / 2.0) / curve[3:]
+    np.testing.assert_allclose(found.images[0], [1.0, 0.01, 0.3, *rest], atol=1e-4)
+    width = np.array([1.0, 1000.0, 0.01])
+    equal = actmax.Box((0, 0, 0), tuple(width)) & actmax.LinearEquations([1 / width], [1.0])
+    found = run(
+        concave([0.2, 900.0, 0.001], width), (3,), equal, mask=[1, 1, 0],
+        initial_images=[[0.5, 100.0, 0.004]],
+    )  # fmt: skip
+    np.testing.assert_allclose(found.images[0] / width, [0.0, 0.6, 0.4], atol=1e-5)
+
+
+def test_a_set_around_each_start_beside_a_column_of_another_width():
+    weights, starts = np.array([1.0, 2.0, 3.0, 4.0]), np.array([[50.0, 1, 1, 1], [5.0, 2, 2, 2]])
+    kind = actmax.Columns({0: (0, 100), (1, 2, 3): actmax.L2Ball(0.5, center="start")})
+    found = run(linear(weights), (4,), kind, initial_images=starts)
+    best = 100.0 + starts[:, 1:] @ weights[1:] + 0.5 * np.linalg.norm(weights[1:])
+    np.testing.assert_allclose(found.scores, best, rtol=1e-5)
+
+
+@dataclasses.dataclass(frozen=True)
+class StraightThrough(actmax.Constraint):
+    """Letters as a user writes them: hard ones, with the gradient of soft ones."""
+
+    projects = False
+
+    def apply(self, images):
+        soft = tf.nn.softmax(images)
+        return soft + tf.stop_gradient(
+            tf.one_hot(tf.argmax(images, -1), 4, dtype=soft.dtype) - soft
+        )
+
+    def start(self, noise):
+        return noise
+
+
+def test_a_map_of_ones_own_that_is_flat_where_it_is_sure_reaches_its_best():
+    weights = np.random.default_rng(0).normal(size=(20, 4))
+    found = run(
+        linear(weights), (20, 4), StraightThrough(), parameterization=actmax.Pixels(std=1.0),
+        images=4, steps=200,
+    )  # fmt: skip
+    np.testing.assert_allclose(found.scores, weights.max(1).sum(), rtol=1e-5)
+
+
+def test_a_recipe_that_moves_pictures_says_that_its_end_is_no_optimum_of_the_score():
+    kind = actmax.Box(-1, 1) & actmax.Contrast(0.1, mean=0.0)
+    found = run(linear(np.tile(SIGNS, (2, 2, 1))), (8, 8, 3), kind, regularizers=None, steps=8)
+    assert "Of the score without transforms this is no optimum" in found.messages[0]
+    assert "For the best score in Intersection give regularizers=[]." in found.messages[0]
+
+
 def test_a_contrast_maps_for_fourier_coefficients():
     found = run(
         linear(SIGNS), (4, 4, 3), actmax.Contrast(0.1, mean=0.0), parameterization=actmax.Fourier()
@@ -311,6 +368,38 @@ def test_the_nearest_point_of_linear_equations_in_a_box():
     for row in range(6):
         best = nearest(z[row], [(0, 1)] * 8, held, [np.full(8, 0.5)])
         assert ((found[row] - z[row]) ** 2).sum() <= best + 1e-6
+
+
+@pytest.mark.parametrize("spread_of_widths", [1, 2, 3])
+def test_the_nearest_point_of_equations_between_columns_of_very_unequal_widths(spread_of_widths):
+    draws = np.random.default_rng(spread_of_widths)
+    size, count = 12, 3
+    width = 10.0 ** draws.uniform(-spread_of_widths, spread_of_widths, size)
+    matrix = draws.normal(size=(count, size)) / width
+    inner = draws.uniform(0.2, 0.8, size) * width
+    low, high = np.zeros(size), width.copy()
+    low[0] = high[0] = inner[0]  # held
+    high[1] = np.inf
+    kind = actmax.Box(low, high) & actmax.LinearEquations(matrix, matrix @ inner)
+    z = draws.normal(size=(8, size)) * width
+    found = kind.project(tf.constant(z)).numpy()
+    terms = np.abs(found) @ np.abs(matrix).T
+    assert np.all(np.abs(found @ matrix.T - matrix @ inner) <= 1e-8 * terms)
+    for x, given in zip(found, z, strict=True):
+        # Karush, Kuhn and Tucker: what is free moved along the equations, what is at a bound against it.
+        free = (x > low + 1e-7 * width) & (x < high - 1e-7 * width)
+        moved = x - given
+        multipliers = np.linalg.lstsq(matrix[:, free].T, moved[free], rcond=None)[0]
+        rest = moved - matrix.T @ multipliers
+        size_of = np.abs(moved) + np.abs(matrix.T) @ np.abs(multipliers)
+        assert np.all(np.abs(rest[free]) <= 1e-5 * size_of[free])
+        at_low, at_high = (x <= low + 1e-7 * width) & (high > low), x >= high - 1e-7 * width
+        assert np.all(rest[at_low] >= -1e-5 * size_of[at_low])
+        assert np.all(rest[at_high & (high > low)] <= 1e-5 * size_of[at_high & (high > low)])
+    # A run that is refused for no common point would be refused for a false reason.
+    assert actmax.Maximizer(
+        linear(1 / width), actmax.Logit(0), input_shape=(size,), input_range=kind, regularizers=[]
+    )
 
 
 @pytest.mark.parametrize(

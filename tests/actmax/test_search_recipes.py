@@ -22,6 +22,7 @@ from actmax.recipes import (
 from actmax.recipes.frank_wolfe import frank_wolfe
 from actmax.recipes.lbfgs import lbfgs
 from actmax.recipes.multi_start import successive_halving
+from actmax.recipes.whole_numbers import whole_numbers
 from regularizers import L2, Jitter
 from tests.conformance.models import tiny
 
@@ -453,3 +454,64 @@ def test_drawings_of_the_demo_network(tmp_path, capsys):
     assert said.count("probability") == 10
     assert (tmp_path / "sheet.png").is_file()
     assert len(actmax.Result.load(tmp_path).images) == 20
+
+
+# Whole numbers, beside trying all of them.
+
+
+def table(matrix, goal):
+    def model(rows):
+        off = rows - tf.constant(goal, rows.dtype)
+        return -tf.reduce_sum((off @ tf.constant(matrix, rows.dtype)) ** 2, 1, keepdims=True)
+
+    return model
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whole_numbers_beside_a_free_column_are_the_best_of_all(seed):
+    draws = np.random.default_rng(seed)
+    matrix = np.eye(3) + 0.5 * draws.normal(size=(3, 3))
+    goal = draws.uniform([0.5, 0.5, 0.0], [4.5, 4.5, 1.0])
+    found = whole_numbers(
+        table(matrix, goal), actmax.Logit(0), columns=[0, 1],
+        input_range=actmax.Box((0, 0, 0), (5, 5, 1)), input_shape=(3,), precision="float64",
+    )  # fmt: skip
+    best, curve = -np.inf, matrix @ matrix.T
+    for pair in np.ndindex(6, 6):
+        off = np.array(pair) - goal[:2]
+        free = np.clip(goal[2] - curve[2, :2] @ off / curve[2, 2], 0, 1) - goal[2]
+        best = max(best, -float(np.sum((np.array([*off, free]) @ matrix) ** 2)))
+    assert found.objective == pytest.approx(best, abs=1e-5)
+    assert found.result.scores[0] == pytest.approx(best, abs=1e-5)
+    assert np.all(found.result.images[0, :2] % 1 == 0)
+    assert found.bound >= best - 1e-9
+    assert found.tried < 36
+
+
+def test_whole_numbers_that_add_up_and_none_that_do():
+    weights, goal = np.array([3.0, 1.0, 2.0, 0.5]), np.array([4.3, 1.2, 3.1, 9.0])
+    model = table(np.diag(np.sqrt(weights)), goal)
+    call = {"columns": range(4), "input_shape": (4,)}
+    shares = actmax.Mixture(10.0, lower=0.0, upper=10.0)
+    found = whole_numbers(model, actmax.Logit(0), input_range=shares, **call)
+    rows = [np.array(row) for row in np.ndindex(11, 11, 11, 11) if sum(row) == 10]
+    best = max(rows, key=lambda row: -float(np.sum(weights * (row - goal) ** 2)))
+    np.testing.assert_array_equal(found.result.images[0], best)
+    with pytest.raises(ValueError, match=r"whole numbers in columns .* all outside of Mixture"):
+        whole_numbers(
+            model, actmax.Logit(0), input_range=actmax.Mixture(9.5, 0.0, 10.0), steps=8, **call
+        )
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ({"columns": [7]}, "columns from 0 to 3"),
+        ({"input_range": actmax.Box((0.2, 0, 0, 0), (0.8, 1, 1, 1))}, "whole number between them"),
+        ({"input_range": actmax.Box((0, 0, 0, 0), (None, 1, 1, 1))}, "two bounds for every column"),
+    ],
+)
+def test_columns_that_are_no_whole_numbers(call, words):
+    call = {"columns": [0], "input_range": actmax.Box(0, 10), "input_shape": (4,), **call}
+    with pytest.raises(ValueError, match=words):
+        whole_numbers(table(np.eye(4), np.ones(4)), actmax.Logit(0), **call)
