@@ -26,6 +26,7 @@ from regularizers import random
 _TARGETS = ":targets"
 # Activations this many times as large tell how a score grows; a square grows by 1e4 from 10 times on.
 FAR, GROWS, ALIKE = 1e3, 1e3, 1e-6
+_NEAR = (0.3, 0.1, 0.01, 1e-3)
 
 
 def _cast(values: Any, dtype: tf.DType) -> Any:
@@ -117,7 +118,8 @@ def _check_sign(part: Part, score: Any, values: Any, others: Any) -> None:
         return score(there, others).numpy()
 
     none, near, far, back = (at(factor) for factor in (0.0, 10.0, FAR, -FAR))
-    least = np.minimum.reduce([at(factor) for factor in (-0.3, -0.1, 0.1, 0.3)])
+    # However far off it is the distance from something, near enough to 0 it falls on one of the sides.
+    least = np.minimum.reduce([at(sign * size) for size in _NEAR for sign in (-1, 1)])
     with np.errstate(all="ignore"):
         above = (none > 0) & (near > 0) & (far > 0) & (back > 0)
         fast = (far > GROWS * near) & (back > GROWS * none)
