@@ -126,7 +126,7 @@ def layers_asked(
                     raise ValueError(
                         checks.message(
                             f"the penalty {name!r} to name layers of the model",
-                            f"{layer!r}: {error}",
+                            f"{layer!r}: {error}".rstrip("."),
                             "Name one of actmax.layer_paths(model).",
                         )
                     ) from error
