@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import re
 from collections.abc import Container, Sequence
 from typing import Any
@@ -144,13 +145,13 @@ def applications_preprocess(model: Any) -> str | None:
 def look_like_probabilities(values: np.ndarray) -> bool:
     """Whether all rows of `[N, ..., C]`, C > 1, are non-negative and sum to 1 within 1e-3.
 
-    The sum is over the last axis, over another one, or over all but the first.
+    The sum is over the last axis, over another one, or over several, the first never.
     """
     if values.ndim < 2 or not np.all(values >= 0):
         return False
-    sums = [values.sum(axis) for axis in range(1, values.ndim) if values.shape[axis] > 1]
-    if np.prod(values.shape[1:]) > 1:
-        sums.append(values.reshape(len(values), -1).sum(-1))
+    wide = [axis for axis in range(1, values.ndim) if values.shape[axis] > 1]
+    sets = [axes for size in range(1, len(wide) + 1) for axes in itertools.combinations(wide, size)]
+    sums = [values.sum(axes) for axes in sets]
     return any(np.allclose(total, 1.0, atol=1e-3) for total in sums)
 
 

@@ -212,3 +212,14 @@ def test_an_operation_without_a_gradient_is_named():
     model = keras.Model(values, L.Dense(2)(L.Flatten()(binned)))
     text = said(ValueError, lambda: actmax.maximize(model, targets=[0], **QUICK))
     assert "of type Bucketize" in text
+
+
+@pytest.mark.parametrize("axes", [(1, 2), (1, 3), (-3, -1)])
+def test_a_softmax_over_several_axes_is_told(axes):
+    keras.utils.set_random_seed(0)
+    images = keras.Input((4, 3, 2))
+    maps = L.Softmax(axis=axes)(L.Conv2D(2, 1)(images))
+    spread = keras.Model(images, maps)
+    run = {**QUICK, "steps": 0, "targets": [1]}
+    with pytest.warns(ProbabilityWarning, match="sum to 1"):
+        actmax.maximize(spread, **run)
