@@ -135,7 +135,11 @@ def _index(target: Any, labels: Sequence[str] | None, position: int) -> int:
         raise TypeError(
             checks.message(
                 f"a whole number or a name as target {position}",
-                f"{target!r} ({type(target).__name__})",
+                f"{str(target)[:80]} ({type(target).__name__})",
+                "A row of numbers for each image, such as soft labels or a direction, goes with "
+                "actmax.CrossEntropy(), actmax.Direction(...), or an objective of your own of kind 'vector'."
+                if np.ndim(value)
+                else "Give the number of a unit, counted from 0.",
             )
         )
     index = int(value)

@@ -28,10 +28,12 @@ class Classes:
         axis: of the classes, batch axis counted; None where the output's own layout says it.
         groups: for every unit along that axis the number of its softmax; None where all are in one,
             and none of its units is left out.
+        scattered: whether a softmax over several axes has classes along more than that axis.
     """
 
     axis: int | None = None
     groups: tuple[int, ...] | None = None
+    scattered: bool = False
 
 
 NO_CLASSES = Classes()
@@ -40,7 +42,9 @@ NO_CLASSES = Classes()
 def classes_of(program: Program, part: Any, output: int) -> Classes:
     """The classes of an output that ends with softmaxes, as `heads` has read it."""
     shape = program.tensors[output].shape
-    if not part.parts or all(each.kind in _AS_IT_IS for each in _movers(part)):
+    several = any(len(_axes(program, head)) > 1 for head in part.heads())
+    plain = all(each.kind in _AS_IT_IS for each in _movers(part))
+    if plain and not any(head.axes for head in part.heads()):
         return Classes(None if shape.rank is None else shape.rank - 1)
     found = None
     for rows in _rows(program, part, shape):
@@ -52,21 +56,24 @@ def classes_of(program: Program, part: Any, output: int) -> Classes:
         if found is not None and len(found) == 1:
             break
     if found is None or found.ndim != shape.rank or len(found) != 1:
-        return NO_CLASSES
+        return dataclasses.replace(NO_CLASSES, scattered=several)
     if found.ndim == 1:
-        return Classes(None, (0,))
+        return Classes(None, (0,), several)
     sizes = {head: _size(program, head) for head in part.heads()}
     whole = max(size for size in sizes.values())
     # The axis along which all units are in one softmax; the last one first.
     for axis in range(found.ndim - 1, 0, -1):
         moved = np.moveaxis(found[0], axis - 1, -1).reshape(-1, found.shape[axis])
+        if several and moved.shape[1] < whole:
+            continue  # a part of a softmax over several axes is no axis of classes
         if moved.shape[1] > 1 and np.all(moved == moved[:, :1]):
             complete = len(sizes) == 1 and moved.shape[1] == whole
             return Classes(axis, None if complete else (0,) * moved.shape[1])
     rows = found[0].reshape(-1, found.shape[-1])
     _, first = np.unique(rows[0], return_inverse=True)
     same = all(np.array_equal(np.unique(row, return_inverse=True)[1], first) for row in rows)
-    return Classes(found.ndim - 1, tuple(int(n) for n in first) if same else None)
+    scattered = several and (not same or np.bincount(first).min() < whole)
+    return Classes(found.ndim - 1, tuple(int(n) for n in first) if same else None, scattered)
 
 
 def _rows(program: Program, part: Any, shape: tf.TensorShape) -> list[int]:
@@ -84,9 +91,16 @@ def _movers(part: Any) -> list[Node]:
     return [part.node, *(node for inner in part.parts for node in _movers(inner))]
 
 
+def _axes(program: Program, head: Any) -> tuple[int, ...]:
+    """The axes over which a softmax competes."""
+    rank = program.tensors[head.given].shape.rank
+    return head.axes or (-1 if rank is None else rank - 1,)
+
+
 def _size(program: Program, head: Any) -> int:
-    size = program.tensors[head.given].shape[-1]
-    return _OPEN if size is None else int(size)
+    shape = program.tensors[head.given].shape
+    sizes = [shape[axis] for axis in _axes(program, head)]
+    return int(np.prod([_OPEN if size is None else size for size in sizes]))
 
 
 def _numbered(program: Program, part: Any, rows: int, used: list[int]) -> np.ndarray | None:
@@ -94,8 +108,10 @@ def _numbered(program: Program, part: Any, rows: int, used: list[int]) -> np.nda
     if not part.parts:
         shape = [_OPEN if s is None else s for s in program.tensors[part.given].shape.as_list()]
         shape[0] = rows
-        count = int(np.prod(shape[:-1]))
-        numbers = np.arange(used[0], used[0] + count).reshape([*shape[:-1], 1])
+        axes = {axis % len(shape) for axis in _axes(program, part)}
+        single = [1 if axis in axes else size for axis, size in enumerate(shape)]
+        count = int(np.prod(single))
+        numbers = np.arange(used[0], used[0] + count).reshape(single)
         used[0] += count
         return np.broadcast_to(numbers, shape)
     inner = [_numbered(program, each, rows, used) for each in part.parts]

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from actmax.models import exponentials
 from actmax.models.groups import NO_CLASSES, Classes, classes_of
 from actmax.models.program import Made, Node, Program
 
@@ -49,6 +50,7 @@ class Part(NamedTuple):
         parts: what it moves or joins; none for a head.
         given: number of the tensor in front of a head.
         bounds: of a clip.
+        axes: of a softmax that is written out, over which its logits compete; None for the last one.
     """
 
     kind: str
@@ -56,6 +58,7 @@ class Part(NamedTuple):
     parts: tuple[Part, ...]
     given: int
     bounds: tuple[float, float] = (0.0, 1.0)
+    axes: tuple[int, ...] | None = None
 
     def heads(self) -> list[Part]:
         """The heads."""
@@ -85,7 +88,10 @@ def head_of(program: Program, output: int) -> Head:
         return Head("linear")
     if part.kind not in ("softmax", "logsoftmax"):
         return Head(part.kind, part)
-    return Head(part.kind, part, classes_of(program, part, output))
+    classes = classes_of(program, part, output)
+    # Where not all that competes in a softmax over several axes is a unit of the output, as in a map of
+    # positions that compete, no logit is a unit's own.
+    return Head("linear") if classes.scattered else Head(part.kind, part, classes)
 
 
 def _read(program: Program, number: int, logarithm: bool = False) -> Part | None:
@@ -94,6 +100,8 @@ def _read(program: Program, number: int, logarithm: bool = False) -> Part | None
         return None
     if node.kind == "Neg" and (found := _log_sigmoid(program, node)) is not None:
         return None if logarithm else found
+    if (written := _written(program, node, logarithm)) is not None:
+        return written
     if node.kind in _HEADS:
         kind = _HEADS[node.kind]
         if logarithm and kind not in ("softmax", "sigmoid"):
@@ -113,6 +121,15 @@ def _read(program: Program, number: int, logarithm: bool = False) -> Part | None
     if node.kind in _CLIPS:
         return _clipped(program, node, logarithm)
     return None if logarithm else _scaled(program, node)
+
+
+def _written(program: Program, node: Node, logarithm: bool) -> Part | None:
+    """A softmax of exponentials and sums, or its logarithm."""
+    found = exponentials.softmax(program, node)
+    kind = "log" * logarithm + "softmax"
+    if found is None and not logarithm:
+        found, kind = exponentials.log_softmax(program, node), "logsoftmax"
+    return None if found is None else Part(kind, node, (), found.given, axes=found.axes)
 
 
 def _log_sigmoid(program: Program, node: Node) -> Part | None:
@@ -191,7 +208,7 @@ def in_front(program: Program, output: int, head: Head) -> tuple[int, int, int]:
         return output, output, output
     logits = _again(program, head.part, lambda part: part.given)
     logarithms = _again(
-        program, head.part, lambda part: _added(program, part.given, *_LOGARITHMS[part.kind])
+        program, head.part, lambda part: _added(program, part.given, *_logarithm(part))
     )
     if not head.kind.startswith("log"):
         return logits, logarithms, output
@@ -233,8 +250,8 @@ def _flat(part: Part) -> Callable[[tf.Tensor], tf.Tensor]:
     kind = part.node.kind
 
     def flat(given: tf.Tensor) -> tf.Tensor:
-        if kind == "Softmax":
-            sure = tf.nn.softmax(given)
+        if kind == "Softmax" or part.axes is not None:
+            sure = tf.exp(_log_softmax(part.axes)(given))
             slope = 4.0 * sure * (1.0 - sure)
         elif kind == "Sigmoid":
             slope = 4.0 * tf.sigmoid(given) * tf.sigmoid(-given)
@@ -256,19 +273,26 @@ def _no_slope(given: tf.Tensor, _: tf.Tensor, __: tf.Tensor) -> tf.Tensor:
     return tf.zeros_like(given)
 
 
-def _log_softmax_slope(_: tf.Tensor, result: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
-    return upstream - tf.exp(result) * tf.reduce_sum(upstream, -1, keepdims=True)
+def _logarithm(part: Part) -> tuple[Any, Any]:
+    """The logarithm of a head's probabilities, and its slope."""
+    if "softmax" in part.kind:
+        return _log_softmax(part.axes), _log_softmax_slope(part.axes)
+    return tf.math.log_sigmoid, _log_sigmoid_slope
+
+
+def _log_softmax(axes: tuple[int, ...] | None) -> Callable[[tf.Tensor], tf.Tensor]:
+    if axes is None:
+        return tf.nn.log_softmax
+    return lambda given: given - tf.reduce_logsumexp(given, axes, keepdims=True)
+
+
+def _log_softmax_slope(axes: tuple[int, ...] | None) -> Any:
+    def slope(_: tf.Tensor, result: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+        total = tf.reduce_sum(upstream, -1 if axes is None else axes, keepdims=True)
+        return upstream - tf.exp(result) * total
+
+    return slope
 
 
 def _log_sigmoid_slope(given: tf.Tensor, _: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
     return upstream * tf.sigmoid(-given)
-
-
-_OF_SOFTMAX = (tf.nn.log_softmax, _log_softmax_slope)
-_OF_SIGMOID = (tf.math.log_sigmoid, _log_sigmoid_slope)
-_LOGARITHMS = {
-    "softmax": _OF_SOFTMAX,
-    "logsoftmax": _OF_SOFTMAX,
-    "sigmoid": _OF_SIGMOID,
-    "logsigmoid": _OF_SIGMOID,
-}

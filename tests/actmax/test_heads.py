@@ -41,6 +41,28 @@ HEADS = {
     "softplus": ("softplus", None),
     "hard_sigmoid": ("bounded", None),
     "linear": ("linear", None),
+    "written out": ("softmax", log_softmax),
+    "written out, less the maximum": ("softmax", log_softmax),
+    "written out, logarithm": ("logsoftmax", log_softmax),
+    "written out, logarithm less the maximum": ("logsoftmax", log_softmax),
+}
+
+
+def of_shifted(z):
+    shifted = z - K.max(z, -1, keepdims=True)
+    return shifted - K.log(K.sum(K.exp(shifted), -1, keepdims=True))
+
+
+def of_raised(raised):
+    return raised / K.sum(raised, -1, keepdims=True)
+
+
+# Heads that people write by hand.
+WRITTEN = {
+    "written out": lambda z: of_raised(K.exp(z)),
+    "written out, less the maximum": lambda z: of_raised(K.exp(z - K.max(z, -1, keepdims=True))),
+    "written out, logarithm": lambda z: z - K.logsumexp(z, -1, keepdims=True),
+    "written out, logarithm less the maximum": of_shifted,
 }
 # What stands behind a head, and the same for arrays, classes last.
 WRAPS = {
@@ -62,13 +84,15 @@ CELLS = [
 
 
 def activation(head):
+    if head in WRITTEN:
+        return WRITTEN[head]
     return (lambda z: z) if head == "linear" else getattr(keras.activations, head)
 
 
 def as_layer(head):
     if head in ("softmax", "linear"):
         return L.Softmax() if head == "softmax" else L.Identity()
-    return L.Activation(head)
+    return L.Activation(activation(head))
 
 
 def product(z):
@@ -86,7 +110,7 @@ def by_activation():
     given = keras.Input((4,))
     made = []
     for head, wrap in CELLS:
-        dense = L.Dense(UNITS, use_bias=False, activation=None if head == "linear" else head)
+        dense = L.Dense(UNITS, use_bias=False, activation=activation(head))
         made.append(WRAPS[wrap][0](dense(given)))
         dense.set_weights([KERNEL])
     return keras.Model(given, made)
@@ -196,6 +220,12 @@ GROUPED = {
         lambda z: K.concatenate([K.log_softmax(z[:, :4]), K.log_softmax(z[:, 4:])], 1),
         [0, 0, 0, 0, 1, 1],
     ),
+    "over two axes, flattened": (
+        lambda z: L.Flatten()(L.Softmax(axis=(1, 2))(L.Reshape((3, 1, 2))(z))), [0, 1, 0, 1, 0, 1],
+    ),
+    "over all axes, flattened": (
+        lambda z: K.reshape(L.Softmax(axis=(1, -1))(L.Reshape((3, 2))(z)), (-1, 6)), [0] * 6,
+    ),
     "cut": (lambda z: L.Softmax()(z)[:, 1:4], [0, 0, 0]),
     "taken": (lambda z: K.take(L.Softmax()(z), [4, 0, 2], axis=1), [0, 0, 0]),
 }  # fmt: skip
@@ -213,7 +243,7 @@ def test_softmaxes_side_by_side(name):
     groups = np.array(groups)
     taps = models.Taps(model, [LOGITS])
     found = taps({"images": tf.constant(X)})
-    np.testing.assert_array_equal(found[GROUPS], groups)
+    np.testing.assert_array_equal(found.get(GROUPS, np.zeros(6)), groups)  # none: all in one
     rows = np.arange(3)
 
     def score(objective):

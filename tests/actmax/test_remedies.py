@@ -223,3 +223,20 @@ def test_a_softmax_over_several_axes_is_told(axes):
     run = {**QUICK, "steps": 0, "targets": [1]}
     with pytest.warns(ProbabilityWarning, match="sum to 1"):
         actmax.maximize(spread, **run)
+
+
+def test_soft_labels_of_a_function_name_the_objectives_that_take_rows():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4,)), L.Dense(3)])
+    soft = [[0.5, 0.5, 0.0], [0.0, 0.3, 0.7]]
+
+    def score(outputs, targets):
+        return outputs[:, 0]
+
+    run = {**QUICK, "targets": soft, "input_range": (0, 1)}
+    text = said(TypeError, lambda: actmax.maximize(model, score, **run))
+    assert "actmax.CrossEntropy()" in text
+    found = actmax.maximize(model, actmax.CrossEntropy(), **run)
+    logits = np.asarray(model(found.images), np.float64)
+    logs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    np.testing.assert_allclose(found.scores, (np.array(soft) * logs).sum(1), rtol=1e-4)

@@ -1,0 +1,132 @@
+"""A softmax that is written out of exponentials, sums and logarithms, over one axis or over several.
+
+Keras writes `Softmax(axis=(1, 2))` so, and people who write one by hand do.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from actmax.models.program import Node, Program
+
+# They leave values as they are, in any shape.
+_SAME = (
+    "Identity", "StopGradient", "Cast", "Reshape", "ExpandDims", "Squeeze", "EnsureShape",
+)  # fmt: skip
+_CHOSEN = ("Select", "SelectV2")
+
+
+class Written(NamedTuple):
+    """A softmax, or its logarithm.
+
+    Attributes:
+        given: number of the logits.
+        axes: over which they compete, counted from the front, the batch axis never.
+    """
+
+    given: int
+    axes: tuple[int, ...]
+
+
+class _Raised(NamedTuple):
+    """`exp(x - m)`, or its sum or the logarithm of that: of what, and the number of `x - m`."""
+
+    given: int
+    moved: int
+    axes: tuple[int, ...] = ()
+
+
+def softmax(program: Program, node: Node) -> Written | None:
+    """The softmax that an operation ends: `exp(x - log sum exp x)`, or `exp x / sum exp x`."""
+    if node.kind == "Exp":
+        inner = program.makers.get(node.inputs[0])
+        return None if inner is None else log_softmax(program, inner)
+    if node.kind != "RealDiv":
+        return None
+    raised = _exponential(program, program.makers.get(node.inputs[0]))
+    total = _sum(program, _behind(program, node.inputs[1]))
+    if raised is None or total is None or raised.moved != total.moved:
+        return None
+    return _beside(program, node, total)
+
+
+def log_softmax(program: Program, node: Node) -> Written | None:
+    """The logarithm of a softmax that an operation ends: `x - log sum exp x`."""
+    if node.kind != "Sub":
+        return None
+    given, number = node.inputs
+    node_of_log = _behind(program, number)
+    plain = _log_sum(program, node_of_log)
+    if plain is not None and plain.moved == given:
+        # Either x, or x - m beside the logarithm of the sum of exp(x - m).
+        return _beside(program, node, plain)
+    if node_of_log is None or node_of_log.kind not in ("AddV2", "Add"):
+        return None
+    for first, second in (node_of_log.inputs, node_of_log.inputs[::-1]):
+        total = _log_sum(program, _behind(program, first))
+        if total is not None and total.given == given != total.moved:
+            return _beside(program, node, total) if _is_maximum(program, second, given) else None
+    return None
+
+
+def _beside(program: Program, node: Node, total: _Raised) -> Written | None:
+    """The softmax, if a sum stands beside its own values, with size 1 along the axes of the sum."""
+    first, second = (program.tensors[number].shape for number in node.inputs)
+    if first.rank is None or first.rank != second.rank:
+        return None
+    alone = all(second[axis] == 1 for axis in total.axes)
+    return Written(total.given, total.axes) if alone else None
+
+
+def _log_sum(program: Program, node: Node | None) -> _Raised | None:
+    """`log sum exp(x - m)`."""
+    if node is None or node.kind != "Log":
+        return None
+    return _sum(program, _behind(program, node.inputs[0]))
+
+
+def _sum(program: Program, node: Node | None) -> _Raised | None:
+    """`sum exp(x - m)` over constant axes that it keeps, or that are put back behind it."""
+    if node is None or node.kind != "Sum":
+        return None
+    raised = _exponential(program, program.makers.get(node.inputs[0]))
+    axes = tf.get_static_value(program.tensors[node.inputs[1]])
+    rank = program.tensors[node.inputs[0]].shape.rank
+    if raised is None or axes is None or rank is None:
+        return None
+    found = tuple(sorted({int(axis) % rank for axis in np.ravel(axes)}))
+    return None if not found or 0 in found else raised._replace(axes=found)
+
+
+def _exponential(program: Program, node: Node | None) -> _Raised | None:
+    """`exp(x - m)`, where m is a maximum of x, or `exp x`."""
+    if node is None or node.kind != "Exp":
+        return None
+    (moved,) = node.inputs
+    inner = program.makers.get(moved)
+    if (
+        inner is not None
+        and inner.kind == "Sub"
+        and _is_maximum(program, inner.inputs[1], inner.inputs[0])
+    ):
+        return _Raised(inner.inputs[0], moved)
+    return _Raised(moved, moved)
+
+
+def _is_maximum(program: Program, number: int, given: int) -> bool:
+    """Whether a tensor is a maximum of another one, or a number in its place where that is infinite."""
+    node = _behind(program, number)
+    if node is not None and node.kind in _CHOSEN:
+        node = _behind(program, node.inputs[1])
+    return node is not None and node.kind == "Max" and node.inputs[0] == given
+
+
+def _behind(program: Program, number: int) -> Node | None:
+    """The operation that made a value, whatever shape it has been given since."""
+    node = program.makers.get(number)
+    while node is not None and node.kind in _SAME:
+        node = program.makers.get(node.inputs[0])
+    return node
