@@ -1,4 +1,4 @@
-"""`python -m benchmarks --suite smoke`, `... compare A.json B.json`, `... report A.json`, `... agree`."""
+"""`python -m benchmarks --suite smoke`, `... compare A B`, `... report A`, `... agree`, `... against C`."""
 
 from __future__ import annotations
 
@@ -33,6 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from benchmarks import agree
 
         return agree.main(argv[1:])
+    if argv[:1] == ["against"]:
+        from benchmarks import against
+
+        return against.main(argv[1:])
     parser = _parser()
     arguments = parser.parse_args(argv)
     if arguments.rounds is not None and arguments.rounds < 1:
@@ -51,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks",
         description="How fast actmax is, as a ratio to the floor of the same model.",
         epilog="Also: python -m benchmarks compare A.json B.json; python -m benchmarks report A.json; "
-        "python -m benchmarks agree",
+        "python -m benchmarks agree; python -m benchmarks against COMMIT",
     )
     parser.add_argument("--suite", default="smoke", choices=list(SUITES))
     parser.add_argument("--stage", type=int, choices=sorted(GPU_STAGES), help="of the gpu suite")

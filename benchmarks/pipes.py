@@ -28,6 +28,7 @@ class Worker:
         job: what to prepare.
         environment: variables on top of this process's.
         patience: seconds until an answer; the process is then killed.
+        folder: where it runs; None for this checkout.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Worker:
         job: Mapping[str, Any],
         environment: Mapping[str, str] | None = None,
         patience: float = PATIENCE,
+        folder: Path | None = None,
     ) -> None:
         self._patience = patience
         self._said = b""
@@ -47,7 +49,7 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
                 env={**os.environ, **(environment or {})},
-                cwd=Path(__file__).resolve().parents[1],
+                cwd=folder or Path(__file__).resolve().parents[1],
             )
         except OSError as error:
             self._errors.close()

@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from benchmarks import (
+    against,
     agree,
     alone,
     cases,
@@ -480,3 +481,45 @@ def test_an_image_that_is_not_finite_is_counted_and_fails(monkeypatch):
     row = precisions.Row("model", "float16", [1.0, 2.0], 1, [1.0])
     monkeypatch.setattr(precisions, "measure", lambda *_, **__: [row])
     assert precisions.main(["mnist"]) == 1
+
+
+# Two builds.
+
+
+def test_each_build_is_first_second_and_last_equally_often():
+    orders = [tuple(against.turns(number)) for number in range(6)]
+    assert all(sorted(order) == sorted(against.BUILDS) for order in orders)
+    for place in range(3):
+        counts = [sum(order[place] == build for order in orders) for build in against.BUILDS]
+        assert counts == [2, 2, 2]
+    assert len(set(orders)) == 6
+
+
+@pytest.mark.parametrize(("cost", "slower"), [(1.0, False), (1.02, False), (1.1, True)])
+def test_a_slower_build_is_told_from_noise(cost, slower):
+    draws = np.random.default_rng(0)
+    rounds = np.exp(0.3 * draws.standard_normal(31))
+
+    def samples(times):
+        return (times * rounds * np.exp(0.02 * draws.standard_normal(31))).tolist()
+
+    seconds = {against.NEW: samples(cost), against.OLD: samples(1.0), against.AGAIN: samples(1.0)}
+    row = against._row("case", False, seconds)
+    assert row.slower is slower
+    assert row.control.low < 1.0 < row.control.high
+    assert ("slower" in row.line()) is slower
+
+
+@pytest.mark.skipif(not (against.ROOT / ".git").exists(), reason="needs the repository")
+def test_a_build_stands_beside_another_commit(capsys, tmp_path):
+    out = tmp_path / "against.json"
+    run = ["HEAD", "--only", "mnist", "--rounds", "2", "--first-rounds", "0", "--onednn", "off"]
+    against.main([*run, "--out", str(out)])
+    assert "of the other build" in capsys.readouterr().out
+    (row,) = json.loads(out.read_text())["rows"]
+    assert {build: len(row["seconds"][build]) for build in against.BUILDS} == dict.fromkeys(
+        against.BUILDS, 2
+    )
+    assert "actmax-against-" not in against._git("worktree", "list")
+    with pytest.raises(SystemExit, match="Expected a commit"):
+        against.main(["no-such-commit"])
