@@ -30,8 +30,9 @@ def check_connected(total: tf.Tensor, images: Images, ascent: dict[str, Any]) ->
     cut = [name for name, gradient in ascent.items() if gradient is None]
     if not cut:
         return
-    if len(cut) < len(ascent):
-        # The others have a gradient, so that this one is most likely not looked at.
+    culprit = None if tf.executing_eagerly() else _culprit(total, images[cut[0]])
+    if culprit is None and len(cut) < len(ascent):
+        # The others have a gradient, and nothing on a way from this one takes it: no way is there.
         raise ValueError(
             checks.message(
                 f"a score that depends differentiably on the input {cut[0]!r}",
@@ -41,7 +42,6 @@ def check_connected(total: tf.Tensor, images: Images, ascent: dict[str, Any]) ->
                 "depends on every input.",
             )
         )
-    culprit = None if tf.executing_eagerly() else _culprit(total, images[cut[0]])
     where = f" after the operation {culprit.name!r} of type {culprit.type}" if culprit else ""
     raise ValueError(
         checks.message(

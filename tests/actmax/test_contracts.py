@@ -155,8 +155,8 @@ def test_ctrl_c_before_the_first_step_gives_the_start(model, monkeypatch, tmp_pa
 def test_seeds_are_recorded_as_they_were_given():
     """NumPy made floats of them: 1.8446744073709552e+19."""
     seeds = [2**64 - 1, 1]
-    assert described(1, seeds, None, None, "last", 2, {})["seed"] == seeds
-    assert described(1, np.array([3, 4]), None, None, "last", 2, {})["seed"] == [3, 4]
+    assert described(1, seeds, None, None, "last", 2, {}, {})["seed"] == seeds
+    assert described(1, np.array([3, 4]), None, None, "last", 2, {}, {})["seed"] == [3, 4]
 
 
 def test_whole_numbers_of_a_fixed_input_are_not_cut_off():

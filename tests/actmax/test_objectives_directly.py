@@ -528,5 +528,5 @@ def test_a_sum_takes_away_what_stands_behind_a_minus_and_divides():
     assert found((a + b) * (c - d) + 2 * a) == 11 * -900 + 2
     with pytest.raises(ValueError, match="other than 0"):
         a / 0
-    with pytest.raises(TypeError, match="unsupported operand"):
+    with pytest.raises(TypeError, match=r"@actmax.objective\(layers"):
         1 / a
