@@ -3,15 +3,11 @@
 Whole numbers have no gradient between them. So the problem without them is solved first, then whole numbers
 around its solution are tried, all other columns optimized anew for each:
 
-1. Relax: the best row of several starts, whole or not. Where J is concave, no row of whole numbers is
-   better than this one, the `bound`.
-2. Round: both whole numbers beside a column, for the columns that are furthest from one, until there are
-   `tries` rows; the other columns go to the nearest one.
-3. Descend: from the best row so far one column up or down by 1, or one up and another down, until none of
-   these rows is better.
+1. Relax: the best row of several starts. Where J is concave, no row of whole numbers beats it, the `bound`.
+2. Round: both whole numbers beside the columns that are furthest from one; the others to the nearest.
+3. Climb: one column up or down by 1, or one up and another down, until no such row is better.
 
-It is a heuristic: it ends at a row that none of its neighbours is better than, and not always at the best of
-all. Where J and `bound` are equal, nothing is missing.
+It is a heuristic, which may end below the best of all. Where J and `bound` are equal, nothing is missing.
 
 Source: relaxing and rounding as in Land and Doig, An automatic method of solving discrete programming
 problems, Econometrica 1960, https://doi.org/10.2307/1910129, without their branches.
@@ -56,8 +52,7 @@ def whole_numbers(
         objective: as for a run.
         target: one target of it; None where it takes none.
         columns: which are whole numbers, counted from 0.
-        input_range: as for a run: bounds, a mixture, linear equations, or these side by side. Columns of
-            whole numbers have two bounds.
+        input_range: as for a run; columns of whole numbers have two bounds.
         starts: of the relaxed run.
         steps: of every run.
         tries: rows that are tried at once, in one batch.
@@ -65,8 +60,8 @@ def whole_numbers(
         **parts: of `actmax.Maximizer`: `regularizers` (none), `optimizer`, `input_shape`.
 
     Raises:
-        ValueError: if the model has another input, a column is none of its columns or has no whole
-            number between its bounds, or none of the rows that were tried lies in the set.
+        ValueError: if the model has another input, a column has no whole number between its bounds, or
+            none of the rows that were tried lies in the set.
 
     Example:
         >>> import actmax
@@ -90,10 +85,8 @@ def whole_numbers(
         )
     ends = search.run(relaxed, None, starts, steps).images
     values = search.objectives(ends)
-    ends = ends[np.argsort(-values, kind="stable")]
-    best = search.climb(
-        itertools.chain(*(search.around(end, tries) for end in ends[:_ENDS])), tries
-    )
+    ends = ends[np.argsort(-values, kind="stable")[:_ENDS]]
+    best = search.climb(itertools.chain(*(search.around(end, tries) for end in ends)), tries)
     result = search.run(relaxed, best.row[None], 1, 0)
     return Found(result, best.objective, float(values.max()), len(search.known))
 
@@ -101,8 +94,8 @@ def whole_numbers(
 def main(argv: Sequence[str] | None = None) -> int:
     """A network of a table of six columns, two of them whole, beside all 36 pairs of whole numbers."""
     parser = argparse.ArgumentParser(prog="python -m actmax.recipes.whole_numbers")
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
-    parser.add_argument("--steps", type=int, default=256, metavar="N")
+    for name, default in (("--seed", 0), ("--steps", 256)):
+        parser.add_argument(name, type=int, default=default, metavar="N")
     arguments = parser.parse_args(argv)
 
     draws = np.random.default_rng(arguments.seed)
@@ -116,9 +109,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         table, actmax.Logit(0), columns=[0, 1], input_range=bounds, input_shape=(6,),
         steps=arguments.steps, seed=arguments.seed,
     )  # fmt: skip
-    print(
-        f"relaxed {found.bound:.5f}, whole {found.objective:.5f}: {found.result.images[0].round(3)}"
-    )
+    row = found.result.images[0].round(3)
+    print(f"relaxed {found.bound:.5f}, whole {found.objective:.5f}: {row}")
     print(f"{found.tried} of 36 pairs of whole numbers were tried")
     return 0
 
