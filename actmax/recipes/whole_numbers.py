@@ -88,7 +88,7 @@ def whole_numbers(
     ends = ends[np.argsort(-values, kind="stable")[:_ENDS]]
     best = search.climb(itertools.chain(*(search.around(end, tries) for end in ends)), tries)
     result = search.run(relaxed, best.row[None], 1, 0)
-    return Found(result, best.objective, float(values.max()), len(search.known))
+    return Found(result, float(best.objective), float(values.max()), len(search.known))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
