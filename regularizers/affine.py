@@ -1,4 +1,4 @@
-"""Rotation, scale and sub-pixel shift: affine transforms, any run of which is resampled once."""
+"""Rotation, scale and sub-pixel shift: affine transforms. Several in a row are resampled only once."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ class Rotate(Affine):
 class Scale(Affine):
     """Magnifies each image about its centre, keeping its size. `[N, H, W, C] -> [N, H, W, C]`.
 
-    By a factor whose logarithm is uniform on `(log(low), log(high))`, one for each image, so that
-    with `low = 1 / high` twice as large is as likely as half as large. Above 1 the border is cut
-    off, below 1 it is replicated. Bilinear.
+    The logarithm of the factor is uniform on `(log(low), log(high))`, with one factor for each
+    image. So with `low = 1 / high`, twice the size is as likely as half the size. If the factor is
+    above 1, the border is cut off. If it is below 1, the border is replicated. Bilinear.
 
     Args:
         low: smallest factor, above 0; a number or a schedule of the step.
@@ -138,11 +138,11 @@ class Shift(Affine):
 class RandomBox(Affine):
     """Shows a random box of each image at the image's full size. `[N, H, W, C] -> [N, H, W, C]`.
 
-    The box has a side uniform on `(low, high)`, in units of the image's sides, so it keeps their
-    ratio, and lies inside the image. Its centre is normal about the middle with standard deviation
-    `center_std`, moved inside where it must be; or with `center_std=None` uniform over all places
-    at which the box lies inside. Bilinear; a neighbour of other affine transforms in a list is
-    resampled with them, once.
+    The side of the box is uniform on `(low, high)`, relative to the sides of the image. So the box
+    keeps their ratio, and it lies inside the image. Its centre is normal about the middle with
+    standard deviation `center_std`, and is moved if the box would leave the image. With
+    `center_std=None` the centre is uniform over all positions inside the image. Bilinear. Next to
+    other affine transforms in a list, images are resampled only once.
 
     Args:
         low: smallest side, above 0 and at most 1; a number or a schedule of the step.

@@ -1,7 +1,7 @@
-"""What a part asks for beside its first argument, read off the signature of its call.
+"""The arguments that a part takes besides its first one, read from the signature of its call.
 
-A part that names `seeds` or `step` among its parameters is given them; one that does not is called as
-ever. A parameter with a default that nobody offers keeps its default.
+If a part has the parameters `seeds` or `step`, it gets them. Otherwise it is called without them. A
+parameter that is not offered keeps its default.
 """
 
 from __future__ import annotations

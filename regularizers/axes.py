@@ -1,4 +1,4 @@
-"""Which axes of an image a part acts along: all between the first and the last, or those it is told."""
+"""The axes of an image that a part acts along: all between the first and the last, or those given."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def check_axes(axes: Any, owner: str) -> Axes:
     """Axes as a tuple, counted as in a batch: 1 for the first behind it. None for all of space.
 
     Raises:
-        TypeError: if they are no whole numbers.
+        TypeError: if they are not whole numbers.
         ValueError: if one is below 1 or stands twice, or there is none.
     """
     if axes is None:

@@ -87,17 +87,17 @@ def _check_every(every: Any, owner: str) -> int:
 
 
 def names_of(value: Any) -> tuple[str, ...]:
-    """A tuple of texts as it is, anything else as none."""
+    """A tuple of texts as it is; an empty tuple for anything else."""
     fits = isinstance(value, tuple) and all(isinstance(name, str) for name in value)
     return value if fits else ()
 
 
 def check_named(part: Penalty) -> None:
-    """Raises unless what a penalty names, layers and arrays, is what its call asks for.
+    """Raises unless the layers and arrays that a penalty names are parameters of its call.
 
     Raises:
         TypeError: if the call does not ask for what is named, or asks for what is not.
-        ValueError: if a penalty of layers is to be looked at in some steps only.
+        ValueError: if a penalty of layers has `every` above 1.
     """
     asks, arrays = part.asks, part.array_names
     if any(name not in asks for name in arrays) or set(arrays) & set(GIVEN):
@@ -149,7 +149,7 @@ def check_number(
     """Returns `value` if it is a finite number in range.
 
     Raises:
-        TypeError: if it is no number.
+        TypeError: if it is not a number.
         ValueError: if it is not finite, or out of range.
     """
     wanted = "a finite number"
@@ -219,12 +219,13 @@ class Regularizer:
     """What a penalty and a transform have in common.
 
     Attributes:
-        couples_images: True if what happens to an image depends on the others of its batch.
-        exact_gradient: False if the gradient is not the slope of the value, on purpose: weights that
-            are held, the field of a denoiser, rounding that passes gradients straight through.
-        on: name of the model input that it is for; None for the only one that is optimized. A
-            penalty of several inputs names them all, `on=("left", "right")`, and is called with a
-            dict of their images.
+        couples_images: True if the result for an image depends on the other images of its batch.
+        exact_gradient: False if the gradient is on purpose not the derivative of the value: for
+            example with weights that are held constant, with a denoiser, or with rounding that
+            passes gradients straight through.
+        on: name of the model input that it is for; None for the only optimized input. A penalty of
+            several inputs names all of them, `on=("left", "right")`, and gets a dict of their
+            images.
     """
 
     couples_images: ClassVar[bool] = False
@@ -240,40 +241,41 @@ class Regularizer:
 
 @dataclasses.dataclass(frozen=True)
 class Penalty(Regularizer, abc.ABC):
-    """A quantity to keep small, one number per image. `[N, ...] -> [N]`.
+    """A quantity that should be small, one number per image. `[N, ...] -> [N]`.
 
     The loop subtracts `weight * penalty(images)`. Calling a penalty gives the *unweighted* value, a
     mean over pixels, so that a weight means the same at every image size.
 
-    A penalty that costs as much as the model, a second network for example, need not be looked at in
-    every step: with `every=k` its gradient is taken at steps 0, k, 2k, ... and weighs k times as much
-    there, so that it pulls as hard on average. History holds its last value in between.
+    A penalty that costs as much as the model, for example with a second network, need not be computed
+    in every step. With `every=k`, its gradient is used only at steps 0, k, 2k, ..., with k times its
+    weight. On average the gradient is the same. In the steps between, the history repeats the last
+    value.
 
     Source of `every`: lazy regularization of Karras et al., StyleGAN2, CVPR 2020,
     https://arxiv.org/abs/1912.04958.
 
-    A call may also ask for `seeds` and `step`, by naming them among its parameters: int32 `[N, 2]`,
-    new ones at every step, and int32 `[]`.
+    A call can have the parameters `seeds` and `step`: int32 `[N, 2]`, with new seeds at every step,
+    and int32 `[]`.
 
-    A penalty that names `layers` of the model asks for `activations`, a dict by those names, and is fed
-    from the pass of the model that a step makes anyway. It sees what the model sees: transformed
-    copies, `[K * N, ...]`, and counts by its mean over the copies. A penalty that names `arrays` is given
-    them by name, one row per image, as `maximizer(..., arrays={"its_name": array})` holds them.
+    A penalty that names `layers` of the model gets `activations`, a dict by those names. They come from
+    the model's own forward pass of the step, so they are those of the transformed copies, `[K * N, ...]`.
+    The loop takes the mean over the copies. A penalty that names `arrays` gets them by name, with one row
+    per image, from `maximizer(..., arrays={"its_name": array})`.
 
-    What a penalty says of itself is held against it by `regularizers.testing.check_regularizer`; None
-    says nothing.
+    A penalty can declare the properties below, and `regularizers.testing.check_regularizer` tests
+    them. None declares nothing.
 
     Attributes:
-        isotropic: True if turning rows into columns leaves the value; False if it is for one of the
-            two on purpose.
+        isotropic: True if the value does not change when rows and columns are swapped; False if
+            rows and columns differ on purpose.
         symmetric_in_channels: True if the order of channels does not matter; False if it does, on
             purpose.
-        degree: the value goes as `factor ** degree` if images are multiplied by a factor: then the
+        degree: the value grows as `factor ** degree` if images are multiplied by a factor. Such a
             penalty has no constant in units of the images.
-        layers: of the model, by path, whose activations the call asks for.
+        layers: paths of the layers of the model whose activations the call gets.
         arrays: parameters of the call that are arrays with one row per image, given to each run.
         weight: a number; one number per image, as a tuple; or a schedule, a function of the step.
-        every: steps from one look to the next, at least 1.
+        every: the penalty is computed in every `every`-th step, at least 1.
     """
 
     isotropic: ClassVar[bool | None] = None
@@ -348,12 +350,12 @@ class Transform(Regularizer, abc.ABC):
         """
 
     def ahead(self, shape: tuple[int, ...], seeds: tf.Tensor, rows: tf.Tensor) -> tf.Tensor | None:
-        """What calls work out from seeds alone, for many at once. `[M, 2] -> [M, ...]`, or None.
+        """The part of a call that depends only on the seeds, for many calls. `[M, 2] -> [M, ...]`, or None.
 
-        For speed alone: a loop works it out for a block of steps and hands it to `apply` step by
-        step, a few operations for a block in place of dozens for each step. By default None: every
-        step calls the transform. Not asked of a transform whose strength is a schedule to be told
-        the step: return None then.
+        This is only for speed. The loop calls it once for a block of steps, and passes the result to
+        `apply` step by step. A block then needs a few operations, and not dozens in each step. By default
+        it returns None, and every step calls the transform. Return None too if the strength is a schedule,
+        because the step is not known here.
 
         Args:
             shape: of one image, `(H, W, C)`.

@@ -15,8 +15,9 @@ from regularizers.warp import coordinate_dtype
 class ColorShift(Transform):
     """Scales and shifts each channel of each image: `x * exp(u) + v`. `[N, ..., C] -> [N, ..., C]`.
 
-    With `u` uniform on `(-scale, scale)` and `v` on `(-shift, shift)`, a pair for each image and
-    channel. A picture that is to be recognized after that does not hang on its exact colors.
+    Here `u` is uniform on `(-scale, scale)` and `v` on `(-shift, shift)`, with one pair for each
+    image and channel. A picture that is still recognized after this change does not depend on its
+    exact colors.
 
     Args:
         scale: largest logarithm of the factor, at least 0: 1 for factors of 0.37 to 2.7; a number or

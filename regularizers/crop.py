@@ -18,9 +18,9 @@ from regularizers.slopes import custom_gradient
 class RandomCrop(Transform):
     """Cuts a box of whole pixels out of each image. `[N, H, W, C] -> [N, h, w, C]`.
 
-    Also for 1 or 3 spatial axes. Every place at which the box lies inside is as likely as any other,
-    one draw for each image and axis. Nothing is resampled; the gradient puts each pixel back where it
-    was cut. A model of another input size gets the crop resized.
+    Also for 1 or 3 spatial axes. All positions of the box inside the image are equally likely, with
+    one draw for each image and axis. Nothing is resampled, and the gradient goes back to the same
+    pixels. If the model has another input size, the crop is resized.
 
     Args:
         size: of the crop, a whole number of at least 1 for each spatial axis, such as `(24, 24)`.

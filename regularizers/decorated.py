@@ -87,7 +87,7 @@ class FunctionPenalty(Penalty):
 
     @property
     def asks(self) -> tuple[str, ...]:
-        """What the function asks for beside images."""
+        """The parameters of the function besides images."""
         return asked(self.function, (*GIVEN, *self.array_names))
 
     def __call__(self, images: tf.Tensor, **given: tf.Tensor) -> tf.Tensor:
@@ -128,13 +128,12 @@ def penalty(**said: Any) -> Callable[[Callable[..., tf.Tensor]], FunctionPenalty
 def penalty(function: Any = None, /, **said: Any) -> Any:
     """Makes a penalty of a function `images [N, ...] -> [N]`.
 
-    The function may also ask for `seeds` (int32 `[N, 2]`, new ones at every step) and for `step`
-    (int32 `[]`), by naming them among its parameters; for `activations` of the `layers` that it names;
-    and for the `arrays` that it names.
+    The function can have more parameters: `seeds` (int32 `[N, 2]`, new ones at every step), `step`
+    (int32 `[]`), `activations` of the given `layers`, and the given `arrays`.
 
     Args:
-        function: the function; left out where the penalty says something of itself.
-        **said: what it says: `couples_images`, `exact_gradient`, `isotropic`,
+        function: the function; left out if properties are given.
+        **said: properties of the penalty: `couples_images`, `exact_gradient`, `isotropic`,
             `symmetric_in_channels`, `degree`, `layers`, `arrays`, as the attributes of `Penalty`.
 
     Example:
@@ -194,9 +193,9 @@ def transform(function: Any = None, /, **said: Any) -> Any:
     """Makes a transform of a function `(images [N, ...], seeds [N, 2], step []) -> [N, ...]`.
 
     Args:
-        function: the function; left out where the transform says something of itself.
-        **said: what it says: `keeps_range`, `keeps_shape`, `draws`, `couples_images`,
-            `exact_gradient`, as the attributes of `Transform`.
+        function: the function; left out if properties are given.
+        **said: properties of the transform: `keeps_range`, `keeps_shape`, `draws`,
+            `couples_images`, `exact_gradient`, as the attributes of `Transform`.
 
     Example:
         >>> import regularizers

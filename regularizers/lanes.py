@@ -1,11 +1,12 @@
-"""Elementwise functions with one rounding for every row, whatever its place in the batch.
+"""Elementwise functions that round a row in the same way at every position in the batch.
 
-Kernels work through an array in whole vectors and through its last few values, the tail, one by one.
-Sums, products and quotients are the same bytes in both. Exponentials, logarithms, powers, sines and
-their like differ in the last bit; so do the gradient of a square root, and a quotient by a root, which
-graphs turn into a product with a reciprocal root. Where a row does not fill whole vectors, which of its
-values lie in the tail depends on how many rows come after it. Here every row is filled up before, so
-there is no tail. Sizes that are a multiple of 16, as 28 x 28 and 224 x 224 x 3, cost nothing.
+A kernel computes most of an array in whole vectors, and the last few values (the tail) one by one.
+Sums, products and quotients give the same bytes both ways. Exponentials, logarithms, powers, sines and
+similar functions differ in the last bit. So do the gradient of a square root, and a quotient by a root
+(a graph turns it into a product with a reciprocal root). If a row does not fill whole vectors, the
+number of following rows decides which of its values are in the tail. So the functions here first pad
+every row, and there is no tail. Sizes that are a multiple of 16, such as 28 x 28 and 224 x 224 x 3,
+need no padding.
 """
 
 from __future__ import annotations

@@ -16,12 +16,12 @@ _LETTERS = 2
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Edits(Penalty):
-    """The number of positions whose letter is not the given sequence's. `[N, L, A] -> [N]`.
+    """The number of positions whose letter differs from the given sequence. `[N, L, A] -> [N]`.
 
-    `sum over positions of (1 - sum over letters of x * original)`, so that the weight is the price of one
-    edit in units of the score: an edit that gains less is not worth making. It is a number of letters and
-    no mean, because a sequence is not resized. For matrices of probabilities it is the expected number.
-    Positions where the original is all zero, an unknown letter, cost nothing.
+    `sum over positions of (1 - sum over letters of x * original)`. The weight is therefore the price of
+    one edit in units of the score: an edit that gains less is not made. The value is a number of letters
+    and not a mean, because a sequence is not resized. For matrices of probabilities it is the expected
+    number. Positions where the original is all zero (an unknown letter) cost nothing.
 
     Source: the input loss of Schreiber et al., Ledidi, 2020, https://doi.org/10.1101/2020.05.21.109686.
 
@@ -86,11 +86,11 @@ class Edits(Penalty):
 
 @dataclasses.dataclass(frozen=True)
 class Entropy(Penalty):
-    """How undecided rows of probabilities are: 0 for letters, 1 if all are alike. `[N, L, A] -> [N]`.
+    """Entropy of rows of probabilities: 0 for letters, 1 if all are equal. `[N, L, A] -> [N]`.
 
-    The mean over positions of `-sum p log p / log A`. A positive weight draws a matrix of probabilities
-    (`actmax.Simplex`, or `actmax.OneHot` with `straight_through=False`) to letters, a negative one away
-    from them. Of letters it is 0 and has nothing to say.
+    The mean over positions of `-sum p log p / log A`. A positive weight pulls a matrix of probabilities
+    (`actmax.Simplex`, or `actmax.OneHot` with `straight_through=False`) towards letters, a negative
+    weight away from them. For letters it is always 0 and has no effect.
 
     Source: Linder and Seelig, 2021, https://doi.org/10.1186/s12859-021-04437-5.
 

@@ -16,8 +16,8 @@ class PixelNorm(Penalty):
 
         mean over pixels of ( sum_c (x_c - center)^2 )^(alpha / 2)
 
-    At alpha = 6 pixels of ordinary strength cost nothing, and few become much stronger. From
-    alpha = 2 on its gradient is finite everywhere.
+    With alpha = 6, pixels of ordinary strength cost almost nothing, and few become much stronger.
+    The gradient is finite everywhere, because alpha is at least 2.
 
     Args:
         weight: number, one number per image, or schedule. Mahendran and Vedaldi's `1 / B^alpha`

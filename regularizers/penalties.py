@@ -1,9 +1,9 @@
-"""Penalties: quantities to keep small, an unweighted mean over pixels. `[N, ...] -> [N]`.
+"""Penalties: quantities that should be small, unweighted means over pixels. `[N, ...] -> [N]`.
 
 Axes are `[N, spatial..., C]`: one, two or three spatial axes, and none for plain vectors `[N, D]`.
-Being means, and not sums, penalties need no new weight at another image size. Every one is finite
-with a finite gradient at the zero image, at constant images and at ties. Values of float16 and
-bfloat16 are squared and added up in float32, and returned in the dtype of the images.
+Penalties are means and not sums, so they need no new weight at another image size. Every penalty is
+finite and has a finite gradient at the zero image, at constant images and at ties. float16 and
+bfloat16 values are squared and added in float32, and returned in the dtype of the images.
 """
 
 from __future__ import annotations
@@ -151,10 +151,10 @@ class TotalVariation(Penalty):
         beta=None   sum_a sum |d_a x| / (H * W * C)      = tf.image.total_variation(x) / (H * W * C)
         beta=b      mean( (sum_a (d_a x)^2 + eps)^(b/2) - eps^(b/2) ),  eps = 1e-12
 
-    The powers are taken per value, each channel on its own. The border is replicated: the
+    The powers are taken per value, for each channel separately. The border is replicated, so the
     difference after the last value is 0. Epsilon keeps the gradient finite where neighbours are
-    equal; it is subtracted again, so that constant images have value 0. The gradient is written
-    out; there is no second derivative.
+    equal. It is subtracted again, so that constant images have value 0. The gradient is a custom
+    one, and there is no second derivative.
 
     Args:
         weight: number, one number per image, or schedule.
@@ -245,9 +245,9 @@ class L2(Penalty):
 class AlphaNorm(Penalty):
     """Mean of powers, `mean(|x|^alpha)`, per value and without a root. `[N, ...] -> [N]`.
 
-    At large alpha it leaves small values alone and holds the largest down. From alpha = 1 on its
-    gradient is finite everywhere, so that no epsilon is needed; at alpha = 1 it is `L1`. In float16
-    the value overflows where it exceeds 65504: with alpha = 6, from values of 6.3 on.
+    With a large alpha, it has little effect on small values, and limits the largest values. The
+    gradient is finite everywhere, so no epsilon is needed. With alpha = 1 it is `L1`. In float16
+    the value overflows above 65504; with alpha = 6 this happens for values of 6.3 or more.
 
     Args:
         weight: number, one number per image, or schedule. Mahendran and Vedaldi's `1 / B^alpha`
@@ -289,14 +289,15 @@ class AlphaNorm(Penalty):
 class LogSum(Penalty):
     """Mean of logarithms, `mean(log(1 + |x - center| / epsilon))`: few, strong values. `[N, ...] -> [N]`.
 
-    Its pull on a value is `1 / (|x - center| + epsilon)`: faint gray is pulled to the center harder
-    than a bright stroke, where `L1` pulls both alike. It is not convex: what is faint early is lost,
-    so let its weight grow with the step.
+    Its gradient for a value has the size `1 / (|x - center| + epsilon)`. So it pulls faint gray to the
+    center more strongly than a bright stroke. `L1` pulls both equally. The penalty is not convex: values
+    that are faint early are lost, so let its weight grow with the step.
 
     Args:
         weight: number, one number per image, or schedule.
-        epsilon: the distance at which the pull has halved, above 0, in units of the images.
-        center: value that distances are measured from, in units of the images: that of the ground.
+        epsilon: the distance at which the gradient is halved, above 0, in units of the images.
+        center: value that distances are measured from, in units of the images: usually the
+            background.
 
     Raises:
         ValueError: if epsilon is not a finite number above 0, or center is not finite.

@@ -53,12 +53,12 @@ def _mix(x: tf.Tensor, number: _Constants) -> tf.Tensor:
 
 
 def mirror(seeds: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
-    """Seeds whose draws are the opposite of those of the seeds given. `[N, 2], [N] -> [N, 3]`.
+    """Seeds that give mirrored random numbers. `[N, 2], [N] -> [N, 3]`.
 
-    A uniform or whole-numbered draw x on (low, high) becomes `low + high - x`, a normal one
-    `2 mean - x`: antithetic variates, whose pairs have a mean without noise (Hammersley and Morton,
-    1956, https://doi.org/10.1017/S0305004100031455). Those draws follow the third number, `bits` do
-    not, and `fold_in` hands it on.
+    A uniform or integer draw x on (low, high) becomes `low + high - x`, and a normal draw becomes
+    `2 mean - x`. These are antithetic variates: the mean of a pair has no noise (Hammersley and
+    Morton, 1956, https://doi.org/10.1017/S0305004100031455). The third number says whether a draw
+    is mirrored. `bits` ignores it, and `fold_in` keeps it.
 
     Args:
         seeds: int32 `[N, 2]`.

@@ -1,4 +1,4 @@
-"""Gradients that are written out, in place of those that TensorFlow derives."""
+"""Custom gradients, in place of those that TensorFlow derives."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _KEPT = "_actmax_written_gradients"
 def custom_gradient(function: Callable[..., tuple[tf.Tensor, Callable[..., Any]]]) -> Any:
     """As `tf.custom_gradient`, for tensors alone; a graph that it is used in can be freed.
 
-    `tf.custom_gradient` enters every use in a graph into TensorFlow's registry of gradients, which
-    is never emptied and keeps the graph (TensorFlow 2.21): 25 MB for every run of a small network.
-    Here the graph itself keeps what belongs to it.
+    `tf.custom_gradient` adds every use in a graph to TensorFlow's registry of gradients. The
+    registry is never emptied and keeps the graph (TensorFlow 2.21), which is 25 MB for every run of
+    a small network. Here the gradient is stored in the graph itself.
 
     Args:
         function: `(*tensors) -> (tensor, gradient)`, where `gradient(upstream)` returns the gradient

@@ -51,9 +51,9 @@ __all__ = [
 class Jitter(Transform):
     """Shifts each image by whole pixels, around the border. `[N, ..., C] -> [N, ..., C]`.
 
-    By an integer uniform on `-pixels, ..., pixels`, one for each image and each spatial axis.
-    Values that leave on one side enter on the other. The mean shift is 0, and both ends are
-    reached. The gradient is rolled back.
+    The shift is an integer, uniform on `-pixels, ..., pixels`, with one for each image and each
+    spatial axis. Values that leave on one side enter on the other. The mean shift is 0, and both
+    ends are included. The gradient is shifted back.
 
     Args:
         pixels: largest shift, a whole number of at least 0, in pixels; or a schedule of the step,
@@ -247,13 +247,15 @@ class Noise(Transform):
 class Pad(Transform):
     """Adds a border on all sides. `[N, H, W, C] -> [N, H + 2 pixels, W + 2 pixels, C]`.
 
-    Draws nothing: it keeps a following `Jitter` or `Rotate` from bringing in the other side.
+    It is not random. Put it before `Jitter` or `Rotate`, so that pixels do not come in from the
+    other side.
 
     Args:
-        pixels: width of the border, a whole number of at least 0. No schedule: it sets the shape.
-        value: what the border holds, in units of the images: a number, a schedule of the step, or
-            "edge", which repeats the outermost values, or "reflect", which mirrors the image at them: no
-            value stands there twice, so none is pulled at more than its neighbours are.
+        pixels: width of the border, a whole number of at least 0. It cannot be a schedule, because it
+            sets the shape.
+        value: value of the border, in units of the images: a number, a schedule of the step, "edge",
+            which repeats the outermost values, or "reflect", which mirrors the image without repeating
+            the outermost values, so that their gradient is not larger than that of their neighbours.
         axes: the axes that it acts along, counted as in a batch: (2, 3) for the space of films
             [N, T, H, W, C]. None for all between the first and the last.
 
@@ -326,10 +328,10 @@ class Pad(Transform):
 class Blur(Transform):
     """Smooths each image with a Gaussian along every spatial axis. `[N, ..., C] -> [N, ..., C]`.
 
-    The weight of a value at distance k is `exp(-k^2 / (2 sigma^2))`, over the sum of all; the
-    border is replicated. Draws nothing. Each axis is one product with an `[n, n]` matrix, so sigma
-    may change while the loop runs, at no cost, and the gradient is the exact adjoint. On GPUs that
-    multiply float32 as TF32 the weights have 10 bits.
+    The weight of a value at distance k is `exp(-k^2 / (2 sigma^2))`, divided by the sum of all
+    weights. The border is replicated. The blur is not random. Each axis is one product with an
+    `[n, n]` matrix, so sigma can change during the loop at no cost, and the gradient is the exact
+    adjoint. On GPUs that multiply float32 as TF32, the weights have 10 bits.
 
     Args:
         sigma: standard deviation, at least 0, in pixels; a number or a schedule of the step.

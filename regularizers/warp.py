@@ -1,4 +1,4 @@
-"""Several transforms as one function, in which a run of affine ones is resampled once."""
+"""Several transforms as one function. Affine transforms in a row are resampled only once."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from regularizers.slopes import custom_gradient
 class Affine(Transform):
     """A transform that moves pixels by an affine map. `[N, H, W, C] -> [N, H, W, C]`.
 
-    Subclasses give the map; `resample` samples with it. `compose` multiplies
-    the maps of neighbours in a list and resamples once, so that a run of affine transforms blurs,
-    and costs, as much as one.
+    Subclasses define the map, and `resample` uses it. `compose` multiplies the maps of neighbours
+    in a list and resamples once. So several affine transforms in a row blur, and cost, as much as
+    one.
     """
 
     keeps_range: ClassVar[bool] = True
@@ -166,7 +166,7 @@ class Composed:
     def ahead(
         self, shape: tuple[int, ...], seeds: tf.Tensor, rows: tf.Tensor
     ) -> dict[int, tf.Tensor]:
-        """What transforms work out ahead for many calls, by place. `[T, M, 2] -> [M, ...]` each."""
+        """What transforms compute in advance for many calls, by position. `[T, M, 2] -> [M, ...]` each."""
         found = {}
         for run in self.runs:
             if len(run) == 1:
@@ -217,7 +217,7 @@ def compose(transforms: Sequence[Transform]) -> Composed:
         `transforms[t]`, fused or not. Without transforms it returns the images it is given.
 
     Raises:
-        TypeError: if one of them is no transform.
+        TypeError: if one of them is not a transform.
 
     Example:
         >>> import tensorflow as tf

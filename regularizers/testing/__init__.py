@@ -1,4 +1,4 @@
-"""The laws that every regularizer keeps, tried on any of them in one call: `check_regularizer`."""
+"""`check_regularizer` tests in one call whether a regularizer keeps all laws."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def check_regularizer(
     activations: Activations | None = None,
     arrays: Mapping[str, Sequence[int]] | None = None,
 ) -> None:
-    """Tries every law on a penalty or a transform, and raises at the first that it breaks.
+    """Tests every law on a penalty or a transform, and raises an error at the first broken one.
 
     - fields: plain, hashable configuration; no tensors.
     - kept: nothing of a first trace is kept for the next call, and nothing has to be made before it.
@@ -68,32 +68,33 @@ def check_regularizer(
     - graph: eager mode and one graph of unknown N agree.
     - independent: image n alone is image n in a batch; unless `couples_images = True`.
     - isolated: a NaN image leaves its neighbours as they are.
-    - order: rows in another order are the same rows.
+    - order: another order of the rows gives the same rows.
     - range: no value leaves the range of images, if `keeps_range = True`.
-    - share: a penalty that couples images gives each its own share, not all of them one number.
-    - resolution: a penalty's value does not grow as the number of pixels, or as a root of it.
-    - axes: rows and columns are space and channels are not, unless `isotropic` or
+    - share: a penalty that couples images gives each image its own value, not one number for all.
+    - resolution: a penalty's value does not grow with the number of pixels, or with its root.
+    - axes: rows and columns are spatial axes and channels are not, unless `isotropic` or
       `symmetric_in_channels` say otherwise.
     - units: constants of a penalty have an effect in the range of images, not only on larger ones.
-    - words: what a penalty says of itself, `isotropic`, `symmetric_in_channels`, `degree`, is so.
-    - weight: `number * penalty` is new, and calls give the unweighted value.
+    - words: the declared properties `isotropic`, `symmetric_in_channels` and `degree` are true.
+    - weight: `number * penalty` is a new penalty, and calls give the unweighted value.
 
     Args:
         part: the penalty or transform. A transform that draws needs a strength above 0.
-        shapes: of images without N, the first being used most; default `SHAPES`, or the size of the
-            network or array that the part holds, if it runs at no other.
-        image_range: ends of the values of the images tried, for parts that are made for others
-            than 0 to 1.
-        half: whether float16 is tried too. Images of a run are float32 or float64, whatever the
-            precision of its model.
-        activations: images to a dict of the layers that a penalty names. None for 8 smooth features of
-            every pixel; give your network's for a part that holds arrays of its sizes.
+        shapes: shapes of images without N, of which the first is used most. The default is
+            `SHAPES`, or the size of the network or array in the part, if it accepts no other size.
+        image_range: the range of the test images, for parts that are not made for values from 0 to
+            1.
+        half: whether float16 is tested too. The images of a run are float32 or float64, for every
+            precision of the model.
+        activations: a function from images to a dict of the layers that a penalty names. None for 8
+            smooth features of every pixel. If the penalty has arrays of a layer's size, give a
+            function of your network.
         arrays: shape of one row of every array that a penalty names; None for that of an image.
 
     Raises:
         RegularizerError: an AssertionError that starts with the part's name, and says which law it
             breaks, where, and what to do.
-        TypeError: if part is neither.
+        TypeError: if part is neither a penalty nor a transform.
 
     Example:
         >>> from regularizers import Jitter
@@ -112,7 +113,7 @@ def broken_laws(
     activations: Activations | None = None,
     arrays: Mapping[str, Sequence[int]] | None = None,
 ) -> tuple[RegularizerError, ...]:
-    """All laws that a part breaks, in order. Arguments as of `check_regularizer`.
+    """All laws that a part breaks, in order. The arguments are those of `check_regularizer`.
 
     Example:
         >>> from regularizers import L2
@@ -128,13 +129,14 @@ def portrait(
     shapes: Shapes | None = None,
     image_range: tuple[float, float] = (0.0, 1.0),
 ) -> Portrait:
-    """What a penalty is, in numbers. Arguments as of `check_regularizer`.
+    """Describes a penalty in numbers. The arguments are those of `check_regularizer`.
 
-    A glance tells wrong axes and units: a total variation has degree 1, ignores a shift, the order of
-    channels and transposition, and is 0 with slope 0 on a constant.
+    The numbers show wrong axes and units at once. For example, a total variation has degree 1. It
+    ignores a shift, the order of channels and a transposition. On a constant image it is 0, with
+    gradient 0.
 
     Raises:
-        TypeError: if part is no penalty.
+        TypeError: if part is not a penalty.
 
     Example:
         >>> from regularizers import L2

@@ -1,4 +1,4 @@
-"""What a part does to its value when images are changed in known ways: scaled, turned, enlarged."""
+"""How the value of a part changes when images are scaled, turned or enlarged."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class Facts:
         return math.log(large / small) / math.log(1.25)
 
     def growth(self, kind: str, factor: int) -> float:
-        """Exponent g of `value ~ pixels ** g` from images to images `factor` times as large a side.
+        """Exponent g of `value ~ pixels ** g`, for images whose sides are `factor` times as large.
 
         Args:
             kind: "tiled", copies side by side; "smooth", the same picture enlarged; "noise", as many

@@ -353,8 +353,8 @@ def _is_drawing(part: Any) -> bool:
     return "seeds" in part.asks if isinstance(part, Penalty) else bool(part.draws)
 
 
-# Name of the law, whom it is for, and how it is tried. In an order in which a fault is first met by
-# the law that names it best.
+# Name of the law, the kinds of parts that it is for, and the function that tests it. In an order in
+# which a fault is first met by the law that names it best.
 LAWS: dict[str, tuple[Callable[[Any], bool], Callable[[Probe], None]]] = {
     "fields": (lambda part: True, _fields),
     "kept": (lambda part: True, _kept),

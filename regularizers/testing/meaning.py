@@ -1,4 +1,4 @@
-"""Laws about what a part means: its axes, its units, its size, and what it says of itself."""
+"""Laws about the meaning of a part: its axes, its units, its size, and its declared properties."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def check_units(probe: Probe) -> None:
 
 
 def check_words(probe: Probe) -> None:
-    """What a penalty says of itself is so."""
+    """The declared properties of a penalty are true."""
     part, facts = probe.part, Facts(probe)
     probe.place = f"on random float64 images of shape {probe.shapes[0]}"
     space = len(probe.shapes[0]) == 3

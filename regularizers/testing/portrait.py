@@ -1,4 +1,4 @@
-"""A page of what a regularizer is, in numbers that a test can pin: `portrait`."""
+"""`portrait`: a regularizer described in numbers, which a test can compare."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Portrait:
         name: of the penalty.
         value: on uniform noise in the range.
         degree: exponent d of `value ~ factor ** d` for noise times a factor near 1; NaN for none.
-        degree_of_bytes: the same for noise 255 times as large: another one tells that a constant of the
-            penalty is in units of the images.
+        degree_of_bytes: the same for noise 255 times as large. If it differs from `degree`, the penalty
+            has a constant in units of the images.
         shift: value of noise plus a tenth of the range, over that of noise.
         channels: value with channels in another order, over that of noise.
         transposed: value of the transposed noise, over that of noise.

@@ -1,4 +1,4 @@
-"""A regularizer, and all that the laws ask of it."""
+"""A regularizer under test, and what the laws need of it."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def require(kept: Any, expected: str, received: Any, do: str) -> None:
 
 
 def distance(first: tf.Tensor, second: tf.Tensor) -> float:
-    """Largest difference, in units of the largest value of the second; infinite for NaN."""
+    """Largest difference, relative to the largest value of the second; infinite for NaN."""
     if first.shape != second.shape:
         return float("inf")
     first, second = tf.cast(first, tf.float64), tf.cast(second, tf.float64)

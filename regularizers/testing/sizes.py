@@ -1,4 +1,4 @@
-"""Sizes at which a part can be tried: those of the network or the array that it holds."""
+"""Sizes at which a part can be tested: those of the network or the array in it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _KERAS = re.compile(r"expected shape=\(None,((?: ?\d+,?)+)\)")
 def settle(probe: Probe, chosen: bool) -> None:
     """Traces the part before anything else, and finds the shapes at which it can be tried.
 
-    The first call that a part ever sees is a trace, as in a loop: what it keeps of one is then found.
-    A part that holds a network or an array of one fixed size is tried at that size.
+    The first call of the part is a trace, as in a loop. This finds parts that keep something of their
+    first trace. A part with a network or an array of one fixed size is tested at that size.
 
     Args:
         probe: its shapes are replaced, and its `first_error` is set.

@@ -1,4 +1,4 @@
-"""The law of the gradient: that it is the slope of the value, or what the part says that it is."""
+"""The law of the gradient: it is the derivative of the value, or the gradient that the part declares."""
 
 from __future__ import annotations
 
