@@ -1,4 +1,4 @@
-"""The run of a result as an animation: what was kept of its steps, frame by frame."""
+"""The run of a result as an animation: the frames that were kept during the run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def frames_of(result: Any, name: str) -> list[np.ndarray]:
 
 
 def animated(result: Any, animation: Any, film: reporting.Film | None) -> reporting.Film | None:
-    """What `Result.report` shows over the steps: `animation`, a `Frames` or a film, or `film`.
+    """The animation that `Result.report` shows: from `animation` (a `Frames` or a film) or from `film`.
 
     Raises:
         TypeError: if it is neither.

@@ -1,8 +1,9 @@
-"""Arrays in a ZIP archive, NPZ: bounded before anything is unpacked.
+"""Arrays in a ZIP archive (NPZ), with a limit that is checked before anything is unpacked.
 
-What an archive declares is looked at first: how large each member becomes, and the shape and type of each
-array. An archive may become `FLOOR` bytes, or `EXPANSION` times its own size where that is more;
-`pack` keeps to that by leaving arrays unpacked which would become more, so whatever it writes can be read.
+Before anything is unpacked, the declared size of each member and the shape and type of each array are
+checked. The unpacked size may be at most `FLOOR` bytes, or `EXPANSION` times the size of the archive,
+whichever is larger. `pack` does not compress arrays that would exceed this limit, so everything that it
+writes can be read.
 """
 
 from __future__ import annotations
@@ -46,10 +47,10 @@ def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 @contextlib.contextmanager
 def opened(source: bytes | IO[bytes]) -> Iterator[Any]:
-    """An NPZ file whose arrays are as large as it says, and no larger than it may say; no pickle.
+    """An NPZ file whose arrays have the declared sizes, within the limit; no pickle.
 
     Args:
-        source: its bytes, or the file, open for reading.
+        source: the bytes of the file, or the file, open for reading.
 
     Yields:
         What `numpy.load` gives: arrays by name, each read when it is asked for.

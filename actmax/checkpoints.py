@@ -4,9 +4,10 @@
     state-00000007.npz   the arrays
     lock                 held by the process that writes here
 
-A checkpoint is two files. The arrays are written under a new name first; the JSON, which names them
-and their SHA-256, replaces the older one in one rename. So at every instant the folder holds the older
-checkpoint or the newer one, and whatever a killed process left half done bears no name that counts.
+A checkpoint is two files. First the arrays are written under a new name. Then the JSON, which has this
+name and the SHA-256, replaces the older JSON in one rename. So at every moment the folder has either
+the older checkpoint or the newer one. Incomplete files of a killed process have names that are
+ignored.
 """
 
 from __future__ import annotations

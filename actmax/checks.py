@@ -1,4 +1,4 @@
-"""Checks of arguments, and the one form of their messages: Expected ... Received ... Do ..."""
+"""Checks of arguments. All messages have the same form: Expected ... Received ... Do ..."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def message(expected: str, received: Any, do: str = "") -> str:
 
 
 def users_line() -> int:
-    """The `stacklevel` of a warning of the caller's that points to the first line outside of actmax."""
+    """The `stacklevel` for a warning, so that it points to the first line outside of actmax."""
     frame: types.FrameType | None = sys._getframe(1)
     level = 1
     while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == "actmax":
@@ -150,7 +150,7 @@ def at_fault(owner: str) -> Iterator[None]:
     Errors that name it already, and those of the device, go through.
 
     Raises:
-        TypeError: for a TypeError of the part, ValueError for any other, from the error of the part.
+        TypeError: if the part raised a TypeError; ValueError for any other error of the part.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a first user gets, and why. Numbers here were chosen on development judges only."""
+"""The default recipes. Their numbers were chosen with development judges only."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ from regularizers.base import Regularizer
 # Rate of Adam in units of the range's width, for params that are images.
 _PIXEL_RATE = 0.05
 # Likewise beside a set that is not one of values, each on its own, in units of its size; it falls to 0.
-# Less of the past than Adam's 0.9: on a sphere old gradients point off it. Quadratic hills in a ball are
-# reached in two thirds of the passes, and ten logits of the CIFAR-10 network end at 55.1 and not at 54.6.
+# Lower than Adam's usual 0.9, because old gradients point away from a sphere. Quadratic hills in a ball
+# are reached in two thirds of the passes, and ten logits of the CIFAR-10 network end at 55.1 and not at
+# 54.6.
 _SET_RATE, _SET_MEMORY = 0.2, 0.5
 # Length of a step of the logits of letters. It grows, so that what the gradient said at the first sequences,
 # which are bad ones, counts less.
@@ -74,11 +75,11 @@ def choose(
     evidence: Evidence | None = None,
     natural: np.ndarray | None = None,
 ) -> Recipe:
-    """Fills in what was not given.
+    """Fills in the arguments that were not given.
 
-    With `regularizers=` given, the rest is plain: pixels, one copy, Adam. Without, a recipe for the
-    kind of input fills in all that is missing. Steps on pixels are measured in the size of the set, and
-    beside a set that is not one of values, each on its own, Adam keeps one second moment per image.
+    If `regularizers=` is given, the rest is plain: pixels, one copy, Adam. Otherwise a recipe for the
+    kind of input fills in everything that is missing. Steps on pixels are relative to the size of the
+    set. If the set couples values, Adam keeps one second moment per image.
 
     Args:
         shapes: canvas of every optimized input.
@@ -87,7 +88,7 @@ def choose(
         network: the one model, if it has a single input; None otherwise.
         given: the arguments, with None for what was left out.
         chosen: filled with what was chosen here and why, for `result.config`.
-        evidence: of one input of gray images, what they are like.
+        evidence: for a single input of gray images, the kind of these images.
         natural: images of the kind that the network was trained on, channels last, or None.
     """
     shape = next(iter(shapes.values()))
@@ -278,12 +279,12 @@ def _on_params(
 
 
 def letters(shapes: dict[str, tuple[int, ...]], ranges: dict[str, Constraint]) -> Recipe:
-    """Logits from noise, and nothing else: for letters steps of the gradient at one length.
+    """Letters: logits that start from noise, and steps of fixed length along the gradient.
 
-    So the logits are the sum of the directions seen so far, and the letters those that were best on
-    average: 60 steps get further than 60 of Adam, of a relaxation or of Fast SeqProp, on networks of DNA
-    and peptides (`benchmarks/letters.py`). A matrix, or a gradient through a softmax, has Adam. So have other
-    inputs beside letters, with steps of a 20th of their ranges.
+    So the logits are the sum of the gradient directions so far, and the letters are those that were best on
+    average. On networks of DNA and peptides, 60 such steps reach higher scores than 60 steps of Adam, of a
+    relaxation or of Fast SeqProp (`benchmarks/letters.py`). A matrix, or a gradient through a softmax, uses
+    Adam. Other inputs beside letters also use Adam, with steps of 1/20 of their ranges.
     """
     lettered = {name: part for name, part in ranges.items() if isinstance(part, Rows)}
     passed_on = all(
@@ -317,14 +318,14 @@ def _number(unit: Any) -> Any:
 def strokes(
     shape: tuple[int, ...], constraint: Constraint, explicit: bool, ground: float = 0.0
 ) -> Recipe:
-    """Gray images of few strokes on an even ground, in which other networks see the class too.
+    """Gray images of few strokes on an even background, which other networks recognize too.
 
-    Every step turns the image by up to 20 degrees, scales it by up to 1.16, shifts it by up to a tenth of
-    its size on a border of the ground's value, and makes it noisy. One copy a step: few passes get further
-    as more steps of one copy. Adam forgets sooner than by default and its steps stay long, so that fewer
-    pictures are cleared away but for fragments.
-    `LogSum` grows from 0, so that strokes form first and gray is cleared away later, down to the ground;
-    where the range has no end there it is left out. The ground is taken from evidence, never assumed.
+    Every step turns the image by up to 20 degrees, scales it by up to 1.16, shifts it by up to 0.1 of its
+    size on a border with the background value, and adds noise. There is one copy per step: with a limited
+    number of passes, many steps with one copy are better than few steps with several. Adam forgets sooner
+    than by default and its steps stay long, so that fewer pictures lose everything but fragments. `LogSum`
+    grows from 0. So strokes form first, and later gray values fall to the background. It is left out if
+    the range has no end there. The background comes from the evidence and is never assumed.
 
     Args:
         shape: `(H, W, C)`.
@@ -363,27 +364,29 @@ def photographs(
     prior: Sequence[Regularizer] = (),
     contrast: float | None = None,
 ) -> Recipe:
-    """Images in which other networks see the class too, gray or in color: moved, 1/f spectrum, true colors.
+    """Gray or color images that other networks recognize too: moved, 1/f spectrum, natural colors.
 
-    Every step turns, scales and shifts the image anew, up to 64 pixels by up to 3/16 of its size, above
-    by a tenth, where more noise is added. Up to 64 pixels `choose` limits the contrast, which keeps
-    networks from garish colors, and adds a prior if the network has batch-norm layers. With a prior steps
-    are four times as long, and eight times if the limit keeps them from the ends of the range: areas
-    become even, and starts end in different pictures. More noise and total variation keep fine grain away.
+    Every step turns, scales and shifts the image at random. Images of up to 64 pixels are shifted by up
+    to 3/16 of their size, larger ones by up to 0.1, with more noise. For images of up to 64 pixels,
+    `choose` limits the contrast, which prevents garish colors, and adds a prior if the network has
+    batch-norm layers. With a prior, steps are four times as long, or eight times if the contrast limit
+    keeps values away from the ends of the range. Then areas become even, and different starts give
+    different pictures. More noise and total variation prevent fine grain.
 
     Args:
         shape: `(H, W, C)`.
         constraint: the input range.
         explicit: True if images must be projected on it, so that params have to be images.
-        prior: penalties that say what images are like; up to 64 pixels.
+        prior: penalties that pull images towards natural ones; for images of up to 64 pixels.
         contrast: limit of the contrast, in units of the range's width; None for none.
     """
     span = width(constraint) or 1.0
     size = min(shape[:2])
     small = max(shape[:2]) <= _SMALL
     noise, variation = (0.1, 0.2) if not small else (0.05, 0.3) if prior else (0.02, 0.25)
-    # Moves repeat the outermost values, which so are pulled at by whole borders: large pictures are mirrored
-    # at them first, and have no frame. The padded image is resized to the model's size again.
+    # Moves repeat the outermost values, so whole borders add to the gradient of these values. Large pictures
+    # are therefore mirrored at them first, and have no frame. The padded image is resized to the model's
+    # size again.
     border = 0 if small else min(max(round(size / 10), 1), size - 1)
     zoom = 1.0 + 2.0 * border / size
     moves: list[Regularizer] = [

@@ -1,9 +1,10 @@
-"""What kind of gray images a network was trained on: what it tells apart, or images that the user has.
+"""What kind of gray images a network was trained on, by the model's answers or by the user's images.
 
-A network that was trained on bright strokes on black, as digits are, tells bright strokes on black apart,
-and little else: photographs, the same strokes in other tones. One that was trained on photographs,
-radiographs or spectrograms says about the same of all strokes. So the classes are asked for their mutual
-information with a few candidates of each kind.
+A network that was trained on bright strokes on black, such as digits, gives different classes for
+different bright strokes on black. For photographs, or for the same strokes in other tones, its classes
+differ little. A network that was trained on photographs, radiographs or spectrograms gives about the same
+classes for all strokes. So the mutual information of the classes with a few candidates of each kind is
+measured.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ _COUNT = 32
 # photographs and faces at most 0.15.
 _LEAST = 0.3
 _TIMES = 1.1
-# Values so near to an end of the range count as the ground, and so much of an image is ground behind strokes.
+# Values this close to an end of the range count as background. An image of strokes has at least this share #
+# of background.
 _NEAR = 0.1
 _GROUND = 0.5
 # Width of strokes: a digit of 28 pixels has about 2.
@@ -32,12 +34,12 @@ _TINY = 1e-12
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """What was seen, and what followed.
+    """The kind of images, and the reason.
 
     Attributes:
-        ground: 0.0 for bright strokes on the darkest value, 1.0 for dark ones on the brightest, and
-            None for images that are no strokes.
-        why: what says so, in words.
+        ground: 0.0 for bright strokes on the darkest value, 1.0 for dark strokes on the brightest,
+            and None for images that are not strokes.
+        why: the reason, in words.
     """
 
     ground: float | None
@@ -45,7 +47,7 @@ class Evidence:
 
 
 def of_images(natural: np.ndarray, low: float, high: float) -> Evidence:
-    """Evidence of images of the kind that the model was trained on. `[M, H, W, 1] -> Evidence`.
+    """Evidence from images of the kind that the model was trained on. `[M, H, W, 1] -> Evidence`.
 
     Args:
         natural: in the input range.
@@ -71,11 +73,11 @@ def of_images(natural: np.ndarray, low: float, high: float) -> Evidence:
 def of_answers(
     answers: Callable[[np.ndarray], np.ndarray | None], side: tuple[int, int]
 ) -> Evidence:
-    """Evidence of what a network says of a few candidates of each kind.
+    """Evidence from a network's probabilities for a few candidates of each kind.
 
     Args:
-        answers: gray images in (0, 1), `[M, H, W, 1]`, to the classes' probabilities `[M, C]`; None if the
-            network has none.
+        answers: a function from gray images in (0, 1), `[M, H, W, 1]`, to the probabilities of the
+            classes, `[M, C]`; it returns None if the network has none.
         side: `(H, W)`.
     """
     kinds = candidates(side)
@@ -98,7 +100,7 @@ def _strokes(ground: float) -> str:
 
 
 def information(probabilities: np.ndarray) -> float:
-    """Mutual information of images and classes, of the largest there can be. `[M, C] -> float` in 0..1.
+    """Mutual information of images and classes, relative to its maximum. `[M, C] -> float` in 0..1.
 
     `(H(mean of p) - mean of H(p)) / log C`.
 

@@ -1,4 +1,4 @@
-"""Parts called with what they ask for: images, and by name seeds, the step, activations, arrays."""
+"""Calls parts with the arguments that they take: images, and by name seeds, step, activations, arrays."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FIRST_PENALTY, FIRST_GRADIENT = 1 << 20, 1 << 21
 
 
 class Given(NamedTuple):
-    """What penalties may ask for beside images.
+    """The other arguments that penalties can take.
 
     Attributes:
         seeds: of the run, int32 `[N, 2]`.
@@ -37,7 +37,7 @@ class Given(NamedTuple):
 
 
 def array_key(penalty: str, parameter: str) -> str:
-    """What an array is called in a run, by the names of its penalty and of the parameter."""
+    """The name of an array in a run, from the names of its penalty and of the parameter."""
     return f"{penalty}/{parameter}"
 
 
@@ -53,7 +53,7 @@ def penalty_of(
 
     Args:
         entry: its name, the input or inputs that it sees, and the penalty.
-        place: in the list of penalties, which its draws depend on.
+        place: its position in the list of penalties; its random draws depend on it.
         images: by input name.
         given: what it may ask for.
         dtype: of the values.
@@ -83,7 +83,7 @@ def inner_penalty_of(
     copies: int,
     dtype: tf.DType,
 ) -> tf.Tensor:
-    """Unweighted values of a penalty of layers, the mean over the models. `-> [K * N]`.
+    """Unweighted values of a penalty on layers, as a mean over the models. `-> [K * N]`.
 
     Args:
         entry: as for `penalty_of`.

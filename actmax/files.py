@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all. The standard library only."""
+"""Files that are written completely or not at all. The standard library only."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ _KINDS = {
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
-    """Writes a file so that it is there whole or not at all, also when the power fails.
+    """Writes a file completely or not at all, also if the power fails.
 
-    Written to a file of another name in the same folder, forced to the disk, then renamed: whoever
-    reads `path` sees the old bytes or the new ones. A symbolic link is replaced, not followed.
+    The bytes are written to a file of another name in the same folder, forced to the disk, then
+    renamed. A reader of `path` sees either the old bytes or the new ones. A symbolic link is
+    replaced, not followed.
 
     Args:
-        path: replaced if it is there; its folder exists.
+        path: of the file; an existing file is replaced. Its folder must exist.
         data: the bytes.
 
     Raises:
@@ -60,16 +61,16 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def clear(folder: Path) -> None:
-    """Removes what killed calls of `write_atomic` left in a folder; only where nobody else writes."""
+    """Removes files that killed calls of `write_atomic` left; only if no other process writes there."""
     for file in folder.iterdir():
         if _HALF.fullmatch(file.name):
             file.unlink(missing_ok=True)
 
 
 def refuse_no_file(path: str | os.PathLike[str]) -> None:
-    """Raises where something stands that no file may replace, so that long work can ask before it begins.
+    """Raises if the path is something that a file may not replace; for a check before long work begins.
 
-    A rename would take a device or a FIFO out of the file system and put a file in its place.
+    A rename would remove a device or a FIFO from the file system and put a file in its place.
 
     Raises:
         IsADirectoryError: the path is a folder.
@@ -89,9 +90,9 @@ def refuse_no_file(path: str | os.PathLike[str]) -> None:
 
 
 def refuse_no_folder(path: str | os.PathLike[str]) -> None:
-    """Raises where no folder can be, or none that this process may write in, before long work begins.
+    """Raises if the folder cannot exist, or this process may not write in it; before long work begins.
 
-    Nothing is made: of a folder that is not there, the nearest one above it is looked at.
+    Nothing is created. If the folder does not exist, the nearest existing folder above it is checked.
 
     Raises:
         NotADirectoryError: the path, or one above it, is something else than a folder.
@@ -128,7 +129,8 @@ def read(path: str | os.PathLike[str]) -> bytes:
 def held(path: str | os.PathLike[str]) -> IO[bytes]:
     """A file to lock, open for reading and writing, made if it is not there.
 
-    Whoever may write in the folder could have put a link there: what it leads to is never opened.
+    Another user with write access could have put a link there, so the target of a link is never
+    opened.
 
     Raises:
         OSError: it is a link, a folder, or no regular file.

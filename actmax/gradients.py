@@ -1,8 +1,8 @@
-"""Gradient functions `[N, ...] -> [N, ...]`: what happens to the gradient before the optimizer.
+"""Gradient functions `[N, ...] -> [N, ...]`: they change the gradient before the optimizer uses it.
 
-Each works on every image by itself. A gradient function is a plain function; those with settings are
-made by calling the function here with its settings. A class whose `of_images` is True is for gradients
-in the shape of the images, so params have to be images (`Pixels`).
+Each works on every image separately. A gradient function is a plain function, or an object that is
+made by calling a class here with its settings. A class with `of_images = True` is for gradients in the
+shape of the images, so params must be images (`Pixels`).
 """
 
 from __future__ import annotations
@@ -90,17 +90,17 @@ class ClipValue:
 class BlurGradient:
     """Gaussian blur of the gradient: ascent in a Sobolev-like metric. `[N, H, W, C] -> [N, H, W, C]`.
 
-    Any number of spatial axes. Beside a constraint the blurred gradient has the last word: on a sphere
-    a linear unit with kernel w ends at the blurred w, not at w. Let the blur fall to 0 where the optimum
-    is asked for: `BlurGradient(actmax.Linear(2.0, 0.0, 500))`.
+    Any number of spatial axes. With a constraint, the run converges to a point where the blurred
+    gradient vanishes: on a sphere a linear unit with kernel w ends at the blurred w, not at w. To get
+    the optimum, let the blur fall to 0: `BlurGradient(actmax.Linear(2.0, 0.0, 500))`.
 
     Source: Walker et al., Inception loops, Nature Neuroscience 2019,
     https://doi.org/10.1038/s41593-019-0517-x, which preconditions the gradient in this way.
 
     Args:
-        sigma: standard deviation in pixels, a number, or one per spatial axis (frames and pixels are not
-            alike); each a number, or a schedule of the step with its own number of steps. 0 leaves the
-            gradient alone.
+        sigma: standard deviation in pixels, for all spatial axes or one for each (frames and pixels are
+            different); each a number, or a schedule of the step with its own number of steps. 0 does not
+            change the gradient.
     """
 
     sigma: Strength | tuple[Strength, ...]
@@ -137,8 +137,8 @@ class InverseFrequency:
     https://doi.org/10.1038/s41593-019-0517-x, code https://github.com/cajal/inception_loop2019.
 
     Args:
-        power: 0 or more, a number or a schedule of the step with its own number of steps; 0 leaves the
-            gradient alone. 0.1 in the paper's code.
+        power: 0 or more, a number or a schedule of the step with its own number of steps; 0 does not
+            change the gradient. The paper's code has 0.1.
     """
 
     power: Strength = 0.1

@@ -189,7 +189,7 @@ def grid(
 def save_png(path: str | os.PathLike[str], image: npt.ArrayLike) -> None:
     """Writes one picture, `[H, W, C]` or `[H, W]` uint8, as PNG: no value changes.
 
-    The file appears whole or not at all, and replaces one that is there.
+    The file is written completely or not at all, and replaces an existing one.
 
     Args:
         path: ends in `.png`; its folder exists.
@@ -223,11 +223,11 @@ def png(image: npt.ArrayLike) -> bytes:
 
 
 def save_gif(path: str | os.PathLike[str], frames: npt.ArrayLike, fps: float = 10.0) -> None:
-    """Writes frames, `[T, H, W, C]` uint8, as a GIF that repeats for ever.
+    """Writes frames, `[T, H, W, C]` uint8, as a GIF that repeats forever.
 
-    A GIF has at most 256 colors per frame, chosen for each, and times in 1/100 s: delays are
-    rounded so that the whole takes `T / fps`. Equal frames in a row become one that lasts as long.
-    The file appears whole or not at all, and replaces one that is there.
+    A GIF has at most 256 colors per frame, chosen for each frame. Its times are in 1/100 s. Delays
+    are rounded so that the total time is `T / fps`. Equal frames in a row become one longer frame.
+    The file is written completely or not at all, and replaces an existing one.
 
     Args:
         path: ends in `.gif`; its folder exists.
@@ -273,8 +273,8 @@ def safe_name(text: str) -> str:
     become their code points, and runs of anything else become `_`. It begins with a letter or a
     digit, ends with no dot, has no `..` and is no name that Windows reserves. Idempotent.
 
-    Not one to one: `"a/b"` and `"a b"` are both `a_b`, and some file systems take `A` for `a`, so
-    whoever names many files numbers them too.
+    Different labels can give the same name: `"a/b"` and `"a b"` are both `a_b`, and some file
+    systems do not distinguish `A` from `a`. So number the files if you name many.
 
     Args:
         text: any string, also an empty one.
@@ -300,7 +300,7 @@ def safe_name(text: str) -> str:
 
 
 def file_names(labels: Iterable[str]) -> list[str]:
-    """The PNG file of every label, `000_cat.png`, ...: numbered, so that no two are one.
+    """The PNG file name of every label, `000_cat.png`, ...: numbered, so that all are different.
 
     Example:
         >>> file_names(["cat", "a/b", "a b"])

@@ -1,4 +1,4 @@
-"""What of an image is optimized: masks, one for all images or one for each, beside any constraint."""
+"""Masks choose the part of an image that is optimized: one for all images or one for each."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def spread(mask: FixedArray, shape: tuple[int, ...], images: tf.Tensor) -> tf.Te
 def project(
     constraint: Constraint, mask: FixedArray | None, shape: tuple[int, ...], images: tf.Tensor
 ) -> tf.Tensor:
-    """The nearest images in a set; beside a set that binds values, in that of the mask's part."""
+    """The nearest images in a set; if the set couples values, over the part of the mask only."""
     if mask is None or constraint.by_value or not constraint.projects:
         return constraint.project(images)
     return constraint.nearest(images, part=spread(mask, shape, images) > 0)
@@ -37,7 +37,7 @@ def project(
 def distance(
     constraint: Constraint, mask: FixedArray | None, shape: tuple[int, ...], images: tf.Tensor
 ) -> tf.Tensor:
-    """How far images are outside of a set, in its own units; of a masked part the Euclidean way. `[N]`."""
+    """How far images are outside of a set, in its own units; with a mask the Euclidean distance. `[N]`."""
     if mask is None or constraint.by_value or not constraint.projects:
         return constraint.distance(images)
     return euclidean(images - project(constraint, mask, shape, images))

@@ -1,4 +1,4 @@
-"""Callbacks: Python between compiled chunks. None but those that stop changes a byte of the result."""
+"""Callbacks: Python code between compiled chunks. Only callbacks that stop a run change the result."""
 
 from actmax.callbacks.base import Callback, FunctionCallback, as_callback
 from actmax.callbacks.logs import CSVLog, JSONLines

@@ -15,13 +15,14 @@ Answer: TypeAlias = "Stop | np.ndarray | None"
 
 
 class Callback:
-    """What runs every `callback_every` steps. Override what you need.
+    """Code that runs every `callback_every` steps. Override the methods that you need.
 
     `on_step` may return `STOP` to end the run, or a bool array `[N]`, True for the images that stop
-    where they are while the others go on; both have status STOPPED. A plain function of a snapshot is
-    a callback too. What decides by the snapshot alone decides the same after a run was resumed.
+    now while the others continue. Stopped images have the status STOPPED. A plain function of a
+    snapshot is a callback too. A callback that depends only on the snapshot decides the same in a
+    resumed run.
 
-    An error in a callback ends the run; every callback that has begun is told the end all the same.
+    An error in a callback ends the run. `on_end` is still called for every callback that has begun.
     """
 
     def on_begin(self, snapshot: Snapshot) -> None:

@@ -19,7 +19,7 @@ from actmax.types import IMAGES, Snapshot
 
 
 class Frames(Callback):
-    """Keeps the images of every chunk, for a GIF of the run; what is not finite is crossed out there.
+    """Keeps the images of every chunk, for a GIF of the run. Images that are not finite are crossed out.
 
     Attributes:
         frames: list of `[N, ...]`, in the input range.
@@ -85,15 +85,16 @@ class Frames(Callback):
 class Snapshots(Callback):
     """Writes the images of the run as files, `step-000128.npz`, and `.png` where they are pictures.
 
-    The NPZ holds the exact images by input name, `images` for the only one. The PNG is the grid of
-    all, of 1 or 3 channels, those that are not finite crossed out; of an open range from minus to plus the
-    largest value. Files of the same step are replaced.
+    The NPZ has the exact images by input name; a single input has the name `images`. The PNG is the grid
+    of all images, for 1 or 3 channels. Images that are not finite are crossed out. If the range is open,
+    it shows values from minus to plus the largest one. Files of the same step are replaced.
 
     Args:
         folder: made if it is not there.
-        every: steps between files, at least 1: written at the first call at or after each multiple.
-        steps: chosen steps instead, such as `[0, 10, 100]`, each at least 0: written at the first call at
-            or after each. `callback_every=1` in the run hits every one.
+        every: steps between files, at least 1. A file is written at the first call at or after each
+            multiple.
+        steps: a list of steps instead, such as `[0, 10, 100]`, each at least 0. A file is written at the
+            first call at or after each. Use `callback_every=1` in the run to hit every step exactly.
 
     Raises:
         ValueError: if both are given, or a step is negative.
@@ -138,8 +139,9 @@ class Snapshots(Callback):
 class BestSoFar(Callback):
     """Writes the best images so far, `best.npz`, and `best.png` where they are pictures.
 
-    For runs with `keep="best"`: best by the mean score over a fixed set of the transforms, per image.
-    The files are replaced whenever an image has become better. The NPZ holds `scores [N]` as well.
+    For runs with `keep="best"`. The best image is that with the highest mean score over a fixed set
+    of transforms. The files are replaced whenever an image has become better. The NPZ also has
+    `scores [N]`.
 
     Args:
         folder: made if it is not there.

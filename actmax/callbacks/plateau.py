@@ -13,11 +13,12 @@ from actmax.types import Snapshot
 
 @dataclasses.dataclass(frozen=True)
 class StopOnPlateau(Callback):
-    """Stops every image whose series has not risen for `patience` steps; the others go on.
+    """Stops every image whose series has not risen for `patience` steps; the others continue.
 
     With y the series of an image, it stops when
-    `max(last patience of y) <= max(all before them) + min_delta`. Decided by the history alone, so a
-    resumed run stops where the uninterrupted one would. Asked every `callback_every` steps.
+    `max(last patience of y) <= max(all before them) + min_delta`. This depends only on the history,
+    so a resumed run stops at the same step as a run without interruption. It is checked every
+    `callback_every` steps.
 
     Args:
         patience: steps, at least 1.

@@ -84,7 +84,7 @@ class WandB(Callback):
     Needs the package `wandb`: `pip install actmax[wandb]`.
 
     Args:
-        run: what `wandb.init(...)` returned. It is written to, and finished by whoever made it.
+        run: what `wandb.init(...)` returned. The callback writes to it and does not finish it.
     """
 
     def __init__(self, run: Any) -> None:

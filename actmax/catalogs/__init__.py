@@ -1,4 +1,4 @@
-"""Every unit of every layer: a resumable job of many images, its store, and what reads it back."""
+"""Every unit of every layer: a resumable job of many images, its store, and a reader."""
 
 from actmax.catalogs.build import catalog, channels
 from actmax.catalogs.driver import Progress

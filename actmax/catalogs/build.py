@@ -38,7 +38,8 @@ _OWN = ("model", "objective", "labels")
 def channels(model: Any, pattern: str = "*") -> list[Channel]:
     """One `Channel` objective per layer with weights whose path fits a pattern such as `"block3_*"`.
 
-    Of a layer that a functional model calls several times, one per call: `"path:0"`, `"path:1"`.
+    If a functional model calls a layer several times, there is one objective per call: `"path:0"`,
+    `"path:1"`.
 
     Args:
         model: a Keras model.
@@ -91,25 +92,26 @@ def catalog(
     progress: Callable[[Progress], None] | None = None,
     **settings: Any,
 ) -> Catalog:
-    """One image for every unit, objective and seed, in a folder that any later call goes on with.
+    """One image for every unit, objective and seed, in a folder that a later call can continue.
 
-    Images are independent and every chunk is padded to one batch size, so an image has the same bytes
-    whichever worker makes it, in whatever order, and however often the job was killed. A finished chunk is
-    never done again. Memory stays flat, however many images there are.
+    Images are independent, and every chunk is padded to the same batch size. So an image has the same
+    bytes for every worker, in every order, and after every interruption. A finished chunk is never
+    computed again. Memory does not grow with the number of images.
 
     Args:
         model: a Keras model; with workers, one that can be saved.
-        objectives: each has a loop of its own; see `channels`. None for the model's output.
+        objectives: each has its own compiled loop; see `channels`. None for the model's output.
         out: the folder, made if it is not there: `manifest.json` and Parquet shards.
         targets: units of every objective, or "all".
         seeds: one image per unit and seed.
         steps: updates of every image.
-        batch_size: images per batch; "auto" measures once and keeps what it found. When a batch does not
-            fit in memory it is halved, for the rest of the job, and the manifest says so.
-        workers: None for this process; a number of processes on this machine, each with a graphics card of
-            its own if there are any; "local" for one per card, or per `threads` cores where there is none;
-            "ray" or the "ray://..." address of a cluster.
-        threads: of each worker, also "ray"'s. The last bits of an image depend on it, as on the machine.
+        batch_size: images per batch; "auto" measures once and keeps the result. If a batch does not fit in
+            memory, its size is halved for the rest of the job, and the manifest says so.
+        workers: None for this process; a number of processes on this machine, each with its own GPU if
+            there are any; "local" for one per GPU, or without a GPU one per `threads` cores; "ray" or the
+            "ray://..." address of a cluster.
+        threads: number of threads of each worker, also for "ray". The last bits of an image depend on it,
+            and on the machine.
         learning_rate: as for a run of `Maximizer`.
         weights: as for a run of `Maximizer`.
         labels: names of the units of the model's output.
@@ -117,10 +119,12 @@ def catalog(
         **settings: other arguments of `Maximizer`.
 
     Returns:
-        The `Catalog`. Ctrl-C raises KeyboardInterrupt; the same call goes on with the chunk that it ended.
+        The `Catalog`. Ctrl-C raises KeyboardInterrupt; the same call then continues with the interrupted
+        chunk.
 
     Raises:
-        CatalogError: if the folder holds another job, with the difference, or is being written.
+        CatalogError: if the folder holds another job (with the difference), or if another process
+            writes in it.
         ImportError: without pyarrow, or without Ray for workers on it: the message names the extra.
 
     Example:

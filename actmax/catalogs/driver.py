@@ -1,4 +1,4 @@
-"""The one loop over chunks: hand out, take back, write, count."""
+"""The loop over chunks: it hands them to workers, takes the results, writes and counts them."""
 
 from __future__ import annotations
 
@@ -54,11 +54,12 @@ def drive(
 ) -> None:
     """Runs chunks until none is left. Every finished one is in the store when this returns or raises.
 
-    That holds after Ctrl-C and errors, too: what workers have handed in by then is written first.
+    This is also true after Ctrl-C and errors: results that workers have returned by then are written
+    first.
 
     Raises:
         OutOfMemory: if a batch does not fit; the chunks in flight are finished and written first.
-        CatalogError: if one chunk ends worker after worker.
+        CatalogError: if several workers die on the same chunk.
         RuntimeError: with the traceback of an error in a worker.
     """
     busy: dict[int, Chunk] = {}

@@ -24,18 +24,18 @@ from actmax.types import Status
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """Everything that a chunk needs but the chunk.
+    """Everything that is needed to run a chunk, except the chunk.
 
     Attributes:
-        model: live; None in a worker, which makes it of `saved`.
+        model: the model object; None in a worker, which loads it from `saved`.
         saved: the bytes of a .keras file that the first process wrote.
         objectives: in the order of the plan.
         plan: the tasks.
         build: arguments of `Maximizer`.
-        call: arguments of its call but targets and seed.
+        call: arguments of its call, except targets and seed.
         labels: names of the units of the model's output.
         hashes: of the configuration and of the model.
-        sent: paths of the layers and digest of the weights of the model that was saved; None if none was.
+        sent: paths of the layers and digest of the weights of the saved model; None if none was saved.
     """
 
     model: Any

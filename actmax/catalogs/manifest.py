@@ -1,4 +1,4 @@
-"""The manifest: what a folder's job is, so that nothing else is ever mixed into it."""
+"""The manifest: the job of a folder, so that no other job is mixed into it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Where chunks run: in this process, in processes of this machine, or on a Ray cluster.
 
-Images are independent of each other, so that a worker is a process with a loop of its own, which gets a
-chunk and gives back rows. Whoever drives a pool writes them; a worker touches no file but the model's.
+Images are independent of each other. So a worker is a process with its own compiled loop, which gets a
+chunk and returns rows. The driver of the pool writes the rows. A worker reads only the file of the
+model.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Pool(abc.ABC):
 
     @abc.abstractmethod
     def give(self, worker: int, chunk: Chunk) -> None:
-        """Hands a chunk to a worker that has none."""
+        """Gives a chunk to an idle worker."""
 
     @abc.abstractmethod
     def next(self) -> tuple[int, Outcome]:

@@ -1,4 +1,4 @@
-"""`Catalog`: what a job has made, read back without loading all of it."""
+"""`Catalog`: reads the results of a job without loading all of them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SIDE = 16
 
 @dataclasses.dataclass(frozen=True)
 class Catalog:
-    """The pictures of a folder that `catalog` wrote, or is writing: what is finished can be read.
+    """The pictures of a folder that `catalog` wrote or is still writing. Finished pictures can be read.
 
     Args:
         folder: with `manifest.json` and `shards`.
@@ -96,7 +96,7 @@ class Catalog:
         least_score: float | None = None,
         best: int | None = None,
     ) -> list[dict[str, Any]]:
-        """Facts of the images that fit everything given, in the order of the job: no picture is read.
+        """Records of the images that match all arguments, in the order of the job. No picture is read.
 
         Args:
             layer: path of a layer; `":logits"` is the model's output.
@@ -130,7 +130,7 @@ class Catalog:
             return sorted(rows, key=lambda row: _rank(row["score"]))[:count]
 
     def named_otherwise(self) -> list[dict[str, Any]]:
-        """Facts of the images that the model itself names otherwise than asked, in the order of the job.
+        """Records of the images for which the model predicts another class than the target, in job order.
 
         `"named"` is the model's own class of the 8-bit picture, `"named_probability"` its probability.
         """
@@ -211,10 +211,10 @@ class Catalog:
         return showing.drawer(settings.get("input_range"), columns, rate)
 
     def nearest(self, row: dict[str, Any], count: int = 8) -> list[dict[str, Any]]:
-        """Facts of the pictures most like one, most alike first, with `"similarity"` -1 .. 1.
+        """Records of the pictures that are most similar to one, in order, with `"similarity"` -1 .. 1.
 
-        Cosine of the pictures at 16 x 16, each less its mean: what looks alike, not what means the same.
-        What is not finite is like nothing.
+        Similarity is the cosine of the pictures at 16 x 16, each minus its mean. It compares how
+        pictures look, not what they mean. Pictures that are not finite are left out.
 
         Raises:
             CatalogError: if the row is not of this catalog, or its picture is not finite.

@@ -1,7 +1,7 @@
-"""Admissible sets of images, each as a differentiable map onto it, a projection on it, or both.
+"""Sets of allowed images. Each is a differentiable map onto the set, a projection on it, or both.
 
-Where params are images (`Pixels`), the loop projects after every update; every other parameterization
-needs a constraint that maps, such as `Sigmoid`.
+If params are images (`Pixels`), the loop projects them after every update. Every other
+parameterization needs a constraint that maps, such as `Sigmoid`.
 """
 
 from actmax.constraints.base import Constraint

@@ -30,28 +30,29 @@ _FAR = 1e6
 class Constraint(abc.ABC):
     """A set of images.
 
-    `images = apply(raw)` is inside the graph and differentiated through; `project` runs after every
-    update, on params that are images. One of the two is usually the identity.
+    `images = apply(raw)` is part of the graph, and the gradient flows through it. `project` runs
+    after every update, on params that are images. Usually one of the two is the identity.
 
-    A set of your own needs `project` (or `apply` with `projects = False`) alone. What else it says of
-    itself makes runs better:
+    Your own set only needs `project` (or `apply` with `projects = False`). These attributes make its
+    runs better:
 
     Attributes:
         projects: True if `project` makes images of the set; False if `apply` does.
-        by_value: True if the set bounds every value by itself, so that parts of two of its images make
-            a third. Then an optimizer may scale every value by itself. Beside all other sets it must
-            not: Adam divides each value by its own history, the projection is the Euclidean one, and
-            what stands still under both is no optimum. `actmax.testing.check_constraint` tries it.
-        solves: True if `nearest` takes bounds and a part, so that the set goes exactly with a Box, and
-            with a mask.
+        by_value: True if the set bounds every value separately, so that parts of two of its images
+            form a third one. Then an optimizer may scale every value separately. With all other sets
+            it must not do so: Adam divides each value by its own history, but the projection is
+            Euclidean. A run that stops under both is not at an optimum.
+            `actmax.testing.check_constraint` tests this attribute.
+        solves: True if `nearest` takes bounds and a part, so that the set can be combined exactly with
+            a Box and with a mask.
     """
 
     projects: ClassVar[bool] = True
     by_value: ClassVar[bool] = False
     solves: ClassVar[bool] = False
     is_bounds: ClassVar[bool] = False  # nothing but `limits`
-    # True if the set has no path from one image to another, as letters have none. `apply` then has the
-    # gradient of `relax`, or of something near by where that is not given.
+    # True if the set is discrete, such as letters. `apply` then has the gradient of `relax`, or an
+    # approximate one if `relax` is not given.
     discrete: ClassVar[bool] = False
 
     @property
@@ -76,7 +77,7 @@ class Constraint(abc.ABC):
 
     @property
     def needs_start(self) -> bool:
-        """Whether the set is one around each row's own start image."""
+        """Whether the set is placed around each row's own start image."""
         return False
 
     def at(self, start: tf.Tensor) -> Constraint:
@@ -89,12 +90,12 @@ class Constraint(abc.ABC):
         return images
 
     def relax(self, images: tf.Tensor) -> tf.Tensor | None:
-        """Of a discrete set: the smooth map whose gradient `apply` has; None if it names none."""
+        """For a discrete set: the smooth map whose gradient `apply` uses; None if there is none."""
         del images
         return None
 
     def invert(self, images: tf.Tensor) -> tf.Tensor:
-        """Raw images that `apply` maps to `images`, as nearly as numbers allow. `[N, ...] -> [N, ...]`."""
+        """Raw images that `apply` maps to `images`, up to rounding. `[N, ...] -> [N, ...]`."""
         return images
 
     def project(self, images: tf.Tensor) -> tf.Tensor:
@@ -114,7 +115,8 @@ class Constraint(abc.ABC):
             images: `[N, ...]`.
             low: that broadcasts against images; None for no bound.
             high: likewise.
-            part: bool, likewise: what may move. A norm is then one of this part alone.
+            part: bool, likewise: the values that may move. A norm is then taken over this part
+                only.
 
         Raises:
             ValueError: if the set has no such solver, `solves = False`, and more than images is given.
@@ -142,12 +144,13 @@ class Constraint(abc.ABC):
         return euclidean(images - self.project(images))
 
     def units(self, shape: tuple[int, ...]) -> float | np.ndarray:
-        """What a step of raw images is measured in: the size of the set, per value.
+        """The unit of a step of raw images: the size of the set, per value.
 
-        It is the width between two bounds (an array where columns differ), twice the radius over the
-        root of the number of values for a ball, twice the standard deviation for a contrast, logits for
-        a sigmoid. Of a set of your own without bounds it is measured: the root mean square between the
-        projections of two images far outside, on opposite sides; 1 if it has no end.
+        For bounds it is their width (an array if columns differ). For a ball it is twice the radius
+        divided by the root of the number of values. For a contrast it is twice the standard deviation.
+        For a sigmoid it is a number of logits. For your own set without bounds it is measured: it is
+        the root mean square difference between the projections of two images far outside, on opposite
+        sides; 1 if the set is unbounded.
 
         Args:
             shape: of one image.

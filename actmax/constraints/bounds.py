@@ -119,7 +119,7 @@ def tightest(bounds: Sequence[Bound], choose: Any) -> Bound:
 
 
 def widths(low: Bound, high: Bound) -> float | np.ndarray:
-    """`high - low` of every column, 1 where an end is open or the column is held; a number if all agree."""
+    """`high - low` of every column, 1 for open or equal bounds; one number if all are the same."""
     if low is None or high is None:
         return 1.0
     with np.errstate(over="ignore", invalid="ignore"):

@@ -1,4 +1,4 @@
-"""Sets of their own for different columns or channels, side by side."""
+"""Different sets for different columns or channels of one input."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from actmax.constraints.ranges import from_range
 class Columns(Constraint):
     """Different sets for different columns (the last axis) of an input, side by side.
 
-    Each set acts on its own columns as on an image of those alone: a box beside a one-hot site beside a
-    mixture, a contrast for one channel beside a held one.
+    Each set acts on its own columns, as if they were the whole image. Examples: a box for some columns,
+    a one-hot site for others and a mixture for the rest; or a contrast for one channel and a fixed
+    value for another.
 
     Args:
         parts: columns to a set, as a dict or a list of pairs. Columns are a number, a tuple of them, a

@@ -23,10 +23,10 @@ from regularizers.base import image_axes
 class Contrast(Constraint):
     """Images of a fixed standard deviation and, if given, mean: over all values, or in every channel.
 
-    `x -> mean + (x - mean(x)) * std / std(x)`; without `mean` the image keeps its own. A constant
-    image has no contrast to scale and only its mean is set. With bounds (`Box(0, 1) & Contrast(0.2)`)
-    the nearest image of both is found exactly. With a mask both are those of the part that is
-    optimized.
+    `x -> mean + (x - mean(x)) * std / std(x)`; without `mean` the image keeps its own mean. A
+    constant image has no contrast to scale, so only its mean is set. With bounds
+    (`Box(0, 1) & Contrast(0.2)`) the nearest image in both sets is found exactly. With a mask,
+    standard deviation and mean are taken over the part that is optimized.
 
     Source: Walker et al., Inception loops, Nature Neuroscience 2019,
     https://doi.org/10.1038/s41593-019-0517-x; one contrast per channel as in Franke et al., State-
@@ -34,8 +34,8 @@ class Contrast(Constraint):
     https://doi.org/10.1038/s41586-022-05270-3.
 
     Args:
-        std: positive, in units of images: a number; a tuple with one per channel; or, for as many
-            contrasts as images, an array `[N, 1]` (or `[N, C]`).
+        std: positive, in units of images: a number, a tuple with one number per channel, or an
+            array `[N, 1]` (or `[N, C]`) with one contrast per image.
         mean: a number, one per channel, or None to leave the mean free.
 
     Example:

@@ -1,8 +1,8 @@
-"""The nearest point of linear equations within bounds, where Newton's method on the dual does not end.
+"""The nearest point of linear equations within bounds, if Newton's method on the dual does not converge.
 
-Columns whose widths are many powers of ten apart make the dual problem one of as many curvatures. An
-interior-point method does not depend on them: it holds every value off its bounds by a barrier that falls
-to 0.
+If the widths of columns differ by many powers of ten, so do the curvatures of the dual problem. An
+interior-point method does not depend on them: a barrier that falls to 0 keeps every value away from its
+bounds.
 
 Source: Mehrotra, On the implementation of a primal-dual interior point method, SIAM Journal on
 Optimization 1992, https://doi.org/10.1137/0802028, here for `|x - z|^2 / 2`.

@@ -1,4 +1,4 @@
-"""What several sets have in common."""
+"""The intersection of several sets."""
 
 from __future__ import annotations
 
@@ -27,14 +27,15 @@ def _parts(constraint: Constraint) -> tuple[Constraint, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class Intersection(Constraint):
-    """What several projecting constraints have in common; `Box(0, 1) & Contrast(0.2)`.
+    """The intersection of several constraints that project, such as `Box(0, 1) & Contrast(0.2)`.
 
     Bounds together with a ball, a sphere, a contrast or linear equations are solved exactly, by the
-    set's own `nearest`. Other convex sets go by Dykstra's algorithm (Boyle and Dykstra, 1986,
-    https://doi.org/10.1007/978-1-4613-9940-7_3), which converges to the nearest common point; others
-    by projecting on one after the other, which converges to a common point near by. Rounds go on until
-    every part holds to rounding, at most `rounds` times. The bounds come last, so the range holds
-    exactly. What the other sets are off is in `result.distance`.
+    set's own `nearest`. For other convex sets, Dykstra's algorithm (Boyle and Dykstra, 1986,
+    https://doi.org/10.1007/978-1-4613-9940-7_3) converges to the nearest common point. For sets that
+    are not convex, the images are projected on one set after the other, which converges to a common
+    point near by. The rounds end when all sets hold up to rounding, or after `rounds` rounds. The
+    bounds come last, so the range holds exactly. `result.distance` has the distance to the other
+    sets.
     """
 
     rounds: ClassVar[int] = 1000

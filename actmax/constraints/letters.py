@@ -21,10 +21,10 @@ _OFF = 1e-3
 
 @dataclasses.dataclass(frozen=True)
 class Rows(Constraint):
-    """What `OneHot` and `Simplex` share: a row of numbers along one axis for every position.
+    """The common base of `OneHot` and `Simplex`: a row of numbers along one axis for every position.
 
-    Raw images are logits; a mask chooses positions, and what it keeps may be anything, such as the rows
-    of zeros by which many networks write an unknown letter.
+    Raw images are logits. A mask chooses positions. The rows that it keeps may have any values, such as
+    the rows of zeros that many networks use for an unknown letter.
     """
 
     projects: ClassVar[bool] = False
@@ -50,7 +50,7 @@ class Rows(Constraint):
         return tuple(self.alphabet or ())
 
     def start(self, noise: tf.Tensor) -> tf.Tensor:
-        """Logits of length 0.1 for every image, whatever the noise's size is: which letter leads counts."""
+        """Logits of length 0.1 for every image and any noise: only the leading letter matters."""
         axes = list(range(1, noise.shape.rank))
         largest = tf.reduce_max(tf.abs(noise), axes, keepdims=True)
         unit = tf.math.divide_no_nan(noise, largest)
@@ -95,7 +95,7 @@ class Rows(Constraint):
         return tuple(size for number, size in enumerate(shape) if number != place)
 
     def laid_out(self, shape: Sequence[int | None]) -> tuple[int, int] | None:
-        """`(L, A)` of inputs that are rows laid end to end, `(L * A,)`; None of others."""
+        """`(L, A)` of inputs that are flattened rows, `(L * A,)`; None for other inputs."""
         count = len(self.letters)
         if len(shape) != 1 or not count or self.axis not in (-1, 1):
             return None
@@ -103,12 +103,12 @@ class Rows(Constraint):
         return (size // count, count) if size and size > count and size % count == 0 else None
 
     def opened(self, images: np.ndarray) -> np.ndarray:
-        """Rows laid end to end as rows, `[N, L * A] -> [N, L, A]`; all else as it is."""
+        """Flattened rows as rows, `[N, L * A] -> [N, L, A]`; other inputs as they are."""
         sizes = self.laid_out(np.shape(images)[1:])
         return images if sizes is None else np.reshape(images, (-1, *sizes))
 
     def check_start(self, images: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-        """Start images whose free rows are of the set or all zero. `[N, ...] -> [N, ...]`.
+        """Checked start images: each free row is in the set or all zero. `[N, ...] -> [N, ...]`.
 
         Args:
             images: as given.
@@ -173,21 +173,22 @@ class Rows(Constraint):
 class OneHot(Rows):
     """Sequences of letters: exactly one 1 along an axis, zeros elsewhere.
 
-    The raw image holds a logit for each letter. Every step looks at the sequence of the largest ones, so
-    that scores, penalties and images are those of letters, never of something between two of them:
+    The raw image has a logit for each letter. Every step uses the sequence of the largest logits, so
+    scores, penalties and images are always those of letters, and never of a mixture of letters:
 
         image = one_hot(argmax(raw)),   d image / d raw = identity
 
-    The gradient at the sequence is passed on as it is: the straight-through estimator (Bengio, Leonard
-    and Courville, 2013, https://arxiv.org/abs/1308.3432). With steps of a normalized gradient, the default
-    beside this constraint, the logits are the sum of the gradients at all sequences seen, and of those
-    sequences the run returns the one of the highest J (see `keep`). With a `temperature` the gradient goes
-    through `softmax(raw / temperature)`, as in Fast SeqProp (Linder and Seelig, 2021,
-    https://doi.org/10.1186/s12859-021-04437-5), with the most likely letter in place of a drawn one.
+    The gradient at the sequence is passed on unchanged: this is the straight-through estimator (Bengio,
+    Leonard and Courville, 2013, https://arxiv.org/abs/1308.3432). The default optimizer for this
+    constraint makes steps along the normalized gradient. The logits are then the sum of the gradients at
+    all sequences so far. Of these sequences the run returns the one with the highest J (see `keep`). With
+    a `temperature` the gradient goes through `softmax(raw / temperature)`, as in Fast SeqProp (Linder and
+    Seelig, 2021, https://doi.org/10.1186/s12859-021-04437-5), but with the most likely letter in place of
+    a random one.
 
-    With `straight_through=False` the run looks at `softmax(raw / temperature)` itself, the relaxation
-    without noise of Jang, Gu and Poole, 2017, https://arxiv.org/abs/1611.01144. `history` then is of the
-    relaxation; what is returned and scored is the sequence read off at the end.
+    With `straight_through=False` the model gets `softmax(raw / temperature)` itself. This is the
+    relaxation of Jang, Gu and Poole, 2017, https://arxiv.org/abs/1611.01144, without noise. `history`
+    then has the values of the relaxation. The returned image and score are those of the final sequence.
 
     Args:
         alphabet: the letters in the order of the network's columns: a string, a sequence of names (words
@@ -262,8 +263,8 @@ class OneHot(Rows):
 
         Args:
             sequences: strings; for letters of several characters, each a list of letters.
-            unknown: characters that become rows of zeros, if they are no letters of the alphabet:
-                their letter is to be found, or kept unknown by a mask.
+            unknown: characters that become rows of zeros, if they are not in the alphabet. The run
+                finds their letter, or a mask keeps them unknown.
 
         Raises:
             ValueError: if lengths differ or a letter is unknown.
@@ -328,8 +329,8 @@ class OneHot(Rows):
 class Simplex(Rows):
     """Rows of numbers of at least 0 that sum to 1: a position weight matrix.
 
-    `softmax(raw / temperature)` along an axis. The score is that of the matrix as it is, which a
-    network that was trained on letters has never seen: for a sequence take `OneHot`.
+    `softmax(raw / temperature)` along an axis. The score is that of the matrix itself. A network
+    that was trained on letters has never seen such a matrix, so use `OneHot` to get a sequence.
 
     Args:
         alphabet: as of `OneHot`, for a logo; None if columns have no names.

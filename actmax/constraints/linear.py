@@ -22,9 +22,9 @@ from regularizers.slopes import custom_gradient
 class LinearEquations(Constraint):
     """`matrix @ x = values` for every image, x its values in a row.
 
-    The projection is exact: `x - A^T (A A^T)^-1 (A x - b)`. With bounds (`Box(low, high) &
-    LinearEquations(A, b)`) it is too: `clip(x + A^T y)`, y by Newton's method on the dual problem.
-    With a mask the values that are held count in the equations.
+    The projection is exact: `x - A^T (A A^T)^-1 (A x - b)`. It is also exact with bounds
+    (`Box(low, high) & LinearEquations(A, b)`): `clip(x + A^T y)`, where y comes from Newton's
+    method on the dual problem. With a mask, the held values are part of the equations.
 
     Args:
         matrix: `[m, *shape]`, or `[m, D]`; one equation may be given as `[*shape]` with a number.
@@ -142,8 +142,9 @@ class LinearEquations(Constraint):
 class Mixture(Constraint):
     """`sum(x) = total` over the last axis, each part within bounds: shares of a recipe.
 
-    The projection is exact: `clip(x + t)` with one t for every sum. As a map, for params that are no
-    images, `x = lower + (upper - lower) sigmoid(raw + t)`; without upper bounds they are `total`.
+    The projection is exact: `clip(x + t)` with one t for every sum. If params are not images, the
+    constraint is the map `x = lower + (upper - lower) sigmoid(raw + t)`. If upper bounds are
+    missing, they are `total`.
 
     Args:
         total: of every sum.

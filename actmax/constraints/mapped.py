@@ -1,4 +1,4 @@
-"""Sets on which a projection is used as a map, for params that are no images."""
+"""Sets whose projection is used as a map, for params that are not images."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from actmax.constraints.base import Constraint
 
 @dataclasses.dataclass(frozen=True)
 class Mapped(Constraint):
-    """A sphere or a contrast as a map, `x = project(raw)`: for params that are no images.
+    """A sphere or a contrast as a map, `x = project(raw)`, for params that are not images.
 
-    The gradient goes through the map, so what an optimizer per value stands still at is an optimum.
+    The gradient flows through the map, so also an optimizer per value stops only at an optimum.
 
     Args:
         inner: the set.

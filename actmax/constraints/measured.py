@@ -1,4 +1,4 @@
-"""A set whose nearest points are those in units of its columns."""
+"""A set with a projection in the units of its columns."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from actmax.types import FixedArray
 
 @dataclasses.dataclass(frozen=True)
 class Measured(Constraint):
-    """The same set, projected on in units of its columns: the x that is nearest in `|x / units|`.
+    """The same set with a projection in units of its columns: to the x that is nearest in `|x / units|`.
 
-    Where steps are measured in the width of each column, so must be the projection: a step and a
-    projection in different units stand still together where there is no optimum.
+    If steps are measured relative to the width of each column, the projection must use the same
+    units. Otherwise a step and a projection can cancel at a point that is not an optimum.
 
     Args:
-        inner: a set that knows itself in those units.
+        inner: a set with `in_units`.
         sizes: what one unit is, an array that broadcasts against images.
     """
 

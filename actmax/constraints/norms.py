@@ -103,8 +103,8 @@ class L2Ball(Constraint):
     The projection is `center + (x - center) * min(1, radius / ||x - center||)`; on the `surface` the
     factor is always `radius / ||x - center||`, as in Erhan et al., 2009, Visualizing higher-layer
     features of a deep network, TR 1341, Universite de Montreal. The centre itself has no nearest
-    point on the surface and stays where it is. With bounds (`Box(0, 1) & L2Ball(...)`) the nearest
-    point of both is found exactly. With a mask the norm is one of the part that is optimized.
+    point on the surface, so it does not move. With bounds (`Box(0, 1) & L2Ball(...)`) the nearest
+    point in both sets is found exactly. With a mask, the norm is that of the optimized part.
 
     Args:
         radius: positive, in units of images times the square root of the number of values; a number, or
@@ -178,7 +178,7 @@ class L2Ball(Constraint):
         return found if part is None else tf.where(part, found, images)
 
     def distance(self, images: tf.Tensor) -> tf.Tensor:
-        """In units of the radius: `||x - center|| - radius` where that is positive, or its size."""
+        """In units of the radius: `||x - center|| - radius` if positive; its absolute value on a sphere."""
         images = tf.convert_to_tensor(images)
         size = euclidean(images - center_of(self.center, images))
         off = size - tf.reshape(of_rows(self.radius, images), [-1])

@@ -23,8 +23,8 @@ class Box(Constraint):
 
     Args:
         lower: a number, one per column or channel, or an array of the image's shape. None, or minus
-            infinity, is an open end, alone or among others: `Box((0, None), (1, 5))`.
-        upper: likewise, above `lower`. Where both are equal a column or value is held.
+            infinity, means no lower bound, for all or for single columns: `Box((0, None), (1, 5))`.
+        upper: likewise, above `lower`. If both are equal, the column or value is fixed.
 
     Raises:
         ValueError: if a bound is not a number, `lower > upper` anywhere, or all are equal.
@@ -120,7 +120,7 @@ class Sigmoid(Constraint):
         return bare(self.upper)
 
     def units(self, shape: tuple[int, ...]) -> float | np.ndarray:
-        """Logits: in the middle of the range, where the slope is 1/4, four of them are its width."""
+        """Logits: the slope in the middle of the range is 1/4, so four logits are its width."""
         return 4.0
 
     def apply(self, images: tf.Tensor) -> tf.Tensor:
@@ -142,7 +142,7 @@ class Sigmoid(Constraint):
 class Rescale(Constraint):
     """`low + (high - low) * (raw - a) / (b - a)`, clipped: images of one range `(a, b)` in another.
 
-    It stands where a parameterization makes images of a range of its own, as a generator does.
+    It is used for a parameterization whose images have their own range, such as a generator.
 
     Args:
         lower: a number or one per channel.

@@ -1,7 +1,7 @@
 """Nearest points of a sphere, a contrast or linear equations within bounds, exactly.
 
-Each is a search for one or a few numbers per row, in as many passes over the images as it takes. A row
-that has found them is left alone, so that it is the same whatever the others need.
+Each is a search for one or a few numbers per row, in as many passes over the images as needed. A row
+does not change after its numbers are found, so it does not depend on the other rows.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def scaled_to_radius(
 ) -> tf.Tensor:
     """`clip(a offset)` of norm `radius` over `axes`: the nearest point to `offset` of a sphere in a box.
 
-    The norm grows with a. Values that are clipped, and those that are not, say which a it would be if
-    they stayed the same ones; a bracket keeps the search from leaving.
+    The norm grows with a. If the set of clipped values stayed the same, a would follow directly. The
+    search repeats this, and a bracket limits its steps.
 
     Args:
         offset: `[N, ...]`, from the centre.
@@ -315,10 +315,10 @@ def on_equations(
 ) -> tf.Tensor:
     """The nearest `[N, D]` with `x @ matrix.T = values` within bounds.
 
-    Without bounds in closed form. With bounds `x = clip(z + y A)`, where y `[N, m]` is the minimum of a
-    convex function whose gradient is `x A^T - values`: Newton's steps with a choice of lengths. Rows that
-    these do not solve, of columns of very unequal widths, are solved by an interior-point method. In
-    float64, because multipliers add up differences.
+    Without bounds there is a closed form. With bounds `x = clip(z + y A)`, where y `[N, m]` is the
+    minimum of a convex function whose gradient is `x A^T - values`. It is found by Newton's method with a
+    line search. If this does not solve a row, because its columns have very different widths, an
+    interior-point method does. The computation is in float64, because multipliers add up differences.
     """
     given = tf.cast(images, tf.float64)
     # A row that is not finite stays so, and must not stop the others.

@@ -1,4 +1,4 @@
-"""What the subject says: activation against natural images, survival of changes, processing path.
+"""Metrics of the subject: activation compared with natural images, robustness to changes, processing path.
 
 NumPy and SciPy only. Shapes: N generated, M natural images, T variations.
 """
@@ -75,7 +75,7 @@ def activation_z(scores: npt.ArrayLike, natural: npt.ArrayLike) -> Array:
 
 
 def matched_contrast(images: npt.ArrayLike, deviation: float) -> npt.NDArray[np.float32]:
-    """Images of one contrast, so that none responds more for being stronger. `[N, ...] -> [N, ...]`.
+    """Images with equal contrast, so that contrast does not change the response. `[N, ...] -> [N, ...]`.
 
     Mean kept, `mean + (x - mean) deviation / std`, clipped to (0, 1); constant images stay.
 
@@ -91,10 +91,10 @@ def matched_contrast(images: npt.ArrayLike, deviation: float) -> npt.NDArray[np.
 
 
 def retention(varied_z: npt.ArrayLike, z: npt.ArrayLike) -> float:
-    """Share of the activation that small changes leave. `[N, T], [N] -> R`, at most about 1.
+    """Share of the activation that is left after small changes. `[N, T], [N] -> R`, at most about 1.
 
-    `sum_n mean_t z(t(x_n)) / sum_n z(x_n)`: a ratio of sums, as that of single images blows up where z
-    is near 0.
+    `sum_n mean_t z(t(x_n)) / sum_n z(x_n)`. It is a ratio of sums, because the ratio of a single image
+    is very large if z is near 0.
 
     Raises:
         ValueError: the activation is not above that of natural images in the mean.
@@ -113,7 +113,7 @@ def path_similarity(
     natural: npt.ArrayLike,
     natural_classes: npt.ArrayLike,
 ) -> float:
-    """How like natural images of its class an image is processed in a layer. `-> R`, 1 is natural.
+    """How similar a layer's activations are to those of natural images of the class. `-> R`, 1 is natural.
 
     Spearman's rank correlation of the activations with those of natural images of the class, on the
     scale where natural pairs of one class have 1 and natural pairs of different classes 0.

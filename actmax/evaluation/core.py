@@ -1,4 +1,4 @@
-"""One call: all metrics that what was given allows."""
+"""One call that computes all metrics for which it has the data."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def evaluate(
     training_seeds: int = 0,
     neighbours: int = 5,
 ) -> Evaluation:
-    """How good pictures are: for the subject, for other networks, and as pictures. `N images -> numbers`.
+    """Quality of pictures: for the subject, for other networks, and as pictures. `N images -> numbers`.
 
-    All metrics are computed on the 8-bit images; of a folder, on its files. What cannot be measured
-    with what was given is named in `Evaluation.absent` with the reason. Needs, by group:
+    All metrics are computed on the 8-bit images; for a folder, on its files. `Evaluation.absent` names
+    the metrics that could not be measured, with the reason. These are the metrics, and what they need:
 
     - the pictures alone: `spectrum_slope`, `saturation`, `total_variation`, `repetition`; with natural
       images also `spectrum_distance` and `high_frequency_ratio`.
@@ -59,7 +59,7 @@ def evaluate(
 
     Args:
         result: a `Result`, the folder of a saved one or of PNG files, or uint8 images `[N, H, W, C]`.
-        judges: networks trained apart: a model or `Judge`, a list, or a dictionary by name.
+        judges: separately trained networks: a model or `Judge`, a list, or a dictionary by name.
         natural: natural images that neither subject nor judges saw: `(uint8 [M, H, W, C], classes
             [M])`, or an NPZ file with `images` and `classes` or `x_test` and `y_test`. Half of them are
             the bank, half the held-out anchor.
@@ -69,7 +69,7 @@ def evaluate(
             classes as targets.
         preprocess: as it was given to `maximize`.
         input_range: of the subject; None for the result's.
-        reported: scores that the images are said to have; None for the result's.
+        reported: scores that were reported for the images; None for the result's.
         path_layers: layers of the subject in which the processing path is compared.
         training_seeds: number of networks to train on the images; 0 for none.
         neighbours: k of `plausibility`.

@@ -56,10 +56,10 @@ def frechet_distance(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
 def kernel_distance(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
     """Kernel distance: unbiased squared MMD, `k(x, y) = (x.y / D + 1)^3`. `[N, D], [M, D] -> R`.
 
-    0 in the mean for two sets drawn from one distribution, whatever their size, so single values may be
-    negative. A set with the same number of images of every class is not drawn so: it has fewer pairs
-    within a class than it would have by chance, and natural images themselves come out below 0 if they
-    are few. Print it beside the value of as many natural images.
+    The expected value is 0 for two sets from the same distribution, for any size of the sets. So single
+    values can be negative. A set with the same number of images of every class is not a random sample:
+    it has fewer pairs within a class than a random one. For few natural images the value is therefore
+    below 0. So compare it with the value for the same number of natural images.
 
     Raises:
         ValueError: fewer than two samples, or numbers of features that differ.
@@ -79,16 +79,17 @@ def resampled_kernel_distance(
 ) -> Array:
     """`kernel_distance` of every resample of the first set. `[N, D], [M, D], [R, N] -> [R]`.
 
-    A row drawn twice is no pair of two images: only pairs of different rows count, each as often as it
-    was drawn.
+    If a row is drawn twice, this is not a pair of images. Only pairs of different rows count, each as
+    often as it was drawn.
 
     Args:
         first: features of N images.
         second: features of the images that they are compared with.
         rows: numbers of the rows of `first` in each resample.
         second_counts: how often each row of `second` counts in each resample, `[R, M]`, 0 or more; None
-            for once in all. Where classes are drawn, this is how the second set gets the same ones:
-            otherwise the distance is also that between the classes drawn and all classes.
+            for once in every resample. If classes are drawn, these counts give the second set the same
+            classes. Otherwise the distance would include that between the drawn classes and all
+            classes.
 
     Raises:
         ValueError: fewer than two samples, numbers of features that differ, a resample of a single

@@ -1,4 +1,4 @@
-"""Metrics of judges: what they name, how sure they are, how near to natural images they see it."""
+"""Metrics of judges: predicted classes, their probabilities, and distances to natural images in features."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _of_logits(
 
 
 def scale_of(bank: Any) -> float:
-    """One factor for all features of a judge, so that large ones do not outweigh another's. `[M, D] ->`."""
+    """One factor for all features of a judge, so that large features do not dominate. `[M, D] ->`."""
     return 1.0 / max(float(np.sqrt(np.mean(np.square(bank)))), 1e-12)
 
 

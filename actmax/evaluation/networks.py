@@ -25,14 +25,15 @@ _DENSE_RANK = 2
 
 @dataclasses.dataclass(frozen=True)
 class Judge:
-    """A network that was trained apart from the subject, and how it takes its images.
+    """A network that was trained separately from the subject, and how it takes its images.
 
     Args:
-        model: a Keras model or a callable, `images -> outputs [N, K]`; its softmax is passed by.
+        model: a Keras model or a callable, `images -> outputs [N, K]`; the values before its
+            softmax are used.
         features: path of the layer whose output is the feature space, flattened; None for the layer
             before the last dense one of a Keras model. A callable has none but its own output.
-        input_range: the values that black and white have for the model, a number or one per channel each;
-            None for what the model itself says, as for `maximize`, and (0, 1) where it says nothing.
+        input_range: the values of black and white for the model, each a number or one per channel. None
+            to take it from the model, as `maximize` does, or (0, 1) if the model does not contain it.
         preprocess: images in the input range, of the model's size and layout, to what it takes, called in
             inference mode; None for nothing.
 

@@ -1,4 +1,4 @@
-"""What judges say, from their logits: transfer, calibrated probability, typicality. NumPy and SciPy only.
+"""Metrics from the logits of judges: transfer, calibrated probability, typicality. NumPy and SciPy only.
 
 Shapes: N generated, M natural images, K classes. Logits are before any softmax.
 """
@@ -21,9 +21,10 @@ _TINY = 1e-12
 
 
 def top1(logits: npt.ArrayLike, classes: npt.ArrayLike) -> Array:
-    """1 where the largest logit is that of the class, else 0. `[N, K], [N] -> [N]`.
+    """1 if the class has the largest logit, else 0. `[N, K], [N] -> [N]`.
 
-    Ties count as shares: two largest logits, one of them that of the class, give 1/2.
+    Ties count as fractions: if the class and one other class have the largest logit, the value is
+    1/2.
 
     Example:
         >>> top1([[2.0, 1.0], [2.0, 1.0]], [0, 1]).tolist()

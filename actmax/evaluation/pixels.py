@@ -61,8 +61,8 @@ def spectrum_slope(images: npt.ArrayLike) -> Array:
     """Slope of log amplitude over log frequency. `[N, H, W, C] -> [N]`.
 
     Least squares over the rings of `radial_amplitude`. Photographs have about -1.2, between -0.8 and
-    -1.5; white noise has 0. A constant picture has none: NaN is refused, so its slope is that of an
-    amplitude of 1e-12 everywhere, 0.
+    -1.5; white noise has 0. A constant picture has no slope. It gets that of an amplitude of 1e-12
+    everywhere, which is 0 and not NaN.
 
     Source:
         Tolhurst, Tadmor and Chao, 1992, https://doi.org/10.1111/j.1475-1313.1992.tb00296.x.
@@ -134,7 +134,7 @@ def total_variation(images: npt.ArrayLike) -> Array:
 
 
 def repetition(images: npt.ArrayLike) -> Array:
-    """Largest autocorrelation away from the centre. `[N, H, W, C] -> [N]` in 0..1.
+    """Largest autocorrelation at a distance from the centre. `[N, H, W, C] -> [N]` in 0..1.
 
     Of the mean-free gray picture, zero padded and normalized by the overlap, at shifts of at least a
     quarter and at most half of the size: 1 for a tiling, near 0 for noise, 0 for a constant picture.

@@ -1,4 +1,4 @@
-"""What an evaluation found, what it could not find and why."""
+"""The record of an evaluation: what was measured, what was not, and why."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Measurement:
     Attributes:
         metric: its name.
         value: the number, finite.
-        natural: what natural images have, where that was measured: an anchor, not a goal.
-        judge: name of the judge, or None for what is no judge's or over all of them.
-        images: the number of every image, where there is one.
+        natural: the value of natural images, if it was measured; for comparison, not a goal.
+        judge: name of the judge; None if the number belongs to no judge, or to all of them.
+        images: the number for every image, if there is one.
     """
 
     metric: str

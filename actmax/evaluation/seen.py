@@ -1,4 +1,4 @@
-"""Metrics of the subject: whether scores are what was said, and how they compare with natural images."""
+"""Metrics of the subject: whether the reported scores are right, and how they compare with natural images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be evaluated: a result, a folder of pictures, 8-bit images; and natural images beside it."""
+"""Inputs of an evaluation: a result, a folder of pictures, or 8-bit images; and natural images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Natural", "Pictures"]
 
 @dataclasses.dataclass(frozen=True)
 class Pictures:
-    """Generated images: 8 bits `[N, H, W, C]`, and what their maker said of them, where known."""
+    """Generated images: 8 bits `[N, H, W, C]`, and their reported scores and targets, if known."""
 
     levels: npt.NDArray[np.uint8]
     inputs: npt.NDArray[Any] | None
@@ -145,7 +145,8 @@ def _read(file: Path) -> npt.NDArray[np.uint8]:
             gray = image.mode in ("1", "L")
             levels = np.asarray(image.convert("L" if gray else "RGB"))
     except Exception as error:
-        # Whatever a damaged file makes Pillow and zlib raise, the caller learns one class.
+        # A damaged file makes Pillow and zlib raise many errors. The caller gets one class of
+        # error.
         found = f"{file} ({type(error).__name__}: {error})"
         raise ValueError(checks.message("a PNG file of 8 bits", found)) from error
     return levels[..., None] if gray else levels

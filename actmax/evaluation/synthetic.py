@@ -1,4 +1,4 @@
-"""Train on synthetic, test on real: what a small network learns from the generated images alone."""
+"""Train on synthetic, test on real: how much a small network learns from only the generated images."""
 
 from __future__ import annotations
 
@@ -27,14 +27,15 @@ def train_on_synthetic(
     *,
     seeds: int = 3,
 ) -> npt.NDArray[np.float64]:
-    """Accuracy on natural images of a network that saw generated ones alone. `-> [seeds]` in 0..1.
+    """Accuracy on natural images of a network trained only on generated ones. `-> [seeds]` in 0..1.
 
-    A fixed network: three convolutions 3x3 of 16, 32 and 64 channels, each with max pooling, and a
-    dense layer; 1,000 updates of Adam in batches of 64 at a rate of 2e-3 that falls along a cosine.
-    Images are turned by up to 10 degrees, scaled by up to 1.15 and shifted by up to a tenth of their
-    size anew every time. High only if the images show what makes up the class, and in more than one
-    way. The network and its moves were chosen for what a hundred *natural* images per class teach it; it
-    has no batch norm, which would keep statistics of the generated images for the natural ones.
+    A fixed network: three convolutions 3x3 of 16, 32 and 64 channels, each with max pooling, and a dense
+    layer; 1,000 updates of Adam in batches of 64 at a rate of 2e-3 that falls along a cosine. Every
+    time, images are turned by up to 10 degrees, scaled by up to 1.15 and shifted by up to 0.1 of their
+    size at random. The accuracy is high only if the images show the features of the class, and in more
+    than one way. The network and these moves were chosen with 100 *natural* images per class. The
+    network has no batch norm, because it would use statistics of the generated images for the natural
+    ones.
 
     Args:
         images: `[N, H, W, C]`, floats in (0, 1).
@@ -84,7 +85,7 @@ def _accuracy(x: Any, y: Any, test: Any, truth: Any, outputs: int, seed: int) ->
 
         def __getitem__(self, index: int) -> tuple[Any, Any]:
             rows = batches[index]
-            # Draws by number, in whatever order batches are asked for.
+            # Draws depend on the number of the batch, not on the order of the calls.
             return moved(x[rows], np.random.default_rng([seed, index])), y[rows]
 
     model.fit(Batches(), shuffle=False, verbose=0)

@@ -1,4 +1,4 @@
-"""The fixed list of 32 small changes under which an activation should survive. NumPy, SciPy, Pillow only."""
+"""The fixed list of 32 small changes that an activation should survive. NumPy, SciPy and Pillow only."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _blurred(sigma: float) -> Callable[[Array], Array]:
 
 def _noisy(seed: int) -> Callable[[Array], Array]:
     def change(images: Array) -> Array:
-        # One picture of noise for all, so that an image's value does not depend on its row.
+        # All images get the same noise, so that the value of an image does not depend on its row.
         noise = np.random.default_rng(seed).normal(0, _NOISE, images.shape[1:])
         return np.asarray(images + noise, np.float32)
 

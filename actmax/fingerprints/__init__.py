@@ -1,8 +1,9 @@
-"""What makes two calls the same: one fingerprint of parts, functions and networks, as JSON.
+"""Fingerprints of parts, functions and networks as JSON: two calls are the same if theirs are equal.
 
-Checkpoints, catalogs and the memory of `compile="auto"` compare it. A part is the same if it computes the
-same, whichever process made it: of a function its code and all that it reads, of a Keras object its
-settings and weights without the names that Keras counts, of an array its bytes.
+Checkpoints, catalogs and the memory of `compile="auto"` compare fingerprints. Two parts are the same if
+they compute the same, also in different processes. The fingerprint of a function has its code and
+everything that it reads. That of a Keras object has its settings and weights, without names that Keras
+counts. That of an array has its bytes.
 """
 
 from actmax.fingerprints.calls import advice, differences, environment, shown

@@ -1,4 +1,4 @@
-"""Models from files: looked through before Keras sees them, so that no file runs code or eats the machine."""
+"""Models from files, checked before Keras reads them, so that no file runs code or uses up memory."""
 
 from actmax.loading.errors import ModelFileError
 from actmax.loading.kinds import is_saved_model

@@ -1,4 +1,4 @@
-"""The configuration of a Keras model, as JSON: what may stand in it without running anybody's code."""
+"""The configuration of a Keras model as JSON: checks that it would run no foreign code."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _CODE = {
 }
 # Packages of the makers of Keras, which Keras itself imports when a file names one of their classes.
 _BESIDE_KERAS = {"keras_hub": "keras-hub", "keras_nlp": "keras-nlp", "keras_cv": "keras-cv"}
-# Settings of their tokenizers that may be the path of a file.
+# Settings of tokenizers that can be the path of a file.
 _NO_PACKAGES = ("", "builtins", "__main__", "keras", *_BESIDE_KERAS)
 _TOKENIZER_FILES = ("vocabulary", "merges", "proto")
 # Packages that register their classes when they are imported: what to install, and their classes as

@@ -1,4 +1,4 @@
-"""HDF5 files: what may stand in one before its values are read."""
+"""HDF5 files: checks of their content before values are read."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Configurations that Keras 2 wrote, mended in a copy so that Keras 3 makes the same network of them.
+"""Corrects a copy of a configuration that Keras 2 wrote, so that Keras 3 makes the same network from it.
 
-Keras 3 (2023) renamed and dropped parts of Keras 2 and changed what `hard_sigmoid` means. Nothing here
-imports Keras or runs what stands in a file: a tree of JSON goes in, another comes out.
+Keras 3 (2023) renamed or removed parts of Keras 2, and changed `hard_sigmoid`. Nothing here imports
+Keras or runs code from a file: the functions turn one tree of JSON into another.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files and folders that are no whole Keras model: what each is, and what can be done with it."""
+"""Files and folders that are not a complete Keras model: what each is, and what to do with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`load_model`: a Keras model from a file that nobody vouches for."""
+"""`load_model`: a Keras model from a file that is not trusted."""
 
 from __future__ import annotations
 
@@ -40,23 +40,25 @@ def load_model(
     custom_objects: Mapping[str, Any] | None = None,
     trusted: bool = False,
 ) -> Any:
-    """A model from a .keras or .h5 file or a SavedModel, looked through before anything is used.
+    """A model from a .keras or .h5 file or a SavedModel, which is checked before anything is used.
 
-    The file is first read without Keras: only layers and operations of Keras itself or registered by you may
-    stand in it, no links, no paths, and no sizes beyond what is stored. A weight that Keras could not load is
-    an error, not a warning.
+    The file is first read without Keras. It may contain only layers and operations of Keras itself or
+    registered by you, no links, no paths, and no sizes larger than the stored data. A weight that Keras could
+    not load is an error, not a warning.
 
-    A file of Keras 2 is mended in a copy of its configuration: settings that Keras 3 renamed or dropped,
-    layer names with "/", `hard_sigmoid` as it was. The file stays as it is. What was mended stands in the
-    record of every run and in `actmax inspect`. What cannot be mended is refused, with the reason.
+    A file of Keras 2 is corrected in a copy of its configuration: settings that Keras 3 renamed or
+    removed, layer names with "/", and the old `hard_sigmoid`. The file itself does not change. The record
+    of every run and `actmax inspect` list the corrections. If a file cannot be corrected, it is refused
+    with the reason.
 
-    A SavedModel is a program, so that its folder needs `trusted=True`. Its endpoint `serving_default`, or
-    else the only one, becomes a model that returns a tensor, or several by name.
+    A SavedModel is a program, so it needs `trusted=True`. Its endpoint `serving_default`, or else its
+    only endpoint, becomes a model that returns one tensor, or several by name.
 
     Args:
         path: of the file, or of the folder of a SavedModel.
-        sha256: what the file's SHA-256 must be, in hexadecimal; a silently damaged file is told by it.
-        custom_objects: your own classes and functions, by the names that stand in the file.
+        sha256: the expected SHA-256 of the file, in hexadecimal. It finds files that were damaged
+            silently.
+        custom_objects: your own classes and functions, by their names in the file.
         trusted: True for a file whose author you trust to run code on your machine: Lambda layers are
             loaded, and the file is only hashed.
 

@@ -1,4 +1,4 @@
-"""Parts of Keras 2 that Keras 3 dropped or changed, as layers and functions of Keras 3.
+"""Parts of Keras 2 that Keras 3 removed or changed, as layers and functions of Keras 3.
 
 They are made and registered with Keras by `register`, so that importing actmax does not import Keras.
 """

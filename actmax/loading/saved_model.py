@@ -1,4 +1,4 @@
-"""SavedModels: what their signatures say, read without running them, and one endpoint as a Keras model."""
+"""SavedModels: reads their signatures without running them, and makes one endpoint a Keras model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model file is, found out without Keras and without running anything in it."""
+"""Finds out what a model file is, without Keras and without running anything in it."""
 
 from __future__ import annotations
 

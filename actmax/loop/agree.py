@@ -1,4 +1,4 @@
-"""Whether two ways of running a loop compute the same: scores and gradients, ties told apart."""
+"""Tests whether two ways of running a loop compute the same scores and gradients, except at ties."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Steps in turn, with what the transforms draw worked out ahead for a block of steps.
+"""Runs steps, with the random draws of the transforms computed in advance for a block of steps.
 
-A draw is a hash of dozens of operations on a few numbers, none of which depends on the images: for a
-small network starting them takes longer than its convolutions. So they are made once per block.
+A draw is a hash with dozens of operations on a few numbers, and does not depend on the images. In a
+small network, starting these operations takes longer than the convolutions. So they run once per
+block.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether a gradient reaches the images, and where it was cut if not."""
+"""Tests whether a gradient reaches the images, and if not, which operation has none."""
 
 from __future__ import annotations
 

@@ -189,7 +189,8 @@ class Loop:
             step: of the weights and of the draws.
         """
         at = tf.constant(step, tf.int32)
-        # A step of the loop is thrown away: no function with the model in it is compiled for this.
+        # It runs one step of the loop and drops the result, so that no other function with the
+        # model is compiled.
         first = self.begin(params)
         ascent = self._steps(first, arguments, step, step + 1, pulled=True)[2]
         given = (params, images, ascent, arguments, at)
@@ -233,7 +234,7 @@ class Loop:
                 made = tf.function(
                     own, input_signature=signature, autograph=False, jit_compile=xla or None
                 )
-                # A concrete function, which `tf.config.run_functions_eagerly` leaves alone.
+                # A concrete function is not affected by `tf.config.run_functions_eagerly`.
                 self._functions[key] = made.get_concrete_function()
         return self._functions[key]
 

@@ -1,4 +1,4 @@
-"""What no loop can go without: the score and its gradient with respect to the images, and nothing else."""
+"""The work that every loop needs: the score and its gradient with respect to the images."""
 
 from __future__ import annotations
 

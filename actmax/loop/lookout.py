@@ -1,9 +1,9 @@
-"""What an image has still to gain: by one more projected step, and at most anywhere in its set.
+"""How much an image can still gain: by one more projected step, and at most anywhere in its set.
 
-The second is the Frank-Wolfe gap, `max over y in the set of <gradient, y - x>`. Of a concave objective no
-image of the set is better by more than it. It is found by one projection from far along the gradient: the
-nearest image y of the set to `x + t g` is, of all images z of a convex set, at most `|y - x| |z - y| / t`
-less far along g than the furthest one.
+The second is the Frank-Wolfe gap, `max over y in the set of <gradient, y - x>`. For a concave objective,
+no image of the set is better by more than this gap. It is found by one projection of `x + t g`, a point
+far along the gradient g. Let y be the nearest image of a convex set. Then no image z of the set is
+further along g than y by more than `|y - x| |z - y| / t`.
 
 Source: Jaggi, Revisiting Frank-Wolfe: projection-free sparse convex optimization, ICML 2013,
 https://proceedings.mlr.press/v28/jaggi13.html.

@@ -1,4 +1,4 @@
-"""What the loop carries, takes and finds, as named tuples of tensors."""
+"""The state, arguments and results of the loop, as named tuples of tensors."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Evaluation(NamedTuple):
 
 
 class Outlook(NamedTuple):
-    """What images have still to gain in J, `[N]` each."""
+    """How much J of each image can still rise, `[N]` each."""
 
     objective: np.ndarray  # J without transforms
     gain: np.ndarray  # by the best of a few projected steps

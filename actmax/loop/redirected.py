@@ -1,4 +1,4 @@
-"""A remedy for a start at which a rectifier is dead: for a few steps, a gradient that passes it.
+"""For a start at which a ReLU is inactive: for a few steps, a gradient that passes through it.
 
 Source: Olah, Mordvintsev and Schubert, Feature visualization, 2017, https://distill.pub/2017/feature-visualization,
 whose code, lucid, calls it `redirected_relu_grad`.

@@ -1,4 +1,4 @@
-"""What penalties take from the score and how they pull: in every step, or in every k-th."""
+"""Penalties, their weights and their gradients: in every step, or in every k-th step."""
 
 from __future__ import annotations
 

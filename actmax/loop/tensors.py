@@ -56,7 +56,7 @@ def apart(problem: Problem, heard: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor
 
 
 def silence(problem: Problem, rows: tf.Tensor) -> tf.Tensor:
-    """Zeros in the shape of what is heard in one pass."""
+    """Zeros in the shape of the results of one pass."""
     return tf.zeros([1 + len(problem.inner), rows] if problem.inner else [rows], problem.dtype)
 
 

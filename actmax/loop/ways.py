@@ -1,4 +1,4 @@
-"""Ways of running one and the same loop: what is compiled by whom, and in which type."""
+"""Ways of running the same loop: which compiler compiles which part, and in which type."""
 
 from __future__ import annotations
 
