@@ -1,4 +1,4 @@
-"""What a classifier itself calls pictures: its own class of each, and how sure it is."""
+"""The class that a classifier predicts for each picture, and its probability."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ _NONE = -1
 
 
 class NamedOtherwiseWarning(UserWarning):
-    """The model itself names a picture otherwise than it was asked for."""
+    """The model predicts another class for a picture than its target."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Named:
-    """The model's own class of every picture, as the picture is after rounding to 8 bits.
+    """The class that the model predicts for every picture, after rounding to 8 bits.
 
     Attributes:
         classes: int `[N]`, the class with the highest output; -1 for an image that is not finite.
-        probabilities: `[N]`, the model's own probability of that class; NaN where its outputs say none.
-        agrees: bool `[N]`, whether it is the class asked for. Of sigmoid units, which have an answer each,
-            whether the probability of the unit asked for is at least one half.
-        names: its label, or its number, for every picture.
+        probabilities: `[N]`, the model's own probability of that class; NaN if its outputs are not
+            probabilities.
+        agrees: bool `[N]`, whether it is the target. For independent sigmoid units, whether the
+            probability of the target unit is at least 1/2.
+        names: the label of this class, or its number, for every picture.
         asked: that of the class asked for.
 
     Example:
@@ -50,11 +51,11 @@ class Named:
         return len(self.classes)
 
     def otherwise(self, row: int) -> bool:
-        """Whether the model names the picture otherwise; False where there is no picture to name."""
+        """Whether the model predicts another class than the target; False if there is no picture."""
         return bool(self.classes[row] != _NONE and not self.agrees[row])
 
     def say(self, row: int) -> str:
-        """What the message of a picture says of it; empty if the model names it as asked."""
+        """The text for the message of a picture; empty if the model predicts the target."""
         if not self.otherwise(row):
             return ""
         asked = self.asked[row]

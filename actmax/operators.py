@@ -1,8 +1,8 @@
-"""What is done to images after every update: operators, and the optimizer that applies them.
+"""Operators change images after every update; `AfterUpdate` is an optimizer that applies them.
 
-An operator is `(images, gradients, step) -> images`, each image on its own; `gradients` are what the
-optimizer moved against, `step` counts updates from 1. It may also ask for `learning_rate`, `[N]`, so that
-it follows the rate of its row. The set of admissible images comes after them.
+An operator is `(images, gradients, step) -> images`, for each image separately. `gradients` are those
+that the optimizer used, and `step` counts updates from 1. An operator can also have the parameter
+`learning_rate`, `[N]`. The constraint is applied after the operators.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ Operator: TypeAlias = Callable[..., tf.Tensor]
 class AfterUpdate(Optimizer):
     """An optimizer whose every update is followed by operators on the images, in list order.
 
-    Images whose learning rate is 0 stay as they are. Operators are for images: where params are not
-    the images themselves, as with `Fourier` or `Sigmoid`, a run refuses them, unless they are written for
-    those params and `on="params"` says so.
+    Images with learning rate 0 do not change. Operators work on images. If params are not the images
+    themselves, as with `Fourier` or `Sigmoid`, a run refuses operators, unless they are written for these
+    params and `on="params"` is given.
 
     Source: Yosinski et al., Understanding neural networks through deep visualization, 2015,
     https://arxiv.org/abs/1506.06579, whose regularization is made of such operators.
@@ -41,7 +41,7 @@ class AfterUpdate(Optimizer):
         on: "images"; "params" for operators on each leaf of params, whatever they are.
 
     Raises:
-        ValueError: in a run, if params are no images.
+        ValueError: in a run, if params are not images.
 
     Example:
         >>> import actmax
@@ -106,13 +106,13 @@ class AfterUpdate(Optimizer):
 
 @dataclasses.dataclass(frozen=True)
 class Proximal:
-    """A proximal step after every update, with the rate of its row: an operator. `-> [N, ...]`.
+    """An operator: a proximal step after every update, with the learning rate of each row. `-> [N, ...]`.
 
         x <- prox(x, rate * strength)
 
-    With `actmax.SGD` it is proximal gradient ascent: the part of the objective that has no gradient, an
-    absolute value or the indicator of a set, enters by its proximal map. The map follows the learning
-    rate, so a sweep over rates has the same optimum in every row.
+    With `actmax.SGD` it is proximal gradient ascent. A part of the objective without a gradient, such
+    as an absolute value or the indicator of a set, is used through its proximal map. The map is scaled
+    by the learning rate, so a sweep over rates has the same optimum in every row.
 
     Source: Parikh and Boyd, Proximal algorithms, 2014, https://doi.org/10.1561/2400000003.
 
@@ -189,7 +189,7 @@ class BlurImage:
     https://www.auduno.com/2015/07/29/visualizing-googlenet-classes.
 
     Args:
-        sigma: standard deviation in pixels; below 0.3 it does next to nothing. A number, or a schedule
+        sigma: standard deviation in pixels; below 0.3 it has almost no effect. A number, or a schedule
             of the step, counted from 0 as for transforms.
         every: updates from one blur to the next.
     """
@@ -246,8 +246,9 @@ class ClipSmallNorms:
 class ClipSmallContributions:
     """Sets pixels that contribute little to the score to `center`. `[N, H, W, C] -> [N, H, W, C]`.
 
-    The contribution of a pixel is `|sum_c g_c (x_c - center)|`, a first-order estimate of what setting
-    it to `center` costs; those below a percentile of the image's own are cleared.
+    The contribution of a pixel is `|sum_c g_c (x_c - center)|`, a first-order estimate of how much the
+    score changes if the pixel is set to `center`. Pixels whose contribution is below a percentile of
+    the image are set to `center`.
 
     Source: Yosinski et al., 2015, https://arxiv.org/abs/1506.06579.
 

@@ -1,4 +1,4 @@
-"""Plots with matplotlib, the extra `plot`; pyplot and its global state are never touched."""
+"""Plots with Matplotlib (the extra `plot`), without pyplot and its global state."""
 
 from __future__ import annotations
 

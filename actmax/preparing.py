@@ -1,7 +1,7 @@
-"""From pictures to what a network takes, in one order everywhere: size, layout, then preprocessing.
+"""Turns pictures into a network's input, always in the same order: size, layout, preprocessing.
 
-The run, judges, priors, natural images and checks all go through `prepare`. Whatever Keras owns is called
-in inference mode.
+Runs, judges, priors, natural images and checks all use `prepare`. All Keras layers are called in
+inference mode.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def prepare(
     channels: int | None = None,
     preprocess: Callable[[Any], Any] | None = None,
 ) -> Any:
-    """Pictures as a network takes them. `[N, H, W, C] -> [N, ...]`.
+    """Pictures as input of a network. `[N, H, W, C] -> [N, ...]`.
 
     Args:
         images: channels last, in the input range.
@@ -46,7 +46,7 @@ def prepare(
 
 
 def prepared(images: Any, preprocess: Callable[[Any], Any] | None) -> Any:
-    """Images that a preprocessing has gone over, in inference mode; as they are without one."""
+    """Images after preprocessing, in inference mode; unchanged if there is none."""
     return images if preprocess is None else in_inference(preprocess, images)
 
 
@@ -82,8 +82,9 @@ def from_last(shape: tuple[Any, ...], channels: int | None) -> tuple[Any, ...]:
 def in_inference(function: Callable[[Any], Any], value: Any) -> Any:
     """`function(value)`, with every Keras layer that it calls in inference mode.
 
-    A layer called without `training` follows the call that it is part of. So the function is called as
-    part of one with `training=False`; layers such as `Resizing` and `RandomFlip` train otherwise.
+    A layer that is called without `training` uses the value of the outer call. So the function is
+    called inside a call with `training=False`. Otherwise layers such as `Resizing` and `RandomFlip`
+    would run in training mode.
 
     Example:
         >>> import keras

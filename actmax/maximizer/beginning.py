@@ -1,4 +1,4 @@
-"""Before the first step: weights in units of the score's pull, and starts at which the score has one."""
+"""Before the first step: weights relative to the score's gradient, and starts where it is not 0."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from actmax.loop import Arguments, Loop
 from actmax.loop.redirected import STEPS, revive
 from actmax.types import Params
 
-# Draws of the transforms over which the score's pull is averaged, for balance=True.
+# Number of random transforms over which the score's gradient is averaged, for balance=True.
 _DRAWS = 8
 
 

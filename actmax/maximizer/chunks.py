@@ -1,4 +1,4 @@
-"""Any number of rows in batches of one size: how sweeps and catalogs run in constant memory."""
+"""Runs any number of rows in batches of one size, so that sweeps and catalogs need constant memory."""
 
 from __future__ import annotations
 

@@ -41,49 +41,52 @@ from actmax.types import Images
 
 
 class Maximizer:
-    """A problem, compiled at its first run and run as often as wanted.
+    """A problem that is compiled at its first run and can be run many times.
 
     `J_n = mean over copies of score_n(model(transforms(x))) - sum_k w_k R_k(x)_n` is maximized for
-    every image on its own. What is given here is traced; what is given to the call is not, so other
-    targets, weights, seeds, rates, steps and numbers of images need no new trace.
+    every image separately. The arguments given here are traced. The arguments of a call are not, so
+    other targets, weights, seeds, learning rates, steps and numbers of images need no new trace.
 
     Args:
         model: a Keras 3 model, a callable `images -> outputs`, or a list of them, whose scores are
             averaged.
         objective: an `Objective`, or a function of the model's output; None for `Logit()`.
-        input_range: a pair `(low, high)` or a constraint. It is read off a model that begins with its
-            own Rescaling or Normalization layer, and asked for otherwise.
+        input_range: a pair `(low, high)` or a constraint. It can be left out only if the model begins
+            with its own Rescaling or Normalization layer.
         regularizers: list of penalties and transforms. None for the default recipe.
         parameterization: how images are represented. None for `Pixels()`, or the default recipe's.
-        optimizer: an `Optimizer` or a Keras optimizer instance, which is copied, never used. None for
+        optimizer: an `Optimizer` or a Keras optimizer instance; the run uses a copy of it. None for
             Adam.
-        gradients: list of functions of the params' gradient, each image on its own.
+        gradients: list of functions of the params' gradient, for each image separately.
         metrics: dict of functions `images -> [N]`, recorded at every step.
         labels: names of the classes, so that targets can be names.
-        preprocess: images in the input range to what the model takes.
+        preprocess: a function from images in the input range to the model's input.
         copies: number of transformed copies per image and step, whose scores are averaged.
-        antithetic: True to draw copies in mirrored pairs: what copy 2k is shifted, turned or made
-            noisy by, copy 2k + 1 is by the opposite, so that a pair's mean displacement is 0.
+        antithetic: True to draw copies in mirrored pairs: copy 2k + 1 gets the opposite shift,
+            rotation and noise of copy 2k, so that the mean displacement of a pair is 0.
         canvas: `(height, width)` of the image if it is not the model's size.
-        mask: array `[H, W]` of the image's size, 1 where it is optimized, 0 where it stays
-            `initial_images`, to the byte, and between 0 and 1 a blend of both.
+        mask: array `[H, W]` of the image's size: 1 where the image is optimized, 0 where it stays
+            exactly `initial_images`, and a blend of both for values between 0 and 1.
         compile: "plain"; "fold" for batch norm folded into the layer before it; "xla" for XLA, which
-            compiles for every N; "auto" for the fastest of these and XLA after the model alone,
-            measured and recorded; "recompute" for less memory; False to run eagerly, for debugging.
+            compiles for every N; "auto" to measure these (and XLA only for the part after the model)
+            and use the fastest, which is recorded; "recompute" for less memory; False to run
+            eagerly, for debugging.
         precision: "float32" or "float64", of images, penalties and optimizer. None for the model's.
-            "bfloat16" or "float16" for the model's computation alone, "mixed" for its convolutions
-            and products in bfloat16; images, penalties and optimizer stay in float32.
+            "bfloat16" or "float16" only for the model's computation, or "mixed" for its
+            convolutions and products in bfloat16. Images, penalties and optimizer then stay in
+            float32.
         device: a TensorFlow device name such as "GPU:0"; None for TensorFlow's choice.
         input_shape: shape of one input, for models that do not know theirs.
-        fixed: dict of arrays `[1 or N, ...]` by the name of inputs that are not optimized.
-        balance: True for weights of penalties in units of the score's own pull on an image: of the sum
-            over its values of the score's gradient at the start. Such a weight means the same for a
-            weak unit and a strong one, and for every model; if the penalty has no units of the images,
-            as `LogSum`, for ranges of one width. None for False, or the default recipe's.
-        natural: some images of the kind that the model was trained on, `[M, H, W, C]` in the input
-            range and the model's layout. The default recipe follows them: bright strokes on dark, dark ones
-            on bright or neither, and the contrast of small images. None to ask gray models themselves, by
-            what they say of 128 drawn candidates; `config["chosen"]` says what was seen.
+        fixed: dict of arrays `[1 or N, ...]`, by the names of the inputs that are not optimized.
+        balance: True to multiply the weights of penalties by the size of the score's gradient: the sum
+            of its absolute values over the start image. A weight then means the same for a weak unit
+            and a strong one, and for every model. If the penalty has no units of the images, such as
+            `LogSum`, this holds only for ranges of the same width. None for False, or the default
+            recipe's.
+        natural: some images of the kind that the model was trained on, `[M, H, W, C]` in the input range
+            and the model's layout. The default recipe follows them: bright strokes on dark, dark strokes on
+            bright or neither, and the contrast of small images. If None, the default tests gray models with
+            128 artificial images; `config["chosen"]` has the result.
 
     For several inputs, `input_range`, `parameterization`, `preprocess`, `input_shape`, `mask` and
     `initial_images` are dicts by input name.
@@ -152,7 +155,7 @@ class Maximizer:
 
     @property
     def traces(self) -> int:
-        """How often the loop was traced: 1 after any number of runs; with "auto", 1 for each way tried."""
+        """How often the loop was traced: 1 after any number of runs; with "auto", 1 for each tested way."""
         return sum(loop.traces for loop in self._speed.loops)
 
     @property
@@ -322,7 +325,7 @@ class Maximizer:
             steps: of the run that schedules span; None for `step + 1`.
             arrays: as for a run.
 
-        With `balance=True` the score's own pull is taken at the images given.
+        With `balance=True` the size of the score's gradient is taken at the given images.
 
         Returns:
             `(J [N], gradient)`; for `Pixels` the gradient has the shape of the images.
@@ -351,8 +354,8 @@ class Maximizer:
     ) -> np.ndarray:
         """Mean scores of given images over fixed draws of the transforms. `[N, ...] -> [N]`.
 
-        The draws are the same for every image, and no run meets them: what an image scores only in
-        the place where it stands, it loses here.
+        The random transforms are the same for every image, and no run uses them. An image that has
+        a high score only at its exact position gets a lower one here.
 
         Args:
             images: `[N, ...]` in the input range, or a dict by input name.
@@ -385,10 +388,10 @@ class Maximizer:
         arrays: Mapping[str, Any] | None = None,
         **call: Any,
     ) -> Sweep:
-        """Every combination of the values given, each one image, in batches of one size, with one trace.
+        """One image for every combination of the given values, in batches of one size, with one trace.
 
-        A row is the image of `maximizer([target], seed=[seed], ...)` with its settings: to the byte
-        at the same batch size, whatever the other rows are.
+        A row is the image of `maximizer([target], seed=[seed], ...)` with its settings. With the same
+        batch size it has the same bytes, for any other rows.
 
         Args:
             targets: the first axis, all different.
@@ -406,7 +409,7 @@ class Maximizer:
                 `on_failure` and `verbose`, as for a run; callbacks are told of batch after batch.
 
         Returns:
-            A `Sweep`. After Ctrl-C its rows that were not begun are their start images.
+            A `Sweep`. After Ctrl-C, rows that had not started are their start images.
 
         Example:
             >>> import actmax
@@ -430,7 +433,7 @@ class Maximizer:
         return self._built.fixed
 
     def renew(self) -> None:
-        """Forgets what was compiled of a model that was changed in place since (LoRA, quantization ...)."""
+        """Compiles again at the next call, after the model was changed in place (LoRA, quantization ...)."""
         refused.refuse_surroundings()
         members = [taps.model for taps in self.problem.models]
         if self._states is None or self._states == models.states(members):

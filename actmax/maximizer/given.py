@@ -1,4 +1,4 @@
-"""What is asked of images that are given, not of a run: J and its gradient, and robust scores."""
+"""Values for given images, without a run: J and its gradient, and robust scores."""
 
 from __future__ import annotations
 

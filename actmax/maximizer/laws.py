@@ -1,7 +1,7 @@
-"""Whether the laws of a run hold for a model: found out in its first run, which leaves the model as it was.
+"""Tests in the first run whether the laws of a run hold for a model. The model does not change.
 
-A run promises that the same call makes the same images, and that an image made among others is the one
-made alone. A model that draws at random, keeps a state, or takes statistics of a batch breaks them.
+A run promises that the same call gives the same images, and that an image is the same in a batch and
+alone. A model that is random, keeps a state, or uses statistics of the batch breaks these laws.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a model takes letters: as rows, as rows laid end to end, or as whole numbers that it looks up."""
+"""How a model takes letters: as rows, as flattened rows, or as whole numbers that it looks up."""
 
 from __future__ import annotations
 

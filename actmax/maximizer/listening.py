@@ -1,4 +1,4 @@
-"""Callbacks of one run: told in order, asked for an answer, and told of the end whatever happens."""
+"""Calls the callbacks of one run in order, collects their answers, and always calls `on_end`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looks at what was given before the first run: device, labels, and outputs that are probabilities."""
+"""Checks before the first run: device, labels, and outputs that are probabilities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an unknown argument was meant to be: by the words of other libraries, then by its spelling."""
+"""Finds the argument that an unknown name means: by the names in other libraries, then by spelling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models of Keras 2, handed over as objects: what `tf_keras` makes."""
+"""Models of Keras 2 that are given as objects, made by `tf_keras`."""
 
 from __future__ import annotations
 

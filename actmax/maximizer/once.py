@@ -58,14 +58,14 @@ def maximize(
 ) -> Result:
     """The images that a part of a network responds to most. `-> Result`, images `[N, ...]`.
 
-    `Maximizer(model, objective, ...)(targets, ...)` in one call. It takes the arguments of both, which
-    `Maximizer` and `Maximizer.__call__` describe. For a second call with other targets, weights or
-    seeds, make a `Maximizer` and keep it: it compiles once.
+    `Maximizer(model, objective, ...)(targets, ...)` in one call. It takes the arguments of both;
+    `Maximizer` and `Maximizer.__call__` describe them. For several calls with other targets, weights
+    or seeds, make a `Maximizer` and keep it, because it compiles only once.
 
     Args:
         model: a Keras 3 model, a callable, or a list of them.
         objective: None for `Logit()`, the output unit before its softmax or sigmoid.
-        targets: one image each.
+        targets: one target per image.
         input_range: a pair `(low, high)` or a constraint.
         regularizers: list of penalties and transforms; None for the default recipe.
         parameterization: how images are represented; None for the recipe's.
@@ -73,7 +73,7 @@ def maximize(
         gradients: list of functions of the params' gradient.
         metrics: dict of functions `images -> [N]`, recorded at every step.
         labels: names of the classes, so that targets can be names.
-        preprocess: images in the input range to what the model takes.
+        preprocess: a function from images in the input range to the model's input.
         copies: number of transformed copies per image and step.
         antithetic: True to draw copies in mirrored pairs.
         canvas: `(height, width)` of the image if it is not the model's size.
@@ -83,7 +83,7 @@ def maximize(
         device: a TensorFlow device name; None for TensorFlow's choice.
         input_shape: shape of one input, for models that do not know theirs.
         fixed: dict of arrays by the name of inputs that are not optimized.
-        balance: True for weights of penalties in units of the score's own pull.
+        balance: True to multiply the weights of penalties by the size of the score's gradient.
         natural: some images of the kind that the model was trained on, which the default recipe follows.
         steps: number of updates.
         seed: an integer, or one per image.
@@ -102,7 +102,7 @@ def maximize(
         verbose: True for a progress line.
 
     Raises:
-        TypeError: if an argument is unknown, with the one that is meant.
+        TypeError: if an argument is unknown; the message names the argument that is probably meant.
 
     Example:
         >>> import actmax

@@ -1,4 +1,4 @@
-"""What the models of a run themselves call the pictures that it made."""
+"""The class that the models of a run predict for its pictures."""
 
 from __future__ import annotations
 

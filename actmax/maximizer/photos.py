@@ -1,4 +1,4 @@
-"""Start images as people have them: what is wrong with one, in a sentence that says what to do."""
+"""Start images as people have them: messages that say what is wrong and what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is read off the models that nobody gave: the range of an input, and the axis of its channels."""
+"""Reads from the models what the user did not give: the range of an input, and its channel axis."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def _agreed(
 
 
 def check_bounds(constraint: constraints.Constraint, shape: tuple[int, ...], name: str) -> None:
-    """Raises ValueError for bounds of a channel each that are not as many as the image has channels."""
+    """Raises ValueError if bounds per channel are not as many as the channels of the image."""
     for bound in (constraint.low, constraint.high):
         given = np.shape(bound) if bound is not None else ()
         # An array of as many axes as an image has bounds every value.

@@ -1,4 +1,4 @@
-"""The record of a run: what it was made of, as JSON."""
+"""The record of a run: all its parts and arguments, as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Surroundings and models in which no gradient can be had: one sentence each, before anything is traced."""
+"""Environments and models without a gradient: one message for each, before anything is traced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was given to a Maximizer and its calls, so that a result holds the call that repeats it."""
+"""The arguments of a Maximizer and its calls, so that a result contains the call that repeats it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that outlives its process: the state of a run as a checkpoint, and back."""
+"""Resumed runs: saves the state of a run as a checkpoint, and loads it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of the images that the models of a run were trained on, before a recipe is chosen."""
+"""Finds out what images the models of a run were trained on, before a recipe is chosen."""
 
 from __future__ import annotations
 

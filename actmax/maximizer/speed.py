@@ -1,4 +1,4 @@
-"""Which way the loop runs: as asked for, or the fastest that was measured."""
+"""Chooses how the loop is computed: as requested, or the fastest measured way."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def way_of(compile_: Any, precision: Any, *, gpu: bool) -> Way:
 
 
 def refuse_measured(compile_: Any) -> None:
-    """Raises ValueError for "auto" where bytes must be the same in another process."""
+    """Raises ValueError for "auto" if the bytes must be the same in another process."""
     if compile_ == "auto":
         raise ValueError(
             checks.message(

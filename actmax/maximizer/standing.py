@@ -1,4 +1,4 @@
-"""How good the end of a run is: what is still to gain, and how far the set is off."""
+"""Quality of the end of a run: how much could still be gained, and the distance to the set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the input range can be the one that a network was trained on, by its own statistics."""
+"""Checks the input range with the statistics of the network: can it be the range of its training?"""
 
 from __future__ import annotations
 

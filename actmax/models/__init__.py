@@ -1,8 +1,8 @@
 """Taps: activations of any layer of a Keras model, and its output before the softmax.
 
-Nothing about the model is rebuilt or changed. It is traced once into a graph of our own (`trace`), which is
-read as a list of operations (`program`); what is asked for is made again from it (`replay`, `passes`), as it
-is or with other operations in the place of some (`rewriting`).
+The model is not rebuilt or changed. It is traced once into a graph of our own (`trace`), which is read as a
+list of operations (`program`). The needed operations are made again in another graph (`replay`, `passes`),
+unchanged or with some of them replaced (`rewriting`).
 """
 
 from actmax.models.detect import (

@@ -1,4 +1,4 @@
-"""A functional model up to the layers that are asked for: what comes behind them is not traced."""
+"""A functional model up to the requested layers. Later layers are not traced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be read off a model: its input range, its preprocessing, and what is wrong with it."""
+"""Reads from a model its input range, its preprocessing, and problems with it."""
 
 from __future__ import annotations
 
@@ -110,10 +110,10 @@ def taken(model: Any) -> tuple[tuple[int | None, ...] | None, int | None]:
 def detect_range(model: Any) -> tuple[tuple[float, float], str] | None:
     """Input range of a model of one input, from what it does with it before its first layer, and from where.
 
-    Operations and layers count alike, on every branch: `x / 255`, a Rescaling, a Normalization. What
-    makes 0..255, 0..1 or -1..1 of the input what networks are trained on says which of them it takes; a
-    standardization by means and deviations of images says it, too. Of a vector, or where branches
-    disagree, nothing is said.
+    Operations and layers count alike, on every branch: `x / 255`, a Rescaling, a Normalization. What makes
+    0..255, 0..1 or -1..1 of the input what networks are trained on says which of them it takes; a
+    standardization by means and deviations of images says it, too. None for vectors, and if the branches
+    disagree.
 
     Returns:
         `((low, high), "layer 'rescaling'")`, or None if nothing of the kind was found.

@@ -1,6 +1,6 @@
 """A softmax that is written out of exponentials, sums and logarithms, over one axis or over several.
 
-Keras writes `Softmax(axis=(1, 2))` so, and people who write one by hand do.
+Keras writes `Softmax(axis=(1, 2))` in this way, and so do people who write a softmax by hand.
 """
 
 from __future__ import annotations

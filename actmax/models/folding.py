@@ -1,8 +1,8 @@
-"""Scales and shifts per channel behind a convolution or product, taken into its kernel.
+"""Folds scales and shifts per channel after a convolution or product into its kernel.
 
 At inference `BN(conv(x, K) + b)` is `conv(x, K s) + (beta + (b - mean) s)` with
-`s = gamma / sqrt(variance + epsilon)`. In a trace that is a convolution with a chain of additions and
-multiplications behind it, whose other operands depend on weights alone; whose they are does not matter.
+`s = gamma / sqrt(variance + epsilon)`. In a trace this is a convolution followed by a chain of
+additions and multiplications. Their other operands depend only on weights, of any layer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What becomes of an input on its way to the first operations that are not understood.
+"""Follows an input through a trace, up to the first operations that are not understood.
 
-A trace is walked forward from an input. Every value stands for `scale * x + offset` of the input x, and
-every axis for one of the input's.
+The walk goes forward from an input. Every value is written as `scale * x + offset` of the input x, and
+every axis as an axis of the input.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Which units of an output compete in a softmax, whatever stands between the softmax and the output.
+"""Finds the units of an output that compete in a softmax, also if other operations follow the softmax.
 
-Numbers of softmaxes are put in the place of probabilities, and moved as those are moved.
+It replaces the probabilities by the number of their softmax, and applies the same operations to these
+numbers.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Classes:
     """Where the classes of a softmax are in an output.
 
     Attributes:
-        axis: of the classes, batch axis counted; None where the output's own layout says it.
+        axis: of the classes, batch axis counted; None if the layout of the output already says it.
         groups: for every unit along that axis the number of its softmax; None where all are in one,
             and none of its units is left out.
         scattered: whether a softmax over several axes has classes along more than that axis.

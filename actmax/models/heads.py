@@ -1,7 +1,8 @@
-"""What stands at the end of a model: its softmax or sigmoid, and the logits in front of it.
+"""The head of a model: its softmax or sigmoid, and the logits before it.
 
-An output is read back over operations that only move, join or round values. They are applied again to the
-logits, so that a logit stands where its probability stands. `groups` tells which units compete there.
+The search goes back from the output over operations that only move, join or round values. These
+operations are applied again to the logits, so that a logit is at the position of its probability.
+`groups` finds the units that compete.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Values of a graph's tensors that are the same in every run: constants, and what is computed of them."""
+"""Values of tensors that are the same in every run: constants, and values computed from them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Which axis of an activation, or of an input, holds the channels.
+"""Finds the channel axis of an activation or of an input.
 
-A layer says it itself (`data_format`, the `axis` of a norm) or the operations that made its activation do:
-a convolution knows where it puts its channels, and what stands behind it moves them or leaves them.
+The layer's settings say it (`data_format`, the `axis` of a norm), or else the operations that computed the
+activation: a convolution has a channel axis, and later operations move this axis or keep it.
 """
 
 from __future__ import annotations
@@ -114,9 +114,9 @@ def _said_before(layer: Any, rank: int) -> int | None:
     return None
 
 
-# Layers to go back at most: one that says something is near.
+# Maximum number of layers to go back. A layer with a known axis is usually near.
 _FAR = 64
-# Norms with parameters per channel, and norms over whatever is in a place.
+# Norms with parameters per channel, and norms over all values at a position.
 _STRONG = ("BatchNormalization", "SyncBatchNormalization", "GroupNormalization")
 _WEAK = ("LayerNormalization", "UnitNormalization", "RMSNormalization")
 
@@ -173,7 +173,8 @@ def _followed(tensor: Any, argument: Callable[[int], int | None]) -> int | None:
         entry.name: place for place, entry in enumerate(getattr(tensor.graph, "inputs", ()))
     }
     known: dict[str, int | None] = {}
-    # An explicit stack: a network of a thousand layers is deeper than Python's own.
+    # An explicit stack, because a network of a thousand layers is deeper than Python's recursion
+    # limit.
     stack = [tensor]
     while stack:
         current = stack[-1]

@@ -1,8 +1,8 @@
-"""Which layers a model calls while it is traced, heard from outside: no layer is touched.
+"""Records which layers a model calls while it is traced, without changing the layers.
 
-A graph of our own is told when a name scope of Keras closes. At that moment `keras.Layer.__call__` is
-on the stack, with the layer, what it was given and what it returned. Code inside a nested
-`tf.function` is traced into a graph of TensorFlow's; there Python's profiler tells, in this thread only.
+Our own graph class notices when a name scope of Keras closes. At that moment `keras.Layer.__call__` is
+on the stack, with the layer, its arguments and its result. Code inside a nested `tf.function` is traced
+into a graph of TensorFlow. There Python's profiler is used, in this thread only.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Whole numbers that a model only looks up, given as rows: every lookup becomes a product with the table.
+"""Replaces lookups of whole numbers by products: one-hot rows times the table.
 
-A row with one 1 at place k stands for the number k. What the model finds for every number is made once, by
-its own operations, `[A, ...]`; rows times that table are what it finds for them, and have a gradient.
+A row with a 1 at position k stands for the number k. The model's own operations compute the values of all
+numbers once, as a table `[A, ...]`. The product of rows and this table gives the values of the rows, and
+it has a gradient.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Paths of layers that hold in every process.
+"""Paths of layers that are the same in every process.
 
-Keras numbers a layer without a name of its own by a counter of the process (`conv2d_4`). Where such a name
-is stored with the model it holds; where the code of a class makes the layer anew, it does not. Such a layer
-goes by its attribute and its place in it: `tower/steps/2`.
+If a layer has no name of its own, Keras numbers it with a counter of the process (`conv2d_4`). If this name
+is stored with the model, it stays the same. If the code of a class makes the layer again, it does not. Such
+a layer is named by its attribute and its position there: `tower/steps/2`.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def _places(layer: Any) -> dict[int, list[str]]:
     for number, child in enumerate(kept):
         own = found.setdefault(id(child), [])
         kind = _snake_case(type(child).__name__)
-        # The only one of its kind needs no number.
+        # A layer that is the only one of its kind needs no number.
         own += [kind] if kinds.count(kind) == 1 else []
         own.append(f"layers/{number}")
     return found

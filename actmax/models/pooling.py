@@ -1,8 +1,8 @@
 """Max pooling with a gradient that goes to the first of the largest values of a window, and nowhere else.
 
-TensorFlow's CPU kernel for volumes pays every value within an absolute 1e-5 of the largest in full, so that
-equal values of a window get its gradient up to 8 or 27 times. For images its kernel is right and, where
-oneDNN is off, slow.
+TensorFlow's CPU kernel for volumes gives the full gradient to every value within 1e-5 of the largest one.
+So for equal values of a window, the total gradient is up to 8 or 27 times too large. For images the kernel
+is right, but slow if oneDNN is off.
 """
 
 from __future__ import annotations

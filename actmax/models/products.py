@@ -1,9 +1,10 @@
 """Convolutions and products with matrices: another kernel, another type, a faster gradient.
 
-The gradient of a convolution with respect to its input is a convolution with the kernel turned around and
-its channels exchanged; of a product, one with the transposed matrix. TensorFlow computes the same sums.
-Its CPU kernels for them, where oneDNN is off, take up to three and a half times as long as those of its
-forward passes, and for a convolution in many groups some hundred times.
+The gradient of a convolution with respect to its input is a convolution with the flipped kernel, whose
+input and output channels are exchanged. The gradient of a product is a product with the transposed
+matrix. TensorFlow computes the same sums. If oneDNN is off, its CPU kernels for them take up to 3.5 times
+as long as those of the forward passes, and about a hundred times as long for a convolution in many
+groups.
 """
 
 from __future__ import annotations

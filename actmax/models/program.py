@@ -1,7 +1,7 @@
-"""A traced model as a list of operations, in an order in which each finds its inputs.
+"""A traced model as a list of operations, ordered so that inputs come first.
 
-Calls of functions are opened: what stands in a `tf.function` or in a SavedModel is a list of operations
-like the rest. Tensors are numbers, because an opened function that is called twice has its tensors twice.
+Calls of functions are inlined: the operations of a `tf.function` or a SavedModel become part of the list.
+Tensors are numbers, because an inlined function that is called twice has its tensors twice.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Which values a model takes: read off what it does with them before its first layer with weights.
+"""Finds the values that a model takes, from its operations before the first layer with weights.
 
-So it is seen what black and white become, on every branch, and in which axis the first convolution looks
-for the channels.
+This shows which values black and white become, on every branch, and which axis the first convolution
+uses for the channels.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _IMAGE_RANK = 4
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """What a trace says of one input.
+    """The range and channel axis of one input, found in a trace.
 
     Attributes:
         range: the values that black and white have; None if nothing says it, or two branches disagree.

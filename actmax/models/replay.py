@@ -1,8 +1,8 @@
-"""A program's operations made again in the graph that is open, and their gradient.
+"""Makes a program's operations again in the current graph, and their gradient.
 
-Every operation is made with what it really gets. What stands in the place of one (see `rewriting`) brings
-its own gradient; all other gradients are TensorFlow's. The way back is
-written out here, and not left to `tf.custom_gradient`, which keeps every graph it was ever used in.
+Every operation is made with its actual inputs. A replaced operation (see `rewriting`) has its own
+gradient; all other gradients are TensorFlow's. The backward pass is written out here and does not use
+`tf.custom_gradient`, which would keep every graph that it was used in.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A trace's program with other operations in the place of some: the same function, computed otherwise.
+"""A traced program with some operations replaced: the same function, computed in another way.
 
-What is replaced is replaced where the operation stands, with the kernel that this operation really gets:
-a weight that a layer normalizes, averages or adapts first is what comes in.
+The replacement is at the place of the operation and uses the kernel that this operation actually gets.
+This is the weight after the layer has normalized, averaged or adapted it.
 """
 
 from __future__ import annotations
@@ -125,7 +125,8 @@ def _multiply_otherwise(
         return
     if adjoint:
         changed.adjoint += (node.kind,)
-    # What is computed from weights alone is a node of its own, which can be made in front of a loop.
+    # Values that depend only on weights are separate nodes, so that they can be computed before a
+    # loop.
     operands = (node.inputs[1], *(chain.operands if chain else ()))
     shapes = [kernel] * (1 + adjoint)
 

@@ -1,4 +1,4 @@
-"""What a layer makes of given images."""
+"""Activations of a layer for given images."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from actmax.types import IMAGES
 def activations(model: Any, images: Any, layer: str, *, batch_size: int = 64) -> np.ndarray:
     """A layer's activations of given images. `[N, H, W, C] -> [N, ...]`.
 
-    As references for `Inversion`, `Caricature` and `SortMatching`, or to look at. The model is in
-    inference mode and stays as it is.
+    Use them as references for `Inversion`, `Caricature` and `SortMatching`, or look at them. The
+    model runs in inference mode and does not change.
 
     Args:
         model: a Keras model of one input.

@@ -1,8 +1,8 @@
-"""A program in segments, whose activations the backward pass computes anew: memory for time.
+"""A program in segments. The backward pass computes activations again, which saves memory and costs time.
 
-At a cut, one tensor carries all that comes later. Between two cuts only that tensor is kept, and the
-backward pass runs the segment once more for the rest. The last segment is kept whole, because its
-activations are wanted at once.
+At a cut, all later operations depend on a single tensor. Only this tensor is kept, and the backward pass
+runs the segment again for the other activations. All activations of the last segment are kept, because
+they are needed at once.
 
 Source: Chen, Xu, Zhang and Guestrin, Training deep nets with sublinear memory cost, 2016,
 https://arxiv.org/abs/1604.06174.

@@ -1,4 +1,4 @@
-"""What a Keras model is made of: its inputs, and its layers by path."""
+"""The inputs of a Keras model, and its layers by path."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""One pass of a model in inference mode, traced once into a graph of our own and shared by all who ask.
+"""One pass of a model in inference mode, traced once into a graph of our own and then shared.
 
-A trace knows the model's operations, its outputs by name, and what every call of a layer was given and
-returned. It shares the model's variables, so that it follows the weights. It goes with the model, and a
-model that was changed in place is traced anew: see `state_of`.
+A trace has the model's operations, its outputs by name, and the inputs and outputs of every call of a
+layer. It shares the model's variables, so it follows changes of the weights. It lives as long as the
+model. If a model is changed in place, it is traced again: see `state_of`.
 """
 
 from __future__ import annotations
@@ -166,7 +166,8 @@ def _trace(
     heard = graph.heard
     calls = any(operation.type in CALLS for operation in graph.get_operations())
     if calls and layers(model):
-        # Layers inside of nested functions are heard only while those are traced: once more, afresh.
+        # Layers in nested functions are recorded only while these functions are traced, so they are
+        # traced again.
         heard = []
         with everywhere(heard):
             graph, inputs, result = _pass(model, forward, like, afresh=True)

@@ -1,4 +1,4 @@
-"""What to say of code that TensorFlow cannot trace: NumPy, `predict`, Python on values of a graph."""
+"""Messages about code that TensorFlow cannot trace: NumPy, `predict`, Python on values of a graph."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a model's pass draws at random and writes into variables, and a pass that writes nothing.
+"""Finds the random draws and variable writes of a model's pass, and makes a pass that writes nothing.
 
-A traced pass that assigns is read as a function of the variables as they are: what is read behind an
-assignment is the value assigned, and no variable changes.
+A traced pass with assignments is treated as a function of the current variables. A read after an
+assignment gets the assigned value, and no variable changes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Findings:
     """What of a pass makes its answer depend on more than its inputs and weights.
 
     Attributes:
-        random: where random numbers are drawn, by the name of the operation; None for nowhere.
+        random: where random numbers are drawn, by the name of the operation; None if there is none.
         written: names of variables that the answer depends on, and that the pass writes.
         kept: variables that a replay cannot help to write, as inside of a loop.
     """

@@ -1,7 +1,7 @@
-"""Objectives: what a part of the network responds with, one score per image, higher is better.
+"""Objectives: the response of a part of the network, one score per image; higher is better.
 
-`objective(activations: dict of [N, ...], targets) -> scores [N]`. They add, subtract, multiply and
-negate, with numbers and with each other, into new objectives:
+`objective(activations: dict of [N, ...], targets) -> scores [N]`. You can add, subtract,
+multiply and negate them, with numbers and with each other:
 
     actmax.Logit(3) - actmax.Logit(5)         0.2 * actmax.Channel("a") + 0.8 * actmax.Channel("b")
 """

@@ -62,7 +62,7 @@ class Objective(abc.ABC):
 
     Attributes:
         couples_images: True if one image's score depends on another image.
-        rises: True if it asks for high activations as they are, which is in vain where they are saturated.
+        rises: True if it maximizes activations directly, which has no effect where they are saturated.
     """
 
     couples_images: ClassVar[bool] = False
@@ -79,11 +79,11 @@ class Objective(abc.ABC):
     @property
     @abc.abstractmethod
     def layers(self) -> tuple[str, ...]:
-        """Names of the activations that it needs."""
+        """Names of the activations that the objective needs."""
 
     @property
     def taps(self) -> tuple[str, ...]:
-        """Names under which it gets them: those of `layers`, or with `CHANNELS_LAST` behind a path."""
+        """Names under which the call gets them: those of `layers`, or a path followed by `CHANNELS_LAST`."""
         return self.layers
 
     @property
@@ -93,7 +93,7 @@ class Objective(abc.ABC):
 
     @property
     def terms_by_name(self) -> tuple[tuple[str, Objective], ...]:
-        """What it adds up, by unique names, with signs and factors; none where it is no sum."""
+        """The terms of a sum by unique names, with signs and factors; empty if it is not a sum."""
         return ()
 
     @property
@@ -108,12 +108,12 @@ class Objective(abc.ABC):
 
     @property
     def count(self) -> int | None:
-        """The number of images that it is written for, one value each; None for any."""
+        """The number of images, if it has lists with one value per image; None for any number."""
         return None
 
     @property
     def targeted(self) -> tuple[str, ...]:
-        """Those of `taps` of which its targets pick units; none where it takes no targets."""
+        """Those of `taps` from which its targets choose units; none if it takes no targets."""
         return () if self.kind is None else self.taps
 
     @abc.abstractmethod
@@ -124,7 +124,7 @@ class Objective(abc.ABC):
         """Raises ValueError if `targets` (NumPy, or None) do not fit activations of these shapes."""
 
     def check_heads(self, heads: Mapping[str, str]) -> None:
-        """Raises ValueError if it makes no sense for what stands at the end of the model.
+        """Raises ValueError if it makes no sense for the head of the model.
 
         Args:
             heads: by output name ("" for the only one), "softmax", "sigmoid", "linear", ...
@@ -133,9 +133,9 @@ class Objective(abc.ABC):
     def probability(
         self, activations: Activations, targets: tf.Tensor | None, heads: Mapping[str, str]
     ) -> tf.Tensor | None:
-        """What the model's own softmax or sigmoid says of the targets. `-> [N]` in 0..1, or None.
+        """Probabilities of the targets by the model's own softmax or sigmoid. `-> [N]` in 0..1, or None.
 
-        None where the objective picks no unit of an output, or the output has neither.
+        None if the objective does not choose a unit of an output, or the output has neither.
 
         Args:
             activations: as for the call.
@@ -147,9 +147,9 @@ class Objective(abc.ABC):
     def classes(
         self, activations: Activations, targets: tf.Tensor | None
     ) -> tuple[tf.Tensor, tf.Tensor] | None:
-        """Outputs of all classes before their softmax or sigmoid, and those asked for. `-> [N, C], [N]`.
+        """Outputs of all classes before their softmax or sigmoid, and the targets. `-> [N, C], [N]`.
 
-        None where the objective is no single class of an output.
+        None if the objective is not a single class of an output.
 
         Args:
             activations: as for the call.
@@ -217,7 +217,7 @@ def _no_operation(operation: str) -> TypeError:
     )
 
 
-# Terms of longer sums are not told apart: each is a tensor of its own in every judgement.
+# Terms of longer sums are not recorded separately, because each would be one more tensor.
 _MOST_TERMS = 16
 _OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
@@ -392,7 +392,7 @@ class Combination(_Composite):
 
         [0.0, 0.5, 1.0] * actmax.Logit(3) + [1.0, 0.5, 0.0] * actmax.Logit(5)
 
-    is for three images, which go from one class to another.
+    is for three images that change from one class to another.
     """
 
     operation: str
@@ -439,7 +439,7 @@ def _of_one_type(values: Sequence[Any]) -> Sequence[Any]:
     if len(types) < 2:
         return values
     widest = max(types, key=lambda kind: kind.size)
-    # float16 and bfloat16 hold one another's values in neither.
+    # float16 cannot represent all values of bfloat16, nor bfloat16 those of float16.
     wide = tf.float32 if widest.size < tf.float32.size else widest
     return [tf.cast(value, wide) if tf.is_tensor(value) else value for value in values]
 
@@ -480,7 +480,7 @@ def one_tensor(value: Any, layer: str) -> Any:
 
 
 def of_units(found: Mapping[str, Any], layer: str) -> Any:
-    """What belongs to a layer with the channels last; of a dict that has one form only, that one."""
+    """The entry of a layer with the channels last; if a dict has only one form, that one."""
     name = channels_last(layer)
     return found[name] if name in found else found[layer]
 
@@ -521,7 +521,7 @@ def refuse_coupled(objective: Objective, what: str) -> None:
 
     Args:
         objective: the objective.
-        what: whose scores are wanted, which are computed a batch at a time.
+        what: the images whose scores are computed, batch by batch.
     """
     if objective.couples_images or objective.count is not None:
         raise ValueError(

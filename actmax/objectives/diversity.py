@@ -1,4 +1,4 @@
-"""How different the images of one batch are in the eyes of a layer."""
+"""How different the activations of a layer are between the images of one batch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from actmax.objectives.base import (
     of_units,
 )
 
-# Squares below it count as none: a silent layer has Gram matrix 0, and a gradient that is 0, not NaN.
+# Squares below this value count as 0. So a layer of zeros has Gram matrix 0, and its gradient is 0,
+# not NaN.
 _EPSILON = 1e-20
 
 
@@ -28,15 +29,16 @@ class Diversity(Objective):
 
         G_n = A_n' A_n,    score_n = - mean over m != n of <G_n, G_m> / (|G_n| |G_m|)
 
-    in -1 .. 0: -1 if all images have the same features together, 0 if they have none in common. A Gram
-    matrix says which channels respond together and not where, so a shifted image is no other one. Add
-    it to what is maximized for several images of one thing that show different sides of it:
+    in -1 .. 0: -1 if all images have the same features, 0 if they have none in common. A Gram matrix
+    says which channels respond together, but not where, so a shifted image counts as the same. Add it
+    to another objective to get several different images for the same target:
 
         actmax.maximize(model, actmax.Channel("conv", 5) + 2.0 * actmax.Diversity("conv"), images=4)
 
-    Images depend on one another: on purpose, and on all images of the call, whatever their targets;
-    sweeps and catalogs refuse it. One image alone scores 0. Transformed copies of an image are not
-    compared with each other. No targets. Its cost is a matrix C x C for every image and copy.
+    On purpose, each image depends on all other images of the call, whatever their targets. Sweeps
+    and catalogs refuse it. One image alone has the score 0. Transformed copies of an image are not
+    compared with each other. It takes no targets. Its cost is a matrix C x C for every image and
+    copy.
 
     Source: Olah, Mordvintsev and Schubert, Feature Visualization, Distill 2017,
     https://doi.org/10.23915/distill.00007. There each image has the sum over the others, not the mean:

@@ -1,4 +1,4 @@
-"""Objectives of given activations: those of reference images, to be met or to be exaggerated."""
+"""Objectives that match or exaggerate given activations, such as those of reference images."""
 
 from __future__ import annotations
 
@@ -95,8 +95,9 @@ class Inversion(_Features):
 
         score = - |A(x) - A0|^2 / |A0|^2
 
-    over all positions and channels of a layer: 0 where they are met, -1 at an image that leaves the
-    layer silent. What comes out is what the layer knows of the reference.
+    over all positions and channels of a layer. It is 0 if the activations are equal, and -1 for an
+    image with activations 0. The resulting image shows which information about the reference the
+    layer keeps.
 
     Source: Mahendran and Vedaldi, Understanding deep image representations by inverting them, CVPR
     2015, https://arxiv.org/abs/1412.0035.
@@ -134,8 +135,8 @@ class Caricature(_Features):
 
         score = <A(x), A0> / |A0|^2  max(0.1, cos(A(x), A0))^power
 
-    over all positions and channels of a layer. Maximized from noise or from the reference itself, it
-    exaggerates what the layer sees in it.
+    over all positions and channels of a layer. You can start from noise or from the reference
+    itself. The result exaggerates what the layer detects in the reference.
 
     Source: Olah et al., lucid, 2018, `dot_compare` in
     https://github.com/tensorflow/lucid/blob/master/lucid/optvis/objectives.py, without `|A0|^2`.
@@ -143,7 +144,7 @@ class Caricature(_Features):
     Args:
         layer: path of the layer.
         reference: as for `Inversion`.
-        power: of the cosine, 0 or more: how much the direction counts beside the size.
+        power: exponent of the cosine, 0 or more. A larger power gives the direction more weight.
 
     Raises:
         ValueError: if a reference is zero everywhere or of another size than the layer's activations.
@@ -173,16 +174,16 @@ class SortMatching(_Features):
 
         score = - sum_c |sort(A_c(x)) - R_c|^2 / sum_c |R_c|^2
 
-    where `A_c` is channel c at all positions. Sorted values are compared, which is the optimal
-    transport between the two sets of values: the distribution of every channel is met, and where in
-    the image it happens is free. `SortMatching.mean` is the `R` of several images.
+    where `A_c` is channel c at all positions. The distance of sorted values is the optimal
+    transport between the two sets of values. So the distribution of every channel is matched, and
+    the positions in the image are free. `SortMatching.mean` computes `R` from several images.
 
     Source: Gorgun, Schiele and Fischer, VITAL: More understandable feature visualization through
     distribution alignment and relevant information flow, ICCV 2025, https://arxiv.org/abs/2503.22399,
     where the distance is not relative to the reference.
 
     Args:
-        layer: path of the layer; there are positions.
+        layer: path of a layer with spatial axes.
         reference: as for `Inversion`, sorted: what `mean` returns.
 
     Raises:

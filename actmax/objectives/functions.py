@@ -87,7 +87,7 @@ def objective(
 
 
 def as_objective(value: Any) -> Objective:
-    """An objective as it is, a plain function of the model's output as an objective.
+    """Turns a plain function of the model's output into an objective; an objective stays as it is.
 
     Raises:
         TypeError: if it is neither.

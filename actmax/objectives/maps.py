@@ -67,7 +67,7 @@ class Direction(Objective):
         layer: path of the layer.
         power: of the cosine, 0 or more.
         vector: one direction for all images; None to take it from `targets=`.
-        position: of the one position that counts, as for `Neuron`; None for the mean over all.
+        position: use only this position, as for `Neuron`; None for the mean over all positions.
 
     Raises:
         ValueError: in a run, if a direction has not as many numbers as the layer has channels or is zero,

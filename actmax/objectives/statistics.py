@@ -1,4 +1,4 @@
-"""How far activations are from the statistics that a network's batch-norm layers were trained to."""
+"""Distance of activations from the moving statistics of a network's batch-norm layers."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class BatchNormPrior(Objective):
 
         d = |mu - m| / |sqrt(v)| + |s2 - v| / |v|          (|.| the L2 norm over channels)
 
-    and the value is the weighted mean of d over the layers. It is a distance, so it is subtracted from
-    what is maximized. It shares the forward pass of the score, whose transformed copies it measures;
-    the moving statistics are read, never updated. No targets.
+    and the value is the weighted mean of d over the layers. It is a distance, so subtract it from
+    another objective. It uses the forward pass of the score, with the transformed copies. The moving
+    statistics are read and never updated. It takes no targets.
 
     Source: Yin et al., Dreaming to Distill (DeepInversion), CVPR 2020,
     https://arxiv.org/abs/1912.08795, with `scope="batch"`, `relative=False`.
@@ -39,7 +39,7 @@ class BatchNormPrior(Objective):
     Args:
         scope: "image" for the statistics of every image by itself, or "batch" for those of all
             images (and copies) together, as in the paper: then images depend on one another.
-        first: factor on the first layer, which sees the image almost as it is; 1 in the paper's
+        first: factor on the first layer, whose input is almost the image itself; 1 in the paper's
             README, 10 in its longer runs.
         relative: False for the paper's plain sum over layers of `|mu - m| + |s2 - v|`, whose size
             depends on the network.

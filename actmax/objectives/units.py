@@ -115,7 +115,8 @@ class _Unit(Objective):
 def pick(values: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
     """`values[n, indices[n]]`. `[N, C], [N] -> [N]`.
 
-    The gradient is written out: that of `tf.gather` with batch dimensions is thirty operations.
+    It has a custom gradient, because that of `tf.gather` with batch dimensions has thirty
+    operations.
     """
     units = tf.shape(values)[1]
 
@@ -230,8 +231,8 @@ class _AmongClasses(Logit):
 class LogProbability(_AmongClasses):
     """`log softmax(z)[target]`, of the output before its softmax. Targets: int `[N]`.
 
-    It can rise by lowering the other classes, which `Logit` cannot. Of several softmaxes side by side it
-    is the logarithm of what the model says, in the softmax of the target.
+    It can also rise when the logits of other classes fall, unlike `Logit`. If the output has several
+    softmaxes, it is the log-probability in the softmax of the target.
     """
 
     def check_heads(self, heads: Mapping[str, str]) -> None:
@@ -259,7 +260,7 @@ class LogProbability(_AmongClasses):
 class Margin(_AmongClasses):
     """`z[target] - max of the other z`, of the output before its softmax. Targets: int `[N]`.
 
-    Of several softmaxes side by side the others are those of the target's own softmax.
+    If the output has several softmaxes, the others are the other units of the target's softmax.
     """
 
     def check(self, shapes: Mapping[str, tuple[int | None, ...]], targets: Any) -> None:
@@ -285,8 +286,9 @@ class Margin(_AmongClasses):
 class CrossEntropy(Objective):
     """Minus the cross-entropy with soft labels: `sum_c p_c log softmax(z)_c`. `-> [N]`, at most 0.
 
-    Targets: float `[N, C]`, the shares p of all classes, which sum to 1: `[0.5, 0.5, 0.0]` is for an image
-    that is as much the first class as the second. The best that can be is minus the entropy of p.
+    Targets: float `[N, C]`, the probabilities p of all classes, which sum to 1. For example,
+    `[0.5, 0.5, 0.0]` asks for an image that is equally the first and the second class. The maximum is
+    minus the entropy of p.
 
     Args:
         output: name of the output, for models with several.
@@ -361,8 +363,8 @@ class Channel(_Unit):
     Source: Olah, Mordvintsev and Schubert, 2017, https://doi.org/10.23915/distill.00007.
 
     Args:
-        layer: path of the layer, as `actmax inspect` lists it. Its channels are counted along the axis
-            that it has for them, in channels-first layers the first one behind the batch.
+        layer: path of the layer, as `actmax inspect` lists it. Channels are counted along the layer's
+            channel axis, which is the first one after the batch in channels-first layers.
         target: one channel for all images, or a list of one per image; None to take it from `targets=`.
     """
 

@@ -1,7 +1,7 @@
 """Optimizers as pure functions on tensors: `update(gradients, state, params, rate) -> params, state`.
 
-Every one takes a learning rate per image, keeps its state per image, and moves params *down* the
-gradient that it is given; which gradient that is, the loop decides.
+Every optimizer takes one learning rate per image, keeps its state per image, and moves params
+*against* the given gradient. The loop decides the sign of this gradient.
 """
 
 from actmax.optimizers.apart import Apart

@@ -1,4 +1,4 @@
-"""Letters and numbers in one run, each kind moved in its own way."""
+"""Letters and numbers in one run, each with its own update rule."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from actmax.types import Params
 
 @dataclasses.dataclass(frozen=True)
 class Apart(Optimizer):
-    """Some inputs by steps of the gradient at one length, the others by `inner`.
+    """Moves some inputs by steps of fixed length along the gradient, and the others by `inner`.
 
-    A sum of normalized gradients keeps which letter gains most; steps of one size for every value, as Adam
-    has them, do not.
+    A sum of normalized gradients keeps the information which letter gains most. Adam makes steps of about
+    the same size for every value, and loses it.
 
     Args:
-        learning_rate: of `inner`, which it replaces; steps of the named inputs have its double as length.
+        learning_rate: replaces that of `inner`; steps of the named inputs have twice this length.
         names: of the inputs that are moved by the gradient's direction.
         inner: an optimizer for all others.
     """

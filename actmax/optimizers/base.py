@@ -1,7 +1,7 @@
 """Optimizers as pure functions on tensors: `update(gradients, state, params, rate) -> params, state`.
 
-Every one takes a learning rate per image, keeps its state per image, and moves params *down* the
-gradient that it is given; which gradient that is, the loop decides.
+Every optimizer takes one learning rate per image, keeps its state per image, and moves params
+*against* the given gradient. The loop decides the sign of this gradient.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class Optimizer(abc.ABC):
 
     Attributes:
         learning_rate: a number, one number per image, or a schedule of the step, in units of params.
-        fixed_rows: True if `update` needs to know N, at the price of one trace per N.
-        of_images: True if a part of it is for images, so that params have to be images.
-        by_value: True if every value is divided by a history of its own, which beside a constraint that
-            is not one of values, each on its own, ends at no optimum.
+        fixed_rows: True if `update` needs to know N; the loop is then traced once per N.
+        of_images: True if a part of it works on images, so that params must be images.
+        by_value: True if every value is divided by its own history. With a constraint that couples
+            values, such a run does not end at an optimum.
     """
 
     fixed_rows: ClassVar[bool] = False

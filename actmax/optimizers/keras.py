@@ -14,19 +14,19 @@ from actmax.types import Params
 class KerasOptimizer:
     """Any Keras optimizer as a pure update, through scratch variables. One trace per N.
 
-    The instance that the user gave is read, never used: its configuration makes a fresh copy, whose
-    variables are loaded from `state` before each update and read back after it.
+    The user's instance is only read. A copy is made from its configuration. The variables of the
+    copy are loaded from `state` before each update and read back after it.
 
     Raises:
-        ValueError: if the optimizer couples images (`clipnorm`, Adafactor, Lamb, ...): two rows
-            updated together must move as they would alone.
+        ValueError: if the optimizer couples images (`clipnorm`, Adafactor, Lamb, ...): a row must
+            move in the same way alone and together with others.
     """
 
     fixed_rows = True
 
     @property
     def by_value(self) -> bool:
-        """Whether every value is scaled by a history of its own; plain gradient descent is not."""
+        """Whether every value is scaled by its own history; False for plain gradient descent."""
         return self.name != "SGD"
 
     def __init__(self, optimizer: Any) -> None:
@@ -50,7 +50,7 @@ class KerasOptimizer:
         try:
             self._check_rows()
         except AttributeError as error:
-            # Muon, for one, asks a variable for its place in a model.
+            # Muon, for example, needs the path of a variable in a model.
             raise ValueError(
                 checks.message(
                     "an optimizer of plain variables",

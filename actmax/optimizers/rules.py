@@ -1,4 +1,4 @@
-"""Gradient descent, Adam and their kin."""
+"""Gradient descent, Adam and similar rules."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class SGD(Optimizer):
     Args:
         learning_rate: in units of params per unit of gradient.
         momentum: in [0, 1).
-        normalize: if True, g is divided by its own L2 norm for every image, so that the rate is the
-            length of a step.
+        normalize: if True, g is divided by its L2 norm for every image, so that the learning rate
+            is the length of a step.
     """
 
     momentum: float = 0.0
@@ -71,11 +71,11 @@ class Adam(Optimizer):
     The step hardly depends on the scale of the objective, and the rate is the largest move of a value
     in one step, in units of params: 0.05 for images in (0, 1), 13 for images in (0, 255).
 
-    With `per="image"` v is one number per image, the running mean of the mean of g^2 over its values:
-    the step is along m, and the rate is its root mean square. Beside a constraint that is not one of
-    values, each on its own (a ball, a contrast, a mixture), this one stands still at an optimum alone;
-    Adam per value stands still where its own scaling and the projection agree, which is elsewhere. Its
-    state is half as large.
+    With `per="image"` v is one number per image, the running mean of the mean of g^2 over its values.
+    The step is along m, and the learning rate is its root mean square. Use it with a constraint that
+    couples values (a ball, a contrast, a mixture): there it stops only at an optimum. Adam per value
+    stops where its own scaling and the projection cancel, which is another point. The state is half as
+    large.
 
     Source: Kingma and Ba, 2014, https://arxiv.org/abs/1412.6980; one second moment for many values as
     in Ginsburg et al., NovoGrad, 2019, https://arxiv.org/abs/1905.11286.
@@ -191,9 +191,9 @@ class RMSprop(Optimizer):
 
 @dataclasses.dataclass(frozen=True)
 class ProgressSGD(Optimizer):
-    """`p <- p - min(rate, desired / |g|^2) g`: every step promises a gain of `desired`, to first order.
+    """`p <- p - min(rate, desired / |g|^2) g`: to first order, every step gains `desired`.
 
-    A step of Polyak's kind: it does not depend on the scale of the objective or of the params.
+    A step as in Polyak's method. It does not depend on the scale of the objective or of the params.
 
     Source: Yosinski et al., 2015, https://github.com/yosinski/deep-visualization-toolbox, policy
     "progress"; after Polyak, Introduction to optimization, 1987.

@@ -16,13 +16,13 @@ from regularizers.base import Weight
 
 @dataclasses.dataclass(frozen=True)
 class InUnits(Optimizer):
-    """The update that `inner` makes of `params / units`: its learning rate is in those units.
+    """Applies `inner` to `params / units`: its learning rate is in these units.
 
-    A change of units, done once: gradients are multiplied by them, params divided before the update and
-    multiplied after it. Columns of temperatures and of shares move by the same part of their widths.
+    Gradients are multiplied by the units. Params are divided by them before the update and multiplied
+    after it. So columns of temperatures and of fractions move by the same part of their widths.
 
     Args:
-        learning_rate: of `inner`, which it replaces.
+        learning_rate: replaces that of `inner`.
         inner: an optimizer.
         units: by input name a number, or an array that broadcasts against its params.
     """

@@ -1,4 +1,4 @@
-"""Image parameterizations: what the optimizer moves, and how it becomes images."""
+"""Image parameterizations: the params that the optimizer moves, and their map to images."""
 
 from actmax.parameterizations.base import Parameterization
 from actmax.parameterizations.color import IMAGENET_COLORS, Decorrelated

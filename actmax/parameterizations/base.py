@@ -1,7 +1,7 @@
-"""What a parameterization is: params that the optimizer moves, and how they become images.
+"""The base class of parameterizations: params that the optimizer moves, and their map to images.
 
-Every leaf of params has the leading dimension N. `init` gives zero-mean noise, in units of the range's
-width for `Pixels` and before the constraint's map for the others.
+The first axis of every array of params is N. `init` gives noise with mean 0. For `Pixels` it is in
+units of the range's width, for the others in units before the constraint's map.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Parameterization(abc.ABC):
     Attributes:
         are_images: True if params are the images themselves, so that a constraint can project them.
         couples_images: True if one row's params change another row's image.
-        constants: names of params that `decode` gives no gradient, so that no step moves them: what
-            `encode` has to remember of the images to start from.
+        constants: names of params without a gradient in `decode`, so that no step moves them.
+            `encode` uses them to store something about the start images.
     """
 
     are_images: ClassVar[bool] = False
@@ -42,12 +42,12 @@ class Parameterization(abc.ABC):
 
     @property
     def image_range(self) -> tuple[float, float] | None:
-        """Range of the decoded images where nothing has to map them into one; None for raw images."""
+        """Range of the decoded images, if they have one; None for raw images."""
         return None
 
     @property
     def rate(self) -> float | None:
-        """Learning rate of Adam that fits the params, where the user gives no optimizer; None for any."""
+        """Learning rate of Adam for these params, if the user gives no optimizer; None for the default."""
         return None
 
     @abc.abstractmethod
@@ -65,7 +65,7 @@ class Parameterization(abc.ABC):
         """Raw images of params, differentiable. `-> [N, *shape]`."""
 
     def check(self, params: Params, shape: Shape) -> None:
-        """Raises ValueError if images of params break what was promised of them; asked before a run."""
+        """Raises ValueError if the images of params break a promise; called before a run."""
 
     def encode(self, images: tf.Tensor) -> Params:
         """Params whose raw images are `images`. `[N, ...] ->`.

@@ -1,4 +1,4 @@
-"""Another parameterization in channels that vary independently."""
+"""Wraps another parameterization, whose channels then vary independently."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Decorrelated(Parameterization):
     """Another parameterization in decorrelated channels: `image = M base`. `-> [N, ..., C]`.
 
     Channels of natural images vary together, so a step along one channel alone leads to garish
-    colors; in these coordinates a step of one size means the same in all directions.
+    colors. In decorrelated channels, a step of the same size means the same in all directions.
 
     Source: Olah, Mordvintsev and Schubert, Feature Visualization, Distill 2017,
     https://doi.org/10.23915/distill.00007.
@@ -41,8 +41,8 @@ class Decorrelated(Parameterization):
 
     Raises:
         TypeError: if the base is no parameterization.
-        ValueError: if the matrix is not square and invertible, the images have other channels, or the
-            base makes images of a range of its own.
+        ValueError: if the matrix is not square and invertible, the images have another number of
+            channels, or the images of the base have their own range.
 
     Example:
         >>> import actmax
@@ -71,7 +71,8 @@ class Decorrelated(Parameterization):
             base: the parameterization of the decorrelated channels; None for `Fourier()`.
 
         Raises:
-            ValueError: if channels do not vary, or only together (gray images in three channels).
+            ValueError: if channels do not vary, or vary only together (gray images with three
+                channels).
 
         Example:
             >>> import numpy as np

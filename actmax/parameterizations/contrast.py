@@ -1,4 +1,4 @@
-"""Another parameterization's images, of a contrast that has a limit."""
+"""Wraps another parameterization and limits the contrast of its images."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ class LimitedContrast(Parameterization):
 
         x = m + (s - m) min(1, limit / c).
 
-    A network asks for ever more contrast, and gets it from a sigmoid until the picture is black and
-    white. Here the base may go there, which leaves areas even and edges sharp, while the picture keeps
-    a contrast as natural ones have it: around 0.2. Steps may be long, because it cannot grow.
+    For most networks the score rises with contrast, and a sigmoid allows this until the picture is
+    black and white. Here the base may go there, which makes areas even and edges sharp. The picture
+    itself keeps the contrast of natural images, around 0.2. Steps can be long, because the contrast
+    cannot grow.
 
-    Params are those of the base, `base`, and `limit` `[N]`, a constant. The limit of a row that starts
-    from an image of more contrast is that image's own: the run starts there, to rounding, as with any
-    other parameterization.
+    Params are `base`, those of the base, and `limit` `[N]`, a constant. If a row starts from an image
+    with more contrast, its limit is the contrast of that image. So the run starts at this image, up to
+    rounding, as with any other parameterization.
 
     Source: contrast as the root of the mean square, Peli, Contrast in complex images, Journal of the
     Optical Society of America A 7, 1990, https://doi.org/10.1364/JOSAA.7.002032; a most exciting image
@@ -48,7 +49,7 @@ class LimitedContrast(Parameterization):
 
     Raises:
         TypeError: if the base is no parameterization.
-        ValueError: if the base makes images of a range of its own, or inputs have no spatial axis.
+        ValueError: if the images of the base have their own range, or inputs have no spatial axis.
 
     Example:
         >>> import tensorflow as tf

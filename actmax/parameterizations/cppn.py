@@ -1,4 +1,4 @@
-"""Images as a small network of the position: one network for each image."""
+"""Images from a small network that maps a position to a color: one network for each image."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class CPPN(Parameterization):
 
     `x(position) = W_out h_layers`, `h_(k+1) = [atan(a) / 0.67, atan(a)^2 / 0.6]`, `a = W_k h_k + b_k`,
     `h_0 = (y, x)` in the middle of each pixel, the longer side from -sqrt(3) to sqrt(3). Params are the
-    networks' weights, so they have no resolution: `decode` draws them at any size. The output starts
-    at 0, which is gray; the hidden weights are drawn from each image's own seed. Small learning rates
-    fit, about 0.005 for Adam, which is the default beside it. No image can be encoded.
+    networks' weights, so they have no resolution: `decode` computes images of any size. The output
+    starts at 0, which is gray. The hidden weights are drawn from each image's own seed. Use small
+    learning rates, about 0.005 for Adam, which is the default here. No image can be encoded.
 
     Source: Mordvintsev, Pezzotti, Schubert and Olah, Differentiable Image Parameterizations, Distill
     2018, https://doi.org/10.23915/distill.00012; Stanley, Compositional pattern producing networks,
@@ -37,7 +37,7 @@ class CPPN(Parameterization):
         units: of each hidden layer, before it is doubled.
 
     Raises:
-        ValueError: for inputs that are no images, or if a run is to start from given images.
+        ValueError: for inputs that are not images, or if start images are given.
 
     Example:
         >>> import tensorflow as tf

@@ -27,10 +27,10 @@ class Fourier(Parameterization):
     https://doi.org/10.23915/distill.00007.
 
     Args:
-        decay: exponent of the fall with frequency: 0 white, 1 as natural images.
+        decay: exponent of the decrease with frequency: 0 is white noise, 1 is as in natural images.
         std: standard deviation of the raw image at the start.
         blur: standard deviation in pixels of a Gaussian blur of the raw image, which wraps around
-            its borders. With 0.7 the finest pattern is at 0.01 of what the power law gives it.
+            its borders. With 0.7 the finest pattern has 0.01 of the amplitude without blur.
     """
 
     decay: float = 1.0
@@ -74,9 +74,9 @@ class Fourier(Parameterization):
 def spectrum_scale(height: int, width: int, decay: float, blur: float = 0.0) -> np.ndarray:
     """Scale of every coefficient of `irfft2`, so that unit coefficients give unit pixels. `[H, W//2+1]`.
 
-    With z of unit variance in both parts, `Var x = sum_k m_k s_k^2 / (H W)^2`. An interior column of
-    the half spectrum stands for itself and its mirror, so it adds `(2 s_k)^2`, m = 4; the columns
-    `kx = 0` and Nyquist are their own mirrors, m = 1.
+    With z of unit variance in both parts, `Var x = sum_k m_k s_k^2 / (H W)^2`. An interior column of the
+    half spectrum represents itself and its mirror, so it adds `(2 s_k)^2`, m = 4. The columns `kx = 0`
+    and Nyquist are their own mirrors, m = 1.
     """
     rows = np.fft.fftfreq(height)[:, None]
     columns = np.fft.rfftfreq(width)[None, :]

@@ -20,11 +20,11 @@ _SLACK = 1e-3
 
 @dataclasses.dataclass(frozen=True)
 class Generator(Parameterization):
-    """The output of any Keras model, of which the latents are optimized. `-> [N, H, W, C]`.
+    """The output of any Keras model, whose latents are optimized. `-> [N, H, W, C]`.
 
-    The pictures are those that the model can make: a prior learnt from data. Bounded latents are
-    `z = middle + half * tanh(params / half)`, of slope 1 at the middle of `latent_range` and inside it
-    everywhere. The model runs as in inference, and neither its weights nor its state are touched; it is
+    The pictures are those that the model can make, which is a prior learnt from data. Bounded latents
+    are `z = middle + half * tanh(params / half)`. They are always inside `latent_range`, and the slope
+    in its middle is 1. The model runs in inference mode, and its weights and state do not change. It is
     compared and hashed as an object. No image can be encoded.
 
     Source: Nguyen, Dosovitskiy, Yosinski, Brox and Clune, Synthesizing the preferred inputs for
@@ -33,15 +33,15 @@ class Generator(Parameterization):
 
     Args:
         model: a built Keras model of one input `[N, ...]` and one output `[N, H, W, C]`.
-        output_range: the range of its images, which is mapped to the input range by a line: `(0, 1)`
+        output_range: the range of its images, which is mapped linearly to the input range: `(0, 1)`
             after a sigmoid, `(-1, 1)` after a tanh. None for outputs without bounds, which the
-            constraint maps as it does the others' raw images.
+            constraint maps, as for other parameterizations.
         latent_range: `(low, high)`, each a number or one per latent (the last axis); None for latents
             without bounds.
-        std: standard deviation of the params at the start, 1 as of the usual prior.
+        std: standard deviation of the params at the start; 1 is that of the usual prior.
 
     Raises:
-        TypeError: if the model is no built Keras model of one input and one output.
+        TypeError: if the model is not a built Keras model with one input and one output.
         ValueError: if its images are of another size than the input, or leave `output_range`.
 
     Example:

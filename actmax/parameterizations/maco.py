@@ -1,4 +1,4 @@
-"""Images of a fixed amplitude spectrum, of which only the phase is free."""
+"""Images with a fixed amplitude spectrum; only the phases are free."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from regularizers.lanes import by_row
 class Maco(Parameterization):
     """Images of a fixed amplitude spectrum: only the phase is free. `-> [N, H, W, C]`.
 
-    `x = irfft2(r exp(i phase))`. The amplitudes `r` are those of natural images, so no frequency can
-    be driven up to please the network alone. They are scaled so that the raw image has mean 0 and
-    standard deviation `std`, and hold exactly in the raw image, before the constraint's map and a
-    `Decorrelated` around it. (Up to four frequencies are their own mirror; there the image is real,
-    with amplitude `r |cos(phase)|`.) Params are phases in radians, uniform on `(-pi, pi)` at the
-    start; a learning rate of 0.05 to 1 fits them.
+    `x = irfft2(r exp(i phase))`. The amplitudes `r` are those of natural images, so the network
+    cannot increase single frequencies. They are scaled so that the raw image has mean 0 and standard
+    deviation `std`. They are exact in the raw image, before the constraint's map and before a
+    `Decorrelated` around it. (Up to four frequencies are their own mirror. There the coefficient is
+    real, with amplitude `r |cos(phase)|`.) Params are phases in radians, uniform on `(-pi, pi)` at
+    the start. Use a learning rate of 0.05 to 1.
 
-    No image but those of this spectrum can be encoded, so a run cannot start from one.
+    Only images with this spectrum could be encoded, so a run cannot start from given images.
 
     Source: Fel et al., Unlocking Feature Visualization for Deeper Networks with MAgnitude
     Constrained Optimization, NeurIPS 2023, https://arxiv.org/abs/2306.06805.
@@ -36,8 +36,9 @@ class Maco(Parameterization):
         spectrum: amplitudes `[H, W // 2 + 1, C]` as of `numpy.fft.rfft2`, at least 0, for images
             `(H, W, C)`; the frequency 0 is not used. `Maco.from_images` makes it. None for
             `1 / frequency^decay` at every size.
-        decay: exponent without a spectrum; that of natural images is about 1. Not used with one.
-        std: standard deviation of the raw image: 1 fills a sigmoid's range as photographs do.
+        decay: exponent if no spectrum is given; for natural images it is about 1.
+        std: standard deviation of the raw image. With 1, values fill a sigmoid's range as those of
+            photographs do.
 
     Raises:
         ValueError: if the spectrum is negative, not finite, all zero, or of another size than images.
@@ -73,7 +74,7 @@ class Maco(Parameterization):
             std: as above.
 
         Raises:
-            ValueError: if they are no images, or all constant.
+            ValueError: if they are not images, or all are constant.
 
         Example:
             >>> import numpy as np

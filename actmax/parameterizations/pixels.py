@@ -1,4 +1,4 @@
-"""Params that are images, and params that become images by a blur."""
+"""Params that are images, and params that are blurred to make images."""
 
 from __future__ import annotations
 
@@ -45,13 +45,14 @@ class Pixels(Parameterization):
 class Blurred(Parameterization):
     """A Gaussian blur of the params. `[N, H, W, C] -> [N, H, W, C]`; also 1 or 3 spatial axes.
 
-    A smooth image by construction: no penalty has to fight for it, and fine structure costs large
-    params instead of being forbidden.
+    Images are smooth by construction, so no penalty is needed for this. Fine structure is possible,
+    but needs large params.
 
     Args:
         sigma: standard deviation of the blur in pixels.
         std: standard deviation of the params at the start, before the blur and the constraint's map.
-        mean: mean of the params at the start: 0 is the middle of the range, -2 is dark, at 0.12 of it.
+        mean: mean of the params at the start: 0 is the middle of the range, -2 is dark, at 0.12 of the
+            range.
     """
 
     sigma: float = 0.8

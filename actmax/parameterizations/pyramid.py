@@ -79,23 +79,23 @@ class LaplacianPyramid(Parameterization):
     """A sum of layers, each half as large as the last, enlarged step by step. `-> [N, ..., C]`.
 
     `x = a_0 z_0 + up(a_1 z_1 + up(a_2 z_2 + ...))`, where `up` doubles the sizes by linear
-    interpolation. The `a_k` give every layer the same share of the variance, which is that of images
-    with a `1/f` spectrum, and unit params pixels of unit variance at every size and number of
-    levels. Works for 1, 2 and 3 spatial axes.
+    interpolation. The `a_k` give every layer the same share of the variance, as in images with a
+    `1/f` spectrum. Params of unit variance give pixels of unit variance, for every size and number
+    of levels. It works for 1, 2 and 3 spatial axes.
 
-    Every image has exact params: `z_k` is what enlarging the next layer misses, as in Burt and
-    Adelson, The Laplacian Pyramid as a Compact Image Code, 1983,
+    Every image can be encoded exactly: `z_k` is the difference to the enlarged next layer, as in
+    Burt and Adelson, The Laplacian Pyramid as a Compact Image Code, 1983,
     https://doi.org/10.1109/TCOM.1983.1095851. As a parameterization: Mordvintsev, Pezzotti, Schubert
     and Olah, Differentiable Image Parameterizations, Distill 2018,
     https://doi.org/10.23915/distill.00012.
 
     Args:
-        levels: number of layers, at least 1; 1 is pixels. The smallest must differ from the one
-            before it.
+        levels: number of layers, at least 1; 1 is pixels. The smallest layer must be smaller than
+            the one before it.
         std: standard deviation of the raw image at the start.
 
     Raises:
-        ValueError: if there are more levels than the image can be halved.
+        ValueError: if the image is too small for so many levels.
 
     Example:
         >>> import tensorflow as tf
@@ -160,24 +160,24 @@ class LaplacianPyramid(Parameterization):
 class LowResolutionSum(Parameterization):
     """Another parameterization plus enlarged layers of low resolution. `-> [N, ..., C]`.
 
-    `x = base + sum_k up_k(z_k)`, `up_k` linear interpolation from `1/factors[k]` of the size. The
-    layers start at 0, so the start is the base's. With `shared`, all images of the batch have the mean
-    of their layers: the same coarse layout and colors, in which pictures of different targets can be
-    compared place by place or cross-faded. Then one image's params change the other images, which
-    `couples_images` says.
+    `x = base + sum_k up_k(z_k)`, where `up_k` is linear interpolation from `1/factors[k]` of the size.
+    The layers start at 0, so the start image is that of the base. With `shared`, all images of the
+    batch use the mean of their layers, so they have the same coarse layout and colors. You can then
+    compare pictures of different targets position by position, or cross-fade them. In this case one
+    image's params change the other images, and `couples_images` is True.
 
     Source: Mordvintsev, Pezzotti, Schubert and Olah, Differentiable Image Parameterizations, Distill
     2018, https://doi.org/10.23915/distill.00012 ("aligned feature visualization interpolation").
 
     Args:
-        base: what every image has for itself.
+        base: the parameterization that every image has for itself.
         factors: by how much smaller each layer is, whole numbers above 1.
-        shared: True for layers in common.
+        shared: True if all images share the layers.
 
     Raises:
         TypeError: if the base is no parameterization.
-        ValueError: if a factor is larger than the largest side, or the base makes images of a range of its
-            own.
+        ValueError: if a factor is larger than the largest side, or the images of the base have their own
+            range.
 
     Example:
         >>> import actmax

@@ -32,26 +32,26 @@ _RADIUS_STD = 0.25
 
 @dataclasses.dataclass(frozen=True)
 class Strokes(Parameterization):
-    """Strokes of a pen, each a smooth curve with a width of its own. `-> [N, H, W, C]` in (0, 1).
+    """Strokes of a pen, each a smooth curve with its own width. `-> [N, H, W, C]` in (0, 1).
 
     Stroke k is a clamped uniform cubic B-spline (of lower degree with fewer than four points), drawn
-    as straight pieces. With `d_k(p)` the distance of the middle of pixel p from it, in pixels, it
-    covers the pixel by
+    as straight pieces. Let `d_k(p)` be the distance between the stroke and the middle of pixel p, in
+    pixels. The stroke covers the pixel by
 
         a_k(p) = sigmoid( (r_k - d_k(p)) / softness ),    r_k = radius exp(log_radius_k),
 
-    and strokes are laid over one another in turn: `x <- (1 - a_k) x + a_k ink_k`, from the ground on.
-    With ink "bright" strokes are 1 on a ground of 0, with "dark" 0 on 1; with "color" each stroke and
-    the ground have a color of their own. Params are `points` `[N, K, P, 2]`, `log_radius` `[N, K]`, and
-    for "color" the logits of `colors` `[N, K, C]` and `ground` `[N, C]`. A control point is at
-    `reach tanh(point / reach)`, (y, x) from the middle of the image in units of its shorter side, with
-    a reach that ends at `margin`: no curve leaves the picture. Params have no resolution; radius does.
+    and strokes are drawn over the background in turn: `x <- (1 - a_k) x + a_k ink_k`. With ink
+    "bright", strokes are 1 on a background of 0. With "dark", they are 0 on 1. With "color", each
+    stroke and the background have their own color. Params are `points` `[N, K, P, 2]`, `log_radius`
+    `[N, K]`, and for "color" the logits of `colors` `[N, K, C]` and `ground` `[N, C]`. The position (y,
+    x) of a control point is `reach tanh(point / reach)`, measured from the middle of the image in units
+    of its shorter side. The reach ends at `margin`, so no curve leaves the picture. Params do not
+    depend on the resolution, but the radius does.
 
-    That an image is drawn is a strong prior: where it is true, as of digits, letters and sketches,
-    other networks see what the first one looks for, and different starts end in different drawings,
-    at the price of a lower score than pixels reach. A curve cannot jump: several starts per image
-    pay, of which the best is kept. The default beside it is Adam with a rate of 0.02. No image can be
-    encoded.
+    Strokes are a strong prior for digits, letters and sketches. For these, other networks recognize
+    the drawings, and different starts give different drawings. The score is lower than with pixels.
+    A curve cannot jump to another place, so run several starts per image and keep the best. The
+    default optimizer is Adam with a learning rate of 0.02. No image can be encoded.
 
     Source: Frans, Soros and Witkowski, CLIPDraw: exploring text-to-drawing synthesis through
     language-image encoders, 2021, https://arxiv.org/abs/2106.14843; curves as of Li, Lukac, Gharbi and
@@ -65,13 +65,13 @@ class Strokes(Parameterization):
         radius: half the width of a stroke at the start, in pixels, at least 0.01.
         softness: of its edge, in pixels, at least 0.01.
         spread: standard deviation of the step from one control point to the next at the start, in
-            shorter sides.
-        margin: how far control points, and so curves, stay away from the border, in shorter sides,
-            0 to 0.45.
+            units of the shorter side.
+        margin: distance of control points (and so of curves) from the border, in units of the
+            shorter side, 0 to 0.45.
         ink: "bright", "dark" or "color".
 
     Raises:
-        ValueError: for inputs that are no images, or if a run is to start from given images.
+        ValueError: for inputs that are not images, or if start images are given.
 
     Example:
         >>> import tensorflow as tf

@@ -2,9 +2,9 @@
 
     result = actmax.maximize(model, targets=[3], **actmax.presets.lucid(model, (0, 1)))
 
-Every preset is a function `(model, input_range, ...) -> dict` of keyword arguments of `maximize`, the
-number of steps among them; what you name yourself beside it must not be in it, so change the dict
-first: `{**preset, "steps": 64}`. Lengths and rates that a paper gives for images of 0 to 255 are
+Every preset is a function `(model, input_range, ...) -> dict`. The dict has keyword arguments of
+`maximize`, including the number of steps. To change one of them, change the dict:
+`{**preset, "steps": 64}`. If a paper gives lengths and rates for images of 0 to 255, they are
 converted to the input range.
 """
 

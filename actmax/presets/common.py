@@ -1,4 +1,4 @@
-"""What presets ask of a model and of a range."""
+"""Checks of the model and the range of a preset."""
 
 from __future__ import annotations
 

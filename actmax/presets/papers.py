@@ -45,8 +45,8 @@ _BYTES = 255.0
 def lucid(model: Any, input_range: Any) -> dict[str, Any]:
     """Fourier coefficients in decorrelated colors, moved, scaled and turned at every step.
 
-    Rates are those of lucid's coefficients, whose contrast depends on the image's size; ours does not,
-    so they are converted at the size of the model.
+    The contrast of lucid's coefficients depends on the size of the image. Ours does not, so lucid's
+    learning rate is converted at the size of the model.
 
     Source: Olah, Mordvintsev and Schubert, Feature Visualization, Distill 2017,
     https://doi.org/10.23915/distill.00007, code https://github.com/tensorflow/lucid:
@@ -90,11 +90,11 @@ def yosinski(
 ) -> dict[str, Any]:
     """Gradient ascent with four operators after every update, in one of the paper's four settings.
 
-    A clears pixels of small norm, B decays strongly, C (most of the paper's pictures) blurs, D clears
-    pixels of small contribution. The paper clips to the range before the operators, here after them.
-    The rate of B and C, and the largest of A, were chosen for CaffeNet at 227 pixels; a network of
-    weaker gradients hardly moves. Then give `learning_rate=` beside the preset, or take D, every step
-    of which promises a gain of 2 in the score.
+    A clears pixels of small norm, B has a strong decay, C (most of the paper's pictures) blurs, and D
+    clears pixels of small contribution. The paper clips to the range before the operators, this
+    preset after them. The learning rate of B and C, and the largest of A, were chosen for CaffeNet at
+    227 pixels. With weaker gradients, images hardly change. Then give `learning_rate=` with the
+    preset, or use D, whose steps gain 2 in the score to first order.
 
     Source: Yosinski, Clune, Nguyen, Fuchs and Lipson, Understanding neural networks through deep
     visualization, 2015, https://arxiv.org/abs/1506.06579, table 1; constants as in
@@ -147,9 +147,9 @@ def mahendran_vedaldi(
 ) -> dict[str, Any]:
     """Natural pre-images: a power norm, total variation and a ball around every pixel.
 
-    The score is divided by the largest that natural images reach, so that the priors mean the same for
-    every unit; without it the balance is that of a unit whose maximum is 1. Images stay in the input
-    range too, which the paper does not ask for.
+    The score is divided by the largest score of natural images, so that the priors have the same
+    weight for every unit. Without `natural_maximum`, this value is 1. Images also stay in the input
+    range, which the paper does not require.
 
     Source: Mahendran and Vedaldi, Visualizing deep convolutional neural networks using natural
     pre-images, IJCV 2016, https://arxiv.org/abs/1512.02017, constants as in
@@ -190,13 +190,14 @@ def mahendran_vedaldi(
 
 
 def mei(model: Any, input_range: Any, *, contrast: float | None = None) -> dict[str, Any]:
-    """The most exciting image at a fixed contrast, by a gradient with its high frequencies damped.
+    """The most exciting image at a fixed contrast, with high frequencies of the gradient damped.
 
-    For images, series and video. Damping shapes where the run goes and must not have the last word: it
-    falls to 0 over the first half of the steps, and the rate to 0 over all of them, so that the end is
-    the optimum at this contrast, from noise of a tenth of it. Damped to the end, as in the paper, linear
-    neurons ended at 0.73 to 0.94 of it. Rates are in units of the contrast, which plays
-    the part of the standard deviation by which the paper's images are divided.
+    For images, series and video. The damping must end before the run does, because it changes the point
+    of convergence. So it falls to 0 over the first half of the steps, and the learning rate falls to 0
+    over all steps. The run then ends at the optimum for this contrast. It starts from noise with 0.1 of
+    the contrast. With damping to the end, as in the paper, linear neurons reached only 0.73 to 0.94 of
+    the optimum. Rates are in units of the contrast, which replaces the standard deviation by which the
+    paper's images are divided.
 
     Source: Walker et al., Inception loops discover what excites neurons most using deep predictive
     models, Nature Neuroscience 2019, https://doi.org/10.1038/s41593-019-0517-x, constants as in
@@ -227,11 +228,12 @@ def deep_inversion(
 ) -> dict[str, Any]:
     """Images of classes whose activations have the statistics of the training images.
 
-    The statistics are those of all images of the call together, as in the paper, so images depend on
+    The statistics are those of all images of the call together, as in the paper. So images depend on
     one another; give a batch of many classes. The paper's total variation is a norm over the whole
-    batch; here it is a mean over every image's own pixels, with the weight that gives pixels of an
-    image alone the same pull at 224 pixels where differences are of a tenth of a standard deviation.
-    Left out: the paper's L2 norm, of weight 1e-5, and its first two thirds at half the resolution.
+    batch. Here it is a mean over the pixels of each image. Its weight gives the same gradient as the
+    paper's for a single image of 224 pixels whose differences are 0.1 of a standard deviation. Two
+    things are left out: the paper's L2 norm, of weight 1e-5, and its first two thirds at half the
+    resolution.
 
     Source: Yin et al., Dreaming to Distill: data-free knowledge transfer via DeepInversion, CVPR 2020,
     https://arxiv.org/abs/1912.08795, code https://github.com/NVlabs/DeepInversion.
@@ -275,11 +277,12 @@ def natural(
 ) -> dict[str, Any]:
     """Images of classes that together have the batch-norm statistics of natural images.
 
-    DeepInversion's prior made for a few hundred passes: relative to each layer's own scale, on Fourier
-    coefficients in place of pixels, which end in fine noise at this budget, seen through a zoom of 0.6
-    to 1.4 at a random place. The log-probability is content once the class is sure, and leaves the run
-    to the prior; a little of the logit goes on asking for more of the class, without which a picture
-    may end as a natural background and a trace of it. `result.scores` are those of this objective,
+    This is DeepInversion's prior for runs of a few hundred passes. The prior is relative to each
+    layer's own scale. It uses Fourier coefficients, because pixels would give fine noise with so few
+    passes. Images are zoomed by 0.6 to 1.4 at a random position. The log-probability has no more
+    gradient once the network is certain of the class, and then only the prior counts. A small weight
+    of the logit still asks for more of the class. Without it, a picture may become a natural
+    background with only a trace of the class. `result.scores` are those of this objective,
     `log p + evidence logit - prior D`.
 
     Source: after Yin et al., Dreaming to Distill (DeepInversion), CVPR 2020,
@@ -292,9 +295,9 @@ def natural(
         input_range: a pair.
         prior: weight of `BatchNormPrior`, 0 or more. It is in units of log-probability.
         evidence: weight of the logit beside the log-probability, 0 or more.
-        scope: "batch" for statistics of all images of a call together: give ten or more of different
-            classes, for images then depend on one another. "image" keeps them independent, and asks
-            of every image what holds for many; a judge believes fewer of them.
+        scope: "batch" for statistics of all images of a call together. Images then depend on one
+            another, so give ten or more of different classes. "image" keeps images independent, but
+            every single image must then have the statistics of many; judges recognize fewer of them.
         steps: number of updates, one pass through the model each.
     """
     height, width, channels = shape_of(model)
