@@ -1,4 +1,4 @@
-"""Penalties that ask a second network: what it knows of natural images, for a model that does not."""
+"""Penalties that use a second network with knowledge of natural images."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from regularizers.base import Penalty
 class BatchNormPenalty(Penalty):
     """Distance of the clean image from a second network's batch-norm statistics. `[N, ...] -> [N]`.
 
-    The distance of `BatchNormPrior`, which see, of another network: a prior for models that have no
-    batch-norm layers themselves, such as vision transformers. It costs a forward and backward pass of
-    that network at every step that looks at it; with `every=k` that is one step of k.
+    This is the distance of `BatchNormPrior`, computed with another network. It is a prior for models
+    without batch-norm layers, such as vision transformers. It costs one forward and backward pass of
+    that network in every step, or with `every=k` in every k-th step.
 
     Source: Hatamizadeh et al., GradViT, CVPR 2022, https://arxiv.org/abs/2203.11894.
 
-    Its first field is `weight`, as that of every penalty.
+    Like every penalty, its first field is `weight`.
 
     Args:
         model: a Keras model with BatchNormalization layers; read, never changed.
-        preprocess: images in the input range, of that model's size and layout, to what it takes, called
-            in inference mode; None for the identity.
+        preprocess: a function from images in the input range, in that model's size and layout, to its
+            input, called in inference mode; None for the identity.
         scope: "image" or "batch", as in `BatchNormPrior`.
         first: factor on the first layer.
         relative: as in `BatchNormPrior`.

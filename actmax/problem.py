@@ -1,4 +1,4 @@
-"""The frozen record of the parts of a run, and the pure functions that they make together.
+"""The immutable record of the parts of a run, and the pure functions made of them.
 
 For every image n: `J_n = mean over copies of score_n(model(transforms(x))) - sum_k w_k R_k(x)_n`, with
 `x = constraint.apply(decode(params))`. Images and params are dicts by input name throughout; a model
@@ -42,11 +42,12 @@ class Composed(Protocol):
 
 
 class Draws(NamedTuple):
-    """What transforms draw in one step; of many steps, with one more axis in front.
+    """The random draws of the transforms in one step; for many steps with one more leading axis.
 
     Attributes:
         seeds: int32 `[T, K * N, 2 or 3]`, folded with the step.
-        ahead: what transforms worked out of them, `[K * N, ...]` by input and place.
+        ahead: values that transforms computed from the seeds in advance, `[K * N, ...]` by input
+            and position.
     """
 
     seeds: tf.Tensor
@@ -54,7 +55,7 @@ class Draws(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """What one pass of the models without transforms says of images.
+    """The results of one pass of the models without transforms.
 
     Attributes:
         scores: `[N]`.
@@ -62,8 +63,9 @@ class Judged(NamedTuple):
         classes: of every model, outputs of all classes before its softmax or sigmoid, `[N, C]`; none if the
             objective is no single class of an output.
         asked: the classes asked for, int `[N]`; None likewise.
-        terms: what each term of the objective adds to the scores, `[N]`, in the order of `terms_by_name`.
-        linear: of every model, by name of the output, outputs that end with no function that is known.
+        terms: contribution of each term of the objective to the scores, `[N]`, in the order of
+            `terms_by_name`.
+        linear: for every model, by name, the outputs whose last function is not known.
         inner: the unweighted penalties of layers, `[N]` each.
     """
 
@@ -201,12 +203,12 @@ class Problem:
 
     @property
     def lazy(self) -> tuple[int, ...]:
-        """Places of the penalties that are not looked at in every step."""
+        """Positions of the penalties that are not computed in every step."""
         return tuple(k for k, (_, _, penalty) in enumerate(self.penalties) if penalty.every > 1)
 
     @property
     def inner(self) -> tuple[int, ...]:
-        """Places of the penalties of layers, which are fed from the model's own pass."""
+        """Positions of the penalties on layers, which use activations of the model's own pass."""
         return tuple(k for k, (_, _, penalty) in enumerate(self.penalties) if penalty.inner_layers)
 
     @property
@@ -216,7 +218,7 @@ class Problem:
 
     @property
     def couples_images(self) -> bool:
-        """Whether a part makes one image depend on another of its batch, or on its place there."""
+        """Whether a part makes an image depend on another image of the batch, or on its position in it."""
         penalties = [penalty for _, _, penalty in self.penalties]
         transforms = [part for entry in self.inputs for _, part in entry.transforms]
         parameterizations = [entry.parameterization for entry in self.inputs]
@@ -282,7 +284,7 @@ class Problem:
     def shape_gradients(
         self, gradients: Params, images: Images, seeds: tf.Tensor, step: tf.Tensor
     ) -> Params:
-        """What the gradient functions make of gradients, in list order.
+        """Gradients after the gradient functions, in list order.
 
         Args:
             gradients: with respect to params.
@@ -298,7 +300,7 @@ class Problem:
         Args:
             images: by input name.
             given: what penalties may ask for.
-            which: places in the list of penalties, none of them of layers.
+            which: positions in the list of penalties; no penalties on layers.
         """
         return [
             feeding.penalty_of(self.penalties[place], place, images, given, self.dtype)
@@ -359,7 +361,7 @@ class Problem:
 
         Args:
             images: clean images.
-            seeds: `[T, K * N, 2]`, from `part_seeds`; or what they draw in this step.
+            seeds: `[T, K * N, 2]`, from `part_seeds`; or the `Draws` of this step.
             step: `[]`.
         """
         if isinstance(seeds, Draws):
@@ -436,7 +438,7 @@ class Problem:
         )
 
     def judge(self, images: Images, fixed: Images, targets: tf.Tensor, asked_for: Given) -> Judged:
-        """Scores, and what the models themselves say, of the same pass. `[M, ...]`.
+        """Scores and the models' own probabilities, from one pass. `[M, ...]`.
 
         Probabilities are None if the objective or one of the models knows none.
 

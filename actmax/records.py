@@ -1,14 +1,14 @@
-"""A record and what belongs to it as files of a folder, replaced as one. JSON and NPZ, no pickle.
+"""The record of a result and its arrays as files of a folder, replaced together. JSON and NPZ, no pickle.
 
     result.json    what the result is, and the SHA-256 of the other two
     result.npz     its arrays
     sweep.json     of a sweep: its table
 
-New arrays come under a name of their own first, `.result-` and the beginning of their hash, and a new table
-likewise; the record, which knows the hashes, replaces the older one in one rename; then the others get
-their names. Reading takes what the record means, under whichever of the two names it is: so at every
-instant, and after an error at any write, the folder holds the older result or the newer one, and never the
-record of one with the arrays of the other.
+New arrays are first written under a temporary name: `.result-` and the beginning of their hash. A new table
+is written in the same way. Then the record, which contains the hashes, replaces the older record in one
+rename. Finally the others get their names. A reader uses the files with the hashes of the record, under
+either name. So at every moment, and after an error at any write, the folder has either the older result or
+the newer one. It never has the record of one with the arrays of the other.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def write(
     arrays: Mapping[str, np.ndarray],
     table: bytes | None = None,
 ) -> None:
-    """Replaces the result of a folder, whole or not at all; the pictures of the older one go first.
+    """Replaces the result of a folder, completely or not at all; removes the older pictures first.
 
     Args:
         folder: exists.
@@ -224,7 +224,7 @@ def loaded_terms(
 
 
 def check_rows(found: Any, pictures: Mapping[str, np.ndarray]) -> None:
-    """Raises ValueError unless a loaded result has everything once for every image, and of its kind."""
+    """Raises ValueError unless a loaded result has every field once per image, with the right type."""
     if found.scores.ndim != 1 or found.scores.dtype.kind != "f":
         raise ValueError(f"scores {found.scores.dtype} {found.scores.shape}")
     count = len(found.scores)
@@ -277,7 +277,7 @@ def write_result(
     made: tuple[Mapping[str, np.ndarray], Mapping[str, bytes]],
     table: bytes | None = None,
 ) -> Path:
-    """What `Result.save` does; of a sweep, whose rows the result's are, with its table.
+    """Does the work of `Result.save`; for the result of a sweep also writes its table.
 
     Args:
         result: a `Result`.

@@ -21,10 +21,10 @@ _IMAGES_RANK = 4
 def resize_matrix(before: int, after: int) -> np.ndarray:
     """Linear interpolation with antialiasing of a line of values. `[after, before]`, rows sum to 1.
 
-    Value j stands at j + 1/2, in the middle of its cell. The weights of output i are
+    Value j is at position j + 1/2, in the middle of its cell. The weights of output i are
     `max(0, 1 - |j + 1/2 - c| / s)` with `c = (i + 1/2) before / after` and `s = max(1, before / after)`,
-    over their sum: a triangle as wide as the output's own cell where lines get shorter, and the
-    outermost value repeated where they get longer.
+    divided by their sum. If lines get shorter, this is a triangle with the width of the output's cell.
+    If they get longer, the outermost value is repeated.
 
     Source: Turkowski, Filters for common resampling tasks, Graphics Gems I, 1990; the convention of
     `tf.image.resize(antialias=True)`.

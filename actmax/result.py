@@ -1,4 +1,4 @@
-"""What a run returns: images, their scores, how they came about, and the record of the run."""
+"""The result of a run: images, their scores, the history, and the record of the run."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Result:
 
     Attributes:
         images: `[N, ...]` in the input range; a dict by name if several inputs were optimized.
-        scores: `[N]`, the objective of these very images, by the model without transforms.
+        scores: `[N]`, the objective of exactly these images, by the model without transforms.
         history: by name `[steps, N]`: `score` (with transforms, mean over copies), `objective` (J),
-            every unweighted penalty, every metric; row t is from before update t, NaN after a row
-            stopped.
+            every unweighted penalty, every metric. Row t has the values before update t, and NaN
+            after an image has stopped.
         status: `[N]`, values of `Status`.
         messages: why, one text per image.
         steps: `[N]`, number of updates made.
@@ -41,29 +41,30 @@ class Result:
         low: least value of the input range by input name: a number, one per channel, or None.
         high: largest value likewise.
         config: everything needed to repeat the run, as JSON.
-        probabilities: `[N]`, what the model's own softmax or sigmoid says of the targets, of these
-            very images; None if the objective picks no unit of an output, or the output has neither.
-        terms: what each term of an objective that is a sum adds to the scores, `[N]` by name, such as
-            "logit(3)", of these very images; None where it is no sum.
-        named: a `Named`: the model's own class of every picture after rounding to 8 bits, and its
-            probability; None where the objective is not one class of a classifier.
-        optimality: `[N]`, what one more projected gradient step, its length searched, would still gain
-            in score less weighted penalties, without transforms, as a part of what the run gained: 0 at
-            an optimum, at most 1. Beside kinks (max pooling, L1, total variation) and transforms it says
-            how far this image is from standing still, not how far the best one is. NaN without a step.
-        duality_gap: `[N]`, what any image of the set could gain at most, to first order: the Frank-Wolfe
-            gap, likewise as a part of what the run gained. Of a concave objective (a linear unit, a
-            quadratic hill) on a convex set or a sphere no more than this is missing; of others it is the
-            gradient's word alone. NaN where a set has no end, or a run gained nothing. Source: Jaggi, 2013,
-            https://proceedings.mlr.press/v28/jaggi13.html.
+        probabilities: `[N]`, probabilities of the targets for these images, by the model's own
+            softmax or sigmoid; None if the objective does not choose a unit of an output, or the
+            output has neither.
+        terms: contribution of each term of a sum to the scores of these images, `[N]` by name, such
+            as "logit(3)"; None if the objective is not a sum.
+        named: a `Named`: the class that the model predicts for every picture after rounding to 8 bits,
+            and its probability; None if the objective is not one class of a classifier.
+        optimality: `[N]`, the gain in score minus weighted penalties of one more projected gradient
+            step, with a line search and without transforms, divided by the gain of the run: 0 at an
+            optimum, at most 1. With kinks (max pooling, L1, total variation) and transforms it says how
+            far this image is from a stationary point, not from the best image. NaN without a step.
+        duality_gap: `[N]`, the largest possible gain of any image of the set, to first order: the
+            Frank-Wolfe gap, also divided by the gain of the run. For a concave objective (a linear unit,
+            a quadratic function with one maximum) on a convex set or a sphere, the optimum is at most
+            this far. For others it is only a first-order estimate. NaN if the set is unbounded, or the
+            run gained nothing. Source: Jaggi, 2013, https://proceedings.mlr.press/v28/jaggi13.html.
         distance: `[N]`, how far images are outside of their set, in its own units (a radius, a standard
             deviation, a sum, a value).
-        params: what images were decoded from, `[N, ...]` each: the numbers of a Gabor, a latent, logits;
-            None for pixels.
-        member_scores: `[N, models]`, the score by each model of an ensemble, of these very images; `scores`
-            is their mean. None for a single model.
-        frames: the `actmax.Frames` that was among the callbacks of the run; None without, and for
-            results that were loaded.
+        params: the params that images were decoded from, `[N, ...]` each, such as the numbers of a Gabor, a
+            latent vector or logits; None for pixels.
+        member_scores: `[N, models]`, the scores of these images by each model of an ensemble; `scores` is
+            their mean. None for a single model.
+        frames: the `actmax.Frames` among the callbacks of the run; None without it, and for loaded
+            results.
     """
 
     images: Any
@@ -102,7 +103,7 @@ class Result:
         return f"Result({len(self)} images {size}, scores {scores}{more}, {ends})"
 
     def channels(self, input: str) -> int | None:
-        """Axis of the channels in the images of an input, batch axis counted; None for the last."""
+        """Channel axis of the images of an input, counted with the batch axis; None for the last."""
         return self.config.get("inputs", {}).get(input, {}).get("channels")
 
     def _of(self, name: str) -> np.ndarray:
@@ -117,7 +118,7 @@ class Result:
         return showing.pictured({k: np.shape(v) for k, v in self._by_name().items()}, name)
 
     def sequences(self, *, input: str | None = None) -> tuple[str, ...]:
-        """The letters of a run with `OneHot`, one string per image; "-" for what is no letter.
+        """The letters of a run with `OneHot`, one string per image; "-" for a row that is not a letter.
 
         Args:
             input: its name; None for the only one of letters; ValueError if it is not one of letters.
@@ -181,7 +182,7 @@ class Result:
         return showing.grid(self, columns, input, names, rate)
 
     def scale(self, *, input: str | None = None) -> tuple[Any, Any]:
-        """What is 0 and 255 in pictures: the range; if open, `(-m, m)` with m the largest absolute value."""
+        """The values shown as 0 and 255: the range; if open, `(-m, m)` with m the largest absolute value."""
         name = self._pictured(input)
         return shown_between(self._of(name), self.low[name], self.high[name])
 
@@ -192,7 +193,7 @@ class Result:
         return images.tiles(self._of(self._pictured(input)), *self.scale(input=input))
 
     def pictures(self) -> np.ndarray | None:
-        """What can be shown, `uint8 [N, H, W, C]`, C = 1 or 3, or crossed out; None where nothing can."""
+        """Pictures, `uint8 [N, H, W, C]`, C = 1 or 3, crossed out if not finite; None if there are none."""
         return self._tiles()[0] if self.shows() else None
 
     def shows(self, input: str | None = None) -> bool:
@@ -350,16 +351,16 @@ class Result:
         return images.png(self.grid())
 
     def save(self, folder: str | Path, *, columns: Any = None, rate: Any = None) -> Path:
-        """Writes `result.json`, `result.npz`, a PNG each and `grid.png`; of waves a WAV each.
+        """Writes `result.json`, `result.npz`, one PNG per image and `grid.png`; for waves one WAV each.
 
         Images are saved pixel by pixel. Series are drawn as curves or a heat map, letters as a logo, numbers
-        as bars, volumes as slices; several inputs of one row stand side by side.
+        as bars, volumes as slices. Several inputs of one row are side by side.
 
-        An image that is not finite, as a failed row may have, is kept exactly in the NPZ and has no PNG;
-        `grid.png` shows it crossed out, and is not written if none is finite.
+        A failed row may have an image that is not finite. The NPZ keeps it exactly, and it has no PNG.
+        `grid.png` shows it crossed out, and is not written if no image is finite.
 
-        Over an earlier result: after an error of the disk at any of the writes, `load` gives the earlier
-        result or this one, whole, and no picture of another result lies beside it.
+        If the folder has an earlier result and the disk fails at any of the writes, `load` gives either
+        the complete earlier result or this one. No picture of another result is left in the folder.
 
         Args:
             folder: made if it is not there.

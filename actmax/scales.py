@@ -1,4 +1,4 @@
-"""Which values are black and white in a picture of images whose range is open."""
+"""The values of black and white in pictures of images with an open range."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def closed(low: Any, high: Any) -> bool:
 def shown_between(values: Any, low: Any, high: Any) -> tuple[Any, Any]:
     """The range that pictures show: the input range, or `(-m, m)` where it has an open end.
 
-    m is the largest absolute value of the finite images: z-scored inputs, of which 0 is the mean, are
-    gray there. A channel that is held by two equal bounds is gray.
+    m is the largest absolute value of the finite images. So the mean of z-scored inputs, which is 0,
+    is gray. A channel with two equal bounds is gray.
 
     Args:
         values: images `[N, ...]`.

@@ -1,8 +1,8 @@
 """Schedules of the step: for learning rates, weights, and strengths of transforms.
 
-A schedule is any function of the step, a Keras LearningRateSchedule too. These three are frozen
-dataclasses, so that they stand in the record of a run, and work on Python numbers and on tensors. A
-learning rate or weight whose schedule has `steps=None` spans the run, however long it is.
+A schedule is any function of the step, also a Keras LearningRateSchedule. These three are frozen
+dataclasses, so that the record of a run can contain them. They work on Python numbers and on
+tensors. For a learning rate or weight, a schedule with `steps=None` covers the whole run.
 """
 
 from __future__ import annotations

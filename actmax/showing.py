@@ -1,4 +1,4 @@
-"""A result as pictures, sounds, strings and words: what each input is, by its shape and its record."""
+"""Shows a result as pictures, sounds, strings and words, by the shape and the record of each input."""
 
 from __future__ import annotations
 

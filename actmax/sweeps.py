@@ -33,9 +33,9 @@ class Sweep:
         result: a `Result` of all rows: images, scores, history, status.
         axes: by name the values of each axis, `target` first; names of penalties, `learning_rate`,
             `seed`.
-        seeds: `[N]`, the seed with which a run of that row alone gives the same image.
-        robust_scores: `[N]`, mean scores over a fixed set of the transforms, by which restarts were
-            chosen; None without restarts.
+        seeds: `[N]`, the seed with which a run of only this row gives the same image.
+        robust_scores: `[N]`, mean scores over a fixed set of transforms, which choose the best of
+            the restarts; None without restarts.
     """
 
     result: Result
@@ -117,7 +117,7 @@ class Sweep:
     def best(self, by: str | None = "target") -> Result:
         """The row of the highest score for every value of one axis. `-> Result`, one row for each.
 
-        By `robust_scores` where there are, else by `scores`. Rows that failed come last.
+        By `robust_scores` if there are any, else by `scores`. Failed rows come last.
 
         Args:
             by: name of the axis; None for the best of all rows.
@@ -143,8 +143,8 @@ class Sweep:
         """All images on one sheet with their scores and every axis named. `-> uint8 [H, W, 3]`.
 
         Args:
-            rows: names of the axes that go down, in order; the others go across. None for the split
-                that is nearest to a square.
+            rows: names of the vertical axes, in order; the others are horizontal. None for the
+                split that is closest to a square.
 
         Raises:
             ValueError: if an axis is unknown or named twice.
@@ -189,9 +189,9 @@ class Sweep:
     def save(self, folder: str | Path) -> Path:
         """Writes what `Result.save` writes, `sweep.json`, and for images `sweep.png`.
 
-        Images that are not finite are treated as `Result.save` does: crossed out in `sweep.png`.
-        Over an earlier sweep or result: after an error of the disk at any of the writes, `load` gives the
-        earlier one or this one, whole.
+        Images that are not finite are treated as `Result.save` does: crossed out in `sweep.png`. If the
+        folder has an earlier sweep or result and the disk fails at any of the writes, `load` gives either
+        the complete earlier one or this one.
 
         Returns:
             The folder.

@@ -1,4 +1,4 @@
-"""Words that every module shares: statuses, snapshots, and how a part describes itself in JSON."""
+"""Types that all modules share: statuses, snapshots, and the description of a part as JSON."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Snapshot:
         step: number of updates done so far.
         steps: number of updates that the run will do.
         images: NumPy `[N, ...]`, in the input range (a dict by name for several inputs).
-        history: what `Result.history` holds so far: `[step, N]` each.
+        history: `Result.history` up to now: `[step, N]` each.
         live: NumPy bool `[N]`: False for images that have stopped.
         targets: as given, or None.
         labels: a name per image, or None.
@@ -61,7 +61,8 @@ class Snapshot:
             several inputs are optimized.
         high: largest value likewise.
         channels: axis of the channels in `images`; None for the last.
-        params: what the images were decoded from, as in `Result.params`; None for pixels.
+        params: the params that the images were decoded from, as in `Result.params`; None for
+            pixels.
     """
 
     step: int
@@ -80,7 +81,7 @@ class Snapshot:
     _ask: Callable[[str], Any] | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def terms(self) -> dict[str, np.ndarray]:
-        """What each term of the objective adds to the scores now, without transforms, `[N]` by name.
+        """Contribution of each term to the current scores, without transforms, `[N]` by name.
 
         Empty where the objective is no sum. It takes one pass of the model.
         """
@@ -89,8 +90,8 @@ class Snapshot:
     def gradient(self) -> Any:
         """Gradient of the scores with respect to the images now, like `images`.
 
-        Of the score alone, under the transforms as the first step draws them. It takes one pass of the
-        model and one back.
+        This is the gradient of the score only, with the random transforms of the first step. It takes
+        one forward and one backward pass of the model.
         """
         return None if self._ask is None else self._ask("gradient")
 
@@ -163,7 +164,7 @@ def describe(part: Any) -> Any:
 
 
 def digest(array: Any) -> dict[str, Any]:
-    """What a record says of an array: shape, dtype, and the SHA-256 of its bytes in C order."""
+    """The entry of an array in a record: shape, dtype, and the SHA-256 of its bytes in C order."""
     values = np.ascontiguousarray(array)
     return {
         "array": list(np.shape(array)),

@@ -1,8 +1,8 @@
 """The command line: `actmax demo`, `run`, `report` and `inspect`.
 
-What a user got wrong becomes one message on standard error and exit code 2; images that failed
-(`NON_FINITE`, `NO_GRADIENT`) become exit code 1, with their messages; anything else is a fault of
-actmax and keeps its traceback.
+An error of the user gives one message on standard error and exit code 2. Images that failed
+(`NON_FINITE`, `NO_GRADIENT`) give exit code 1, with their messages. Any other error is a fault of
+actmax and shows its traceback.
 """
 
 from actmax.cli.program import main

@@ -1,4 +1,4 @@
-"""`actmax bench`: how fast a model of the user's own is, and what each regularizer costs."""
+"""`actmax bench`: the speed of the user's model, and the cost of each regularizer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`actmax catalog`: every unit of a model or of its layers; the same command goes on with it."""
+"""`actmax catalog`: every unit of a model or of its layers; the same command continues it."""
 
 from __future__ import annotations
 

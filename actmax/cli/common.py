@@ -1,4 +1,4 @@
-"""What the commands share: settings of a run, the folder that it writes, tables."""
+"""Code that the commands share: settings of a run, the output folder, tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`actmax demo`: ten labeled pictures from a model that ships along."""
+"""`actmax demo`: ten labeled pictures from a model that comes with the package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`actmax evaluate`: how good saved pictures are, by networks that were trained apart."""
+"""`actmax evaluate`: the quality of saved pictures, by separately trained networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user says of the model's input: the same words in every command, without TensorFlow."""
+"""Options for the model's input: the same in every command, and read without TensorFlow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What kind of thing an input is, and what it is called."""
+"""The kind of an input (image, series, letters ...), and its name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How an input is drawn, and the drawing of many of them at one size."""
+"""Chooses how an input is drawn, and draws many of them at one size."""
 
 from __future__ import annotations
 

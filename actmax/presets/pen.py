@@ -22,28 +22,29 @@ def drawn(
     ink: Literal["bright", "dark", "color"] = "bright",
     steps: int = 192,
 ) -> dict[str, Any]:
-    """A class as a drawing: one line of a pen, which is taken for the class wherever it is put.
+    """A class as a drawing with a pen, which the network recognizes at every position.
 
-    For networks that see digits, letters or sketches: what is drawn looks like them by construction,
-    other networks see it too, and no two starts end alike; for photographs it is a caricature at
-    best. The log-probability is maximized, and a tenth of the margin over the strongest other class, which
-    goes on where the class is sure; every step turns, scales and shifts the drawing anew on a ground of
-    the paper's value. Lengths are in shorter sides of the image, so that a larger one gets a larger
-    pen. Not every start ends well: make several per class and keep the best, as
-    `actmax.recipes.drawings` does, where every picture must be seen; all of them together show more of
-    what the class may look like.
+    For networks of digits, letters or sketches. The result looks like a drawing by construction, other
+    networks recognize it too, and all starts end differently. For photographs it is a caricature at best.
+    The objective is the log-probability plus 0.1 of the margin over the strongest other class, which still
+    has a gradient when the network is certain. Every step turns, scales and shifts the drawing at random
+    on a background of the paper's value. Lengths are in units of the shorter side, so a larger image gets
+    a larger pen. Not every start gives a good drawing. If every picture must be recognized, make several
+    per class and keep the best, as `actmax.recipes.drawings` does. All drawings together show more of the
+    class.
 
-    Source: Frans, Soros and Witkowski, CLIPDraw, 2021, https://arxiv.org/abs/2106.14843, for what is
-    optimized. The constants are ours: of about a dozen settings tried on the demo's MNIST network,
-    among those whose drawings alone taught a small network the most about real digits the one whose
-    best drawings six judges, trained apart, recognised most.
+    Source: Frans, Soros and Witkowski, CLIPDraw, 2021, https://arxiv.org/abs/2106.14843, for the
+    optimized curves. The constants are ours. We tried about a dozen settings on the demo's MNIST
+    network. First we took those whose drawings were the best training data for a small network of
+    real digits. Among them we took the one whose best drawings six separately trained judges
+    recognized most often.
 
     Args:
         model: for its input's size.
         input_range: a pair.
-        strokes: of every drawing.
+        strokes: number of strokes of every drawing.
         points: control points of each stroke.
-        ink: as of `actmax.Strokes`.
+        ink: as for `actmax.Strokes`.
         steps: number of updates.
 
     Example:

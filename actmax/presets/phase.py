@@ -1,4 +1,4 @@
-"""The preset of MACO, whose images have the amplitude spectrum of natural ones."""
+"""The preset of MACO, whose images have the amplitude spectrum of natural images."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ def maco(
 ) -> dict[str, Any]:
     """Phases of an image whose amplitudes are those of natural images, seen in random boxes with noise.
 
-    The image is larger than the model's input, as 512 pixels are to 224; the model sees `crops` boxes
-    of it at every step, of half its side at first and of about a twentieth at last, each resized to
-    the model's input. Every step is `crops` passes through the model.
+    The image is larger than the model's input, for example 512 pixels for an input of 224. At every
+    step the model sees `crops` boxes of it, resized to the model's input. Their side is half of the
+    image at first and about 1/20 at the end. Every step is `crops` passes through the model.
 
-    Three things differ from the code. Phases start uniform on the circle, where the code's are normal
-    and make a spike in a corner. Boxes lie inside the image, and their sides are uniform, with the
-    mean of the code's (normal, clipped) at the first step and at the last. The noise is normal, with
-    the standard deviation of the code's normal and uniform noise together, in the model's input.
+    Three things differ from the authors' code. Phases start uniform on the circle; in the code they
+    are normal, which makes a spike in a corner. Boxes lie inside the image, and their sides are
+    uniform. At the first and the last step their mean is that of the code, where they are normal and
+    clipped. The noise is normal, in the model's input, with the standard deviation of the code's
+    normal and uniform noise together.
 
-    The paper's pictures are large: of a network of 32 pixels the last boxes hold four. The optimizer
-    is Keras' Nadam, which traces once for every number of images.
+    The paper's pictures are large. For a network of 32 pixels, the last boxes have only four pixels.
+    The optimizer is Keras' Nadam, which needs one trace for every number of images.
 
     Source: Fel et al., Unlocking Feature Visualization for Deeper Networks with MAgnitude Constrained
     Optimization, NeurIPS 2023, https://arxiv.org/abs/2306.06805, constants as in
@@ -44,11 +45,11 @@ def maco(
     Args:
         model: for its input's size.
         input_range: a pair.
-        images: natural images `[M, H, W, C]`, a few hundred, of the size that is to be made and in any
-            range: the amplitudes and colors are theirs. None for amplitudes 1 / frequency and the
+        images: a few hundred natural images `[M, H, W, C]` of the size of the result, in any range.
+            The preset takes their amplitudes and colors. None for amplitudes 1 / frequency and the
             published colors of ImageNet.
         crops: boxes per image and step, at least 1.
-        steps: number of updates; boxes shrink over as many.
+        steps: number of updates; the boxes shrink over all of them.
 
     Example:
         >>> import actmax

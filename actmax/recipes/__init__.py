@@ -1,5 +1,5 @@
 """Short programs for named experiments: `python -m actmax.recipes.mnist_digits --out DIR`.
 
-Each says what was done, where, and what of it is one line here. The first five are those of
+Each says where the experiment comes from, and how it is done here. The first five are those of
 MachineCurve, Visualizing Keras model inputs with Activation Maximization, 2019.
 """

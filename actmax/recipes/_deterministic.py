@@ -1,4 +1,4 @@
-"""What Frank-Wolfe and L-BFGS ask of a problem: one function of the image, the same at every look."""
+"""The problem for Frank-Wolfe and L-BFGS: a deterministic function of the image."""
 
 from __future__ import annotations
 

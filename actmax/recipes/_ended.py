@@ -1,4 +1,4 @@
-"""How the programs end that make one image after another."""
+"""The end of programs that make one image after another."""
 
 from __future__ import annotations
 

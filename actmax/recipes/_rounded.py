@@ -1,4 +1,4 @@
-"""Rows some of whose columns are whole numbers: those that were tried, and the runs that try them."""
+"""Rows with some columns of whole numbers: the rows that were tried, and the runs that try them."""
 
 from __future__ import annotations
 

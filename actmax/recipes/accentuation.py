@@ -1,15 +1,15 @@
-"""Feature accentuation: what a unit sees in a given image, drawn more clearly in that image.
+"""Feature accentuation: strengthens what a unit detects in a given image.
 
-A run that starts from the image, raises the unit's score and stays near the image in the activations of
-another layer. Both pull equally at the start: the weight of the second is the ratio of the two
-gradients, each the sum of absolute values over the image under the same draws, times `strength`. The
-image is held in Fourier coefficients of decorrelated colors, so that steps are natural ones, and seen
-through random boxes with a little noise.
+The run starts from the image. It raises the unit's score and stays near the image in the activations of
+another layer. The weight of this second term is `strength` times the ratio of the two gradients at the
+start, each as the sum of absolute values over the image with the same random transforms. So both are
+equally strong at the start. The params are Fourier coefficients of decorrelated colors, so that steps
+look natural. The model sees the image through random boxes with a little noise.
 
 Source: Hamblin, Fel, Saha, Konkle and Alvarez, Feature accentuation: revealing 'what' features respond
 to in natural images, 2024, https://arxiv.org/abs/2402.10039, and its code: boxes of 0.05 to 0.99 of the
-side, noise of 0.02, 16 of them, 100 steps of Adam 0.05. There only the phase moves where it is asked,
-and the distance is not squared.
+side, noise of 0.02, 16 of them, 100 steps of Adam 0.05. The code can also move only the phase, and its
+distance is not squared.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def balance(
     """How much stronger the objective pulls at an image `[1, H, W, C]` than the anchor does.
 
     Raises:
-        ValueError: if one of them does not pull at all.
+        ValueError: if one of the two gradients is 0.
     """
     pulls = []
     for part in (objective, anchor):

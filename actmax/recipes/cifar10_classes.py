@@ -1,9 +1,9 @@
-"""Ten pictures, each the input that a class of a CIFAR-10 model responds to most.
+"""Ten pictures: for each class of a CIFAR-10 model, the input with the highest score.
 
-The article's second experiment. Its start images were gray noise of 30 to 150 and its pictures were
-free to leave every range, for a network that was trained on values in (0, 1): what it shows lies
-outside anything that the network ever saw. Here the range is an argument, `input_range=(0, 1)`, and
-no image leaves it at any step.
+This is the article's second experiment. There the start images were gray noise of 30 to 150 and the
+values of the pictures had no limits, but the network was trained on values in (0, 1). So the
+network never saw values like those of the pictures. Here the range is an argument,
+`input_range=(0, 1)`, and no image leaves it at any step.
 
 Source: MachineCurve, Visualizing Keras model inputs with Activation Maximization, 2019 (rewritten
 2021), https://github.com/christianversloot/machine-learning-articles.

@@ -1,14 +1,14 @@
-"""Drawing a class size by size: a blur after every step that lets more and more detail through.
+"""Draws a class octave by octave, with a blur after every step that gets weaker.
 
-The gradient of the unit, divided by the mean of its absolute values, moves an image that is blurred
-after every step, less and less. The canvas grows by 1.2 from octave to octave, beyond the model's
-input: the model sees a random part of its own size. A blur after each step is a smoothness prior, and
-its decline goes from coarse shapes to fine ones.
+Each step adds the gradient of the unit, divided by the mean of its absolute values, and then blurs
+the image. The canvas grows by 1.2 from octave to octave, beyond the model's input; the model sees a
+random part of its own size. The blur is a smoothness prior. It gets weaker during the run, so coarse
+shapes come first and fine ones later.
 
 Source: Oygard, Visualizing GoogLeNet classes, 2015,
 https://www.auduno.com/2015/07/29/visualizing-googlenet-classes, constants of
-https://github.com/auduno/deepdraw. There the last octaves draw for GoogLeNet's auxiliary classifiers,
-and parts are drawn from around the middle; here it is one unit all along, and any part.
+https://github.com/auduno/deepdraw. There the last octaves use GoogLeNet's auxiliary classifiers, and
+the random parts are around the middle. Here all octaves use the same unit, and parts are anywhere.
 """
 
 from __future__ import annotations

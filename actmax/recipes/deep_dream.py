@@ -1,9 +1,9 @@
-"""DeepDream: an image in which a layer sees more and more of what it already sees, size by size.
+"""DeepDream: strengthens what a layer detects in an image, octave by octave.
 
-The gradient of the layer's energy, divided by the mean of its absolute values for every image, on a
-canvas that grows by 1.4 from octave to octave. What was added at one size is enlarged and added to the
-start image at the next. Images are rolled at random before the model sees them, and the gradient is
-rolled back. A model of fixed size sees every canvas resized; one of open size sees it as it is.
+Each step adds the gradient of the mean square activation, divided by the mean of its absolute values
+for every image. The canvas grows by 1.4 from octave to octave. The changes of one octave are enlarged
+and added to the start image of the next. Images are rolled at random before the model sees them, and
+the gradient is rolled back. If the model has a fixed size, every canvas is resized for it.
 
 Source: Mordvintsev, Olah and Tyka, Inceptionism, 2015, https://github.com/google/deepdream: 10 steps
 of 1.5 (on 0 to 255) in each of 4 octaves, rolled by up to 32 pixels.
@@ -37,7 +37,7 @@ def dream(
 ) -> actmax.Result:  # fmt: skip
     """The run of the last octave, at the size of the images. `[N, H, W, C]`.
 
-    Ctrl-C ends it with the octave that it falls into, at that one's size.
+    Ctrl-C ends the run in the current octave. The image has the size of this octave.
 
     Args:
         model: a Keras model of one image input.

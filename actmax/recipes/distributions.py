@@ -1,12 +1,12 @@
-"""VITAL's question: which image has the activations that real images of a thing have?
+"""VITAL: images whose activations have the distribution of those of real images.
 
-Instead of the largest activation, every channel's distribution over the image is matched with the mean
-of its sorted values over reference images, in a few layers. Nothing is exaggerated that references do
-not have; the images are only as good as the references are typical.
+It does not maximize an activation. In a few layers, it matches the distribution of every channel over
+the image with the mean of its sorted values over reference images. So the images exaggerate nothing
+that the references do not have. They are good only if the references are typical.
 
 Source: Gorgun, Schiele and Fischer, VITAL: More understandable feature visualization through
 distribution alignment and relevant information flow, ICCV 2025, https://arxiv.org/abs/2503.22399. Of
-the paper this is the alignment; its weights by relevance and its transparency are left out.
+the paper this is the alignment. Its weights by relevance and its transparency are left out.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Every class as drawings with a pen: many starts, of which the best stay.
+"""Every class as drawings with a pen: many starts, of which the best are kept.
 
-A pen's strokes cannot jump from one place to another, so some starts end where the network sees
-little. Each of `starts` per target is run to its end, and those with the highest mean score over
-fixed draws of the transforms are kept: judged by the network that is asked, and by no other. An image
-depends on its own seed alone, so the kept ones are named by their seeds, which make them again.
+A pen's strokes cannot jump from one place to another, so some starts give bad drawings. For each
+target, `starts` runs are made to their end. Those with the highest mean score over fixed random
+transforms are kept. Only the network itself is used for this choice. An image depends only on its own
+seed, so the seeds of the kept images can make them again.
 
 Source: Frans, Soros and Witkowski, CLIPDraw, 2021, https://arxiv.org/abs/2106.14843, for what is drawn;
 keeping the best of several starts is older than any paper.

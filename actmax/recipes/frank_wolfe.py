@@ -1,14 +1,15 @@
-"""Frank-Wolfe: every step goes towards the best corner of the set, and says how far the optimum can be.
+"""Frank-Wolfe: steps towards the best point of the set, with a bound on the distance to the optimum.
 
-On a box or a ball the image with the largest product with the gradient g is known: the corner on whose
-side g points, or the point of the sphere in its direction. The step goes from x towards that image s:
+For a box or a ball, the image with the largest product with the gradient g is known: the corner in the
+direction of the signs of g, or the point of the sphere in the direction of g. The step goes from x
+towards this image s:
 
     gap = <g, s - x>,    x <- x + rate (s - x),    rate in [0, 1]
 
-The gap is 0 at a stationary point of the set and nowhere else. Where J is concave (a linear model less
-convex penalties) no image of the set has more than J(x) + gap; of other networks that is so to first
-order only. The rate is the best if J is quadratic along the step, from its slopes at both ends; where J
-falls after all, it is halved. A step is two passes or more.
+The gap is 0 only at a stationary point of the set. If J is concave (a linear model minus convex
+penalties), no image of the set has more than J(x) + gap. For other networks this holds only to first
+order. The rate is computed from the slopes at both ends of the step, and is the best one if J is
+quadratic between them. If J falls, the rate is halved. A step needs two passes or more.
 
 Source: Frank and Wolfe, An algorithm for quadratic programming, 1956,
 https://doi.org/10.1002/nav.3800030109; gap as in Jaggi, Revisiting Frank-Wolfe, ICML 2013.
@@ -49,8 +50,8 @@ def frank_wolfe(
     """Images of a box or a ball. `-> Ascent`.
 
     Args:
-        maximizer: of one input, `actmax.Pixels()`, an `input_range` that is a pair or an
-            `actmax.L2Ball`, and no transforms that draw.
+        maximizer: with one input, `actmax.Pixels()`, an `input_range` that is a pair or an
+            `actmax.L2Ball`, and no random transforms.
         targets: as for a run.
         initial_images: as for a run.
         steps: at most.

@@ -1,9 +1,9 @@
-"""L-BFGS: second-order steps for one image at a time, where nothing is drawn.
+"""L-BFGS: second-order steps for one image at a time, if nothing is random.
 
-A quasi-Newton method needs an objective that says the same at every look, so it suits penalties on
-plain pixels, without transforms; there it ends with many more digits than a first-order method, in
-fewer passes. SciPy's L-BFGS-B works in float64, keeps every value between its bounds, and ends where J
-has no digit left to gain: of a model of float32 that is after seven.
+A quasi-Newton method needs a deterministic objective. So it is for penalties on plain pixels, without
+transforms. There it reaches many more digits than a first-order method, in fewer passes. SciPy's
+L-BFGS-B works in float64, keeps every value between its bounds, and ends when J cannot improve within
+its precision: about seven digits for a float32 model.
 
 Source: Byrd, Lu, Nocedal and Zhu, A limited memory algorithm for bound constrained optimization, 1995,
 https://doi.org/10.1137/0916069, through `scipy.optimize.minimize`.
@@ -29,7 +29,7 @@ from regularizers import L2, TotalVariation
 
 
 class Found(NamedTuple):
-    """Last images as a run's result; for each their J, the passes made, and why SciPy stopped, `[N]`."""
+    """The last images as a `Result`; and per image J, the number of passes, and why SciPy stopped, `[N]`."""
 
     result: actmax.Result
     objective: np.ndarray

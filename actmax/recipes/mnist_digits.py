@@ -1,9 +1,10 @@
-"""Ten digits, each the input that a class of an MNIST model responds to most.
+"""Ten digits: for each class of an MNIST model, the input with the highest score.
 
-The article trained a small convolutional network on MNIST, wrote a function that replaces the
-softmax by a linear activation, one that picks `output[i, i]` for ten images by hand, drew ten start
-images, ran 512 steps, and plotted. Here that is one call of `actmax.maximize`: the softmax is found
-and passed by, the start follows from the seed, and the pictures have their labels.
+The article trained a small convolutional network on MNIST. It wrote one function that replaces the
+softmax by a linear activation, and one that takes `output[i, i]` for ten images. It then drew ten
+start images, ran 512 steps, and plotted the result. Here this is one call of `actmax.maximize`. It
+finds the softmax and uses the values before it, makes the start images from the seed, and labels
+the pictures.
 
 Source: MachineCurve, Visualizing Keras model inputs with Activation Maximization, 2019 (rewritten
 2021), https://github.com/christianversloot/machine-learning-articles.

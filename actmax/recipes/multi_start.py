@@ -1,11 +1,11 @@
-"""Many starts for each target, of which the better half goes on, round after round, until one is left.
+"""Many starts for each target. In every round the better half continues, until one is left.
 
-A network's score has many hills, and a single start climbs the nearest. Here `starts` of them share
-the passes through the model that one start would have: as many passes in every round, so that each of
-the survivors of a round gets twice the steps. The better half is that with the higher mean score over
-fixed draws of the transforms (`robust_scores`), which costs a forward pass per draw and image: all in
-all less than `2 starts draws` per target. An image is handed from round to round as it is; the
-optimizer starts anew.
+A network's score has many local maxima, and a single start reaches a near one. Here `starts` runs
+share the passes through the model that one run would have. Every round has the same number of passes,
+so each run that continues gets twice the steps. The better half is that with the higher mean score
+over fixed random transforms (`robust_scores`). This costs one forward pass per draw and image: in
+total less than `2 starts draws` per target. An image goes unchanged from round to round, but the
+optimizer starts again.
 
 Source: Jamieson and Talwalkar, Non-stochastic best arm identification and hyperparameter optimization,
 2016, https://arxiv.org/abs/1502.07943, after Karnin, Koren and Somekh, 2013.

@@ -1,16 +1,17 @@
-"""Plug-In Inversion: augmentations in place of penalties, on a canvas that grows around its middle.
+"""Plug-In Inversion: augmentations in place of penalties, on a canvas that grows from its middle.
 
-The canvas begins at a quarter of the model's input and grows to all of it in seven stages. At each the
-last image is enlarged (zoom) into the middle of uniform noise (centering), and then optimized by Adam
-for the mean log-probability over copies whose channels are scaled and shifted at random, rolled by up
-to a seventh. No setting is of one model: that is the method's claim. A model of fixed size sees every
-canvas resized; one of open size sees it as it is.
+The canvas begins at a quarter of the model's input and grows to its full size in seven stages. In each
+stage the last image is enlarged (zoom) and put into the middle of uniform noise (centering). Then Adam
+maximizes the mean log-probability over copies. The copies are rolled by up to 1/7 of the size, and
+their channels are scaled and shifted at random. The method claims that no setting depends on the
+model. If the model has a fixed size, every canvas is resized for it.
 
 Source: Ghiasi, Kazemi, Reich, Zhu, Goldblum and Goldstein, Plug-In Inversion, ICML 2022,
 https://arxiv.org/abs/2201.12961. Constants of the authors' code
 (https://github.com/youranonymousefriend/plugininversion, experiment/iteration20/pii.py): 400 steps a
-stage, Adam of 0.01 and (0.5, 0.99) on images of 0 to 1 with a cosine, 32 copies, half a stage's growth
-left to noise; there the roll is by up to 32 pixels of 224. That is 90,000 passes per image.
+stage, Adam with rate 0.01, betas (0.5, 0.99) and a cosine schedule on images of 0 to 1, 32 copies, and
+noise for half of a stage's growth. There the roll is by up to 32 pixels of 224. This is 90,000 passes
+per image.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""The input at which a regression model predicts most, and least, against the true optimum.
+"""The inputs with the largest and smallest prediction of a regression model, and the true optima.
 
-The article says that activation maximization works for regression models too, and shows none. Here
-a small network learns a known function of two numbers on a box, within seconds; then many starts in
-the box climb its prediction at once, and the best of them is compared with the true optimum. The
-function has two hills and two valleys, so that a single start may end on the lower hill. Nothing
-about it is special to images: an input is any array `[N, ...]`.
+The article says that activation maximization also works for regression models, but shows no
+example. Here a small network learns a known function of two numbers on a box, within seconds. Then
+many starts in the box maximize its prediction at once, and the best result is compared with the
+true optimum. The function has two maxima and two minima, so a single start may end at the lower
+maximum. None of this needs images: an input is any array `[N, ...]`.
 
 Source: MachineCurve, Visualizing Keras model inputs with Activation Maximization, 2019 (rewritten
 2021), https://github.com/christianversloot/machine-learning-articles.

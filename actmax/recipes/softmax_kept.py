@@ -1,10 +1,10 @@
-"""What the softmax does to activation maximization: kept against removed.
+"""The effect of the softmax on activation maximization: with and without it.
 
-The article shows both, as two separate lists of pictures without numbers: with the softmax left in
-place its digits are static noise. The reason is that a probability rises as well by lowering the
-other classes, and that its gradient vanishes as it nears 1. Here the first is a plain function of
-the model's output and the second the default objective; all else is equal, without regularizers,
-and both sets of images are measured with both yardsticks.
+The article shows both, as two separate lists of pictures without numbers. With the softmax, its
+digits are static noise. There are two reasons: a probability also rises when the other logits fall,
+and its gradient vanishes near 1. Here the first objective is a plain function of the model's
+output, and the second is the default objective. Everything else is equal, without regularizers.
+Both sets of images are measured by logit and by probability.
 
 Source: MachineCurve, Visualizing Keras model inputs with Activation Maximization, 2019 (rewritten
 2021), https://github.com/christianversloot/machine-learning-articles.

@@ -1,10 +1,10 @@
-"""What a longer training does to the pictures: the same network after 25 and after 100 epochs.
+"""The effect of longer training on the pictures: the same network after 25 and after 100 epochs.
 
-The article trained its CIFAR-10 network twice and found the pictures of the longer training
-"sharper, but not more detailed". Here it is one training that is looked at twice, so that nothing
-but time differs, and both sets of pictures start from the same noise. Trains for minutes to an hour;
-`--data FILE.npz` takes arrays `x_train`, `y_train`, `x_test`, `y_test`, without it
-`keras.datasets` downloads them.
+The article trained its CIFAR-10 network twice. It found the pictures of the longer training
+"sharper, but not more detailed". Here both networks come from one training, so that only the
+training time differs, and both sets of pictures start from the same noise. The training takes
+minutes to an hour. `--data FILE.npz` takes arrays `x_train`, `y_train`, `x_test`, `y_test`; without
+it `keras.datasets` downloads them.
 
 Source: MachineCurve, Visualizing Keras model inputs with Activation Maximization, 2019 (rewritten
 2021), https://github.com/christianversloot/machine-learning-articles.

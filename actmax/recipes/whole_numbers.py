@@ -1,13 +1,13 @@
-"""The best row of a table some of whose columns are whole numbers: counts, layers, days.
+"""The best row of a table with some columns of whole numbers, such as counts, layers or days.
 
-Whole numbers have no gradient between them. So the problem without them is solved first, then whole numbers
-around its solution are tried, all other columns optimized anew for each:
+Columns of whole numbers have no gradient. So the problem is first solved with any numbers. Then whole
+numbers near this solution are tried, and all other columns are optimized again for each:
 
-1. Relax: the best row of several starts. Where J is concave, no row of whole numbers beats it, the `bound`.
-2. Round: both whole numbers beside the columns that are furthest from one; the others to the nearest.
-3. Climb: one column up or down by 1, or one up and another down, until no such row is better.
+1. Relax: the best row of several starts. If J is concave, its J is an upper `bound` for all whole rows.
+2. Round: try both neighbours for columns far from a whole number; round the others to the nearest.
+3. Improve: one column up or down by 1, or one up and another down, until no such row is better.
 
-It is a heuristic, which may end below the best of all. Where J and `bound` are equal, nothing is missing.
+This is a heuristic and may miss the best row. If J and `bound` are equal, the row is the best one.
 
 Source: relaxing and rounding as in Land and Doig, An automatic method of solving discrete programming
 problems, Econometrica 1960, https://doi.org/10.2307/1910129, without their branches.

@@ -1,6 +1,6 @@
-"""HTML about a run, or a folder of it about a catalog, that a person reads without us: no network.
+"""HTML reports of a run (one file) or of a catalog (a folder), which work offline.
 
-Everything here works on plain data, so that `Result.report` can stand on it.
+Everything here works on plain data, so that `Result.report` can use it.
 """
 
 from actmax.reporting.call import call_of_run, call_of_sweep, python_call

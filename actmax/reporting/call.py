@@ -1,4 +1,4 @@
-"""The Python call that repeats a run, written from what was given to it."""
+"""The Python call that repeats a run, written from the arguments of the run."""
 
 from __future__ import annotations
 

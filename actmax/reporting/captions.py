@@ -1,4 +1,4 @@
-"""What stands under a picture: what was asked for, the settings of its row, and its score with a unit."""
+"""The caption of a picture: its target, the settings of its row, and its score with a unit."""
 
 from __future__ import annotations
 

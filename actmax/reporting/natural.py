@@ -1,4 +1,4 @@
-"""The natural images that a unit responds to most, to stand beside its picture."""
+"""The natural images that a unit responds to most, to show beside its picture."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""A folder of pages about very many pictures, of which a reader opens one at a time.
+"""A folder of HTML pages for very many pictures; a reader opens one page at a time.
 
     index.html           what there is, by section, with a link to each of its pages
     pages/000001.html    up to `per_page` pictures, inside the file
 
-Written in one pass: no more than two pages are ever in memory. The index is written last, so a
-folder with an index is whole.
+The pages are written in one pass, with at most two pages in memory. The index is written last, so a
+folder with an index is complete.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a page says of its inputs: how many of what kind, how large, and how they sound."""
+"""The words of a page about its inputs: number, kind, size, and sound."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""The laws of every extension point of actmax, each tried on anyone's own part in one call.
+"""Checkers for the parts of actmax: each tests in one call whether a part keeps all laws.
 
 Every function here raises `ContractError`, an AssertionError whose message begins with the part's name
-and says which law broke, where, and what to do. `check_model` tries a whole model, and reports.
-Penalties and transforms have
-`regularizers.testing.check_regularizer`.
+and says which law is broken, where, and what to do. `check_model` tests a whole model and returns a
+report. Penalties and transforms have `regularizers.testing.check_regularizer`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The gradient of a model with respect to its input, compiled, and whether it is the slope of its output."""
+"""The compiled gradient of a model with respect to its input, compared with differences of its output."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ class Slope:
 def wrong(slope: Slope, images: np.ndarray, span: float) -> tuple[float, float] | None:
     """`(slope of the output, slope that the gradient promises)` along a direction where they differ.
 
-    Central differences along the gradient itself and along random signs, at five step sizes. None where one
-    of them agrees, where the two smallest disagree with each other, and where changes drown in rounding.
+    Central differences along the gradient itself and along random signs, at five step sizes. None if one of
+    them agrees, if the two smallest disagree with each other, or if the changes are smaller than rounding.
 
     Nocedal and Wright, "Numerical Optimization", 2006, section 8.1: central differences.
     """

@@ -1,4 +1,4 @@
-"""What the battery for models found."""
+"""Findings of the checks of a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a model behave as activation maximization needs it? A battery for a model of your own."""
+"""`check_model`: tests whether your own model is suitable for activation maximization."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def check_model(
     fixed: Mapping[str, Any] | None = None,
     raise_on_failure: bool = False,
 ) -> ModelReport:
-    """Tries a model with one input as activation maximization will use it.
+    """Tests a model with one input in the way that activation maximization will use it.
 
-    Nothing about the model is changed, and what it raises becomes a finding.
+    The model is not changed, and its errors become findings.
 
     Args:
         model: a Keras model or a callable `images -> outputs`.
@@ -49,8 +49,8 @@ def check_model(
         input_shape: of one image, where the model does not know it.
         labels: class names, compared with the number of outputs.
         preprocess: images in the input range to what the model takes.
-        fixed: values of the other inputs of a model with several, by name, `[1, ...]`; what is looked at
-            is then a function of the one that is left.
+        fixed: values of the other inputs of a model with several, by name, `[1, ...]`. The checks then
+            use the model as a function of the remaining input.
         raise_on_failure: True to raise if a check failed.
 
     Raises:

@@ -41,15 +41,15 @@ def check_objective(
     """Checks an objective on the activations of a model.
 
     Laws: fields; layers exist; scores `[N]`, of the activations' dtype, finite; repeat; the gradient
-    equals central differences in float64 and reaches the image; sign: it is no distance that has lost
-    its minus; a graph of unknown N agrees; rows are independent unless `couples_images`; a small step
-    along the gradient raises the score.
+    equals central differences in float64 and reaches the image; sign: it is not a distance without
+    its minus sign; a graph of unknown N agrees; rows are independent unless `couples_images`; a small
+    step along the gradient raises the score.
 
     Args:
         objective: an `Objective`, or a plain function of the model's output.
         model: a Keras model, or a callable.
-        targets: one or more that fit; repeated to three images. None for 0, 1, ... or for directions
-            at random.
+        targets: one or more valid targets, repeated for three images. None for 0, 1, ... or for
+            random directions.
         input_shape: shape of one input, for models that do not know theirs.
 
     Raises:

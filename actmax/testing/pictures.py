@@ -157,19 +157,20 @@ def check_constraint(
     """Checks a constraint: `apply`, `invert`, `project`, `start` and `clip`.
 
     Laws: fields; shapes and dtypes kept; `apply` differentiable, equal to central differences, finite
-    with a finite gradient at large inputs; `project(apply(x))` in `[low, high]`; `project` idempotent,
-    and of a convex set the nearest point: non-expansive, at rest between two points of the set, and
-    `<x - project(x), z - project(x)> <= 0` for every z in it; `apply(invert(x))` is x inside the set;
-    the start is in the set; a graph of unknown N agrees; rows are independent, also next to a row of NaN.
-    Of a discrete set (`discrete = True`): `apply` gives images of the set, which are what it gives for
-    them again, and its gradient is that of `relax`, or where that is not given finite and not zero.
+    with a finite gradient at large inputs; `project(apply(x))` in `[low, high]`; `project` idempotent;
+    for a convex set `project` gives the nearest point, so it is non-expansive, it does not move points
+    between two points of the set, and `<x - project(x), z - project(x)> <= 0` for every z in the set;
+    `apply(invert(x))` is x inside the set; the start is in the set; a graph of unknown N agrees; rows are
+    independent, also next to a row of NaN. For a discrete set (`discrete = True`): `apply` gives images
+    of the set and does not change such images. Its gradient is that of `relax`; if `relax` is not given,
+    it is finite and not zero.
 
     Args:
         constraint: the part.
         shape: of one image; None for `(8, 8, 3)`, or for that of an array that the constraint holds.
-        convex: True to hold it to what a projection on a convex set is.
-        tolerance: how far a second projection may move, in units of the largest value; for those that
-            iterate and stop.
+        convex: True to test that it is the projection on a convex set.
+        tolerance: how far a second projection may move, relative to the largest value; for iterative
+            projections.
 
     Raises:
         ContractError: at the first law that breaks.

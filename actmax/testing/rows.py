@@ -1,4 +1,4 @@
-"""What every part of actmax is underneath, a function of rows, and the laws that all of those keep."""
+"""Laws of all parts of actmax, because every part is a function of rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a check must leave as it was: weights, trainable flags, configuration, dtype policy."""
+"""State that a check must not change: weights, trainable flags, configuration, dtype policy."""
 
 from __future__ import annotations
 

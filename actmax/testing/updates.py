@@ -31,10 +31,10 @@ from regularizers.asking import asked
 def check_gradient_function(function: Any, *, shape: Sequence[int] = (8, 8, 3)) -> None:
     """Checks a gradient function, `gradients [N, ...] -> [N, ...]`.
 
-    Laws: fields; shape and dtype kept; a zero gradient stays zero; finite, and not zero, for gradients
-    of every size from 1e-30 to 1e30; sign: it does not turn the gradient round; axes: rows and columns
-    are treated alike, unless it says `isotropic = False`; repeat; a graph of unknown N agrees; rows are
-    independent. One that asks for `seeds` draws another result from other seeds.
+    Laws: fields; shape and dtype kept; a zero gradient stays zero; finite and not zero for gradients of
+    every size from 1e-30 to 1e30; sign: it does not reverse the gradient; axes: rows and columns are
+    treated equally, unless it declares `isotropic = False`; repeat; a graph of unknown N agrees; rows
+    are independent. A function with `seeds` gives another result for other seeds.
 
     Args:
         function: the part. It may ask for `images`, `seeds` and `step`.
@@ -117,8 +117,8 @@ def check_operator(operator: Any, *, shape: Sequence[int] = (8, 8, 3)) -> None:
     """Checks an operator of `AfterUpdate`, `(images, gradients, step) -> images`.
 
     Laws: fields; shape and dtype kept; finite, also on constant images and with zero gradients; repeat;
-    a graph of unknown N agrees; rows are independent, also next to a row of NaN. One that asks for
-    `learning_rate` leaves images as they are where the rate is 0, and follows the rate of each row.
+    a graph of unknown N agrees; rows are independent, also next to a row of NaN. An operator with
+    `learning_rate` does not change images whose rate is 0, and uses the rate of each row.
 
     Args:
         operator: the part.
@@ -262,7 +262,7 @@ def check_callback(callback: Any, *, keep: Literal["last", "best"] = "last") -> 
     stopped are byte for byte those of a run without it, also if it writes into its snapshot.
 
     Args:
-        callback: the part. It is called, with all that it does.
+        callback: the part. It is really called, with all its effects.
         keep: of the run: "best" for a callback that is for such runs.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The throughput of the user's own model, and the price of the user's own regularizers."""
+"""The throughput of the user's model, and the time that each regularizer costs."""
 
 from __future__ import annotations
 
@@ -39,18 +39,19 @@ def benchmark(
     """Throughput of a loop against its floor, and what each of its regularizers costs.
 
     The bare floor is the model's own forward pass and the gradient with respect to its input, in one
-    `tf.function`: what no method can go without. The strict floor is the same inside one compiled loop.
-    Rounds are interleaved, so ratios and prices hold on a busy machine; the milliseconds are this
-    machine's. Nothing is chosen or changed: oneDNN and threads are as TensorFlow was started.
+    `tf.function`. Every method needs this. The strict floor is the same inside one compiled loop.
+    Rounds are interleaved, so ratios and prices are reliable on a busy machine. Milliseconds are valid
+    only for this machine. oneDNN and threads are not changed.
 
     Args:
         model: as of `Maximizer`.
         objective: as of `Maximizer`.
         batch_sizes: numbers of images to try, each at least 1.
-        target: of every image: time does not depend on which. A float vector `[C]` for `Direction`;
-            unused by objectives that take none.
-        rounds: samples of every variant, at least 1; nine or more make an interval worth reading.
-        steps: updates in a sample; None for as many as take about 0.2 s, at least 4 and at most 256.
+        target: the target of every image; the time does not depend on it. A float vector `[C]` for
+            `Direction`; not used if the objective takes no targets.
+        rounds: samples of every variant, at least 1; use nine or more to get useful intervals.
+        steps: updates in a sample; None for a number that takes about 0.2 s, at least 4 and at most
+            256.
         settings: every other argument of `Maximizer`: `input_range`, `regularizers`, `device`, ...
             Without `regularizers` the default recipe is measured.
 

@@ -1,4 +1,4 @@
-"""What was measured, and how it reads."""
+"""The records of a measurement, and their table."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Measurement:
             from Python per step.
         strict_floor: `[rounds]`, the same passes inside one compiled loop.
         without: by regularizer, `[rounds]`, the loop without that regularizer.
-        first_call: seconds of the loop's first call, with tracing and compiling; the same Maximizer
-            serves all batch sizes, so the first of them pays.
+        first_call: seconds of the loop's first call, with tracing and compiling. All batch sizes
+            use the same Maximizer, so only the first of them has this cost.
     """
 
     batch: int

@@ -1,7 +1,7 @@
-"""Timing that survives a busy machine: interleaved rounds, paired ratios, intervals of the median.
+"""Timing on a busy machine: interleaved rounds, paired ratios, intervals of the median.
 
-A clock that drifts, a neighbor that wakes up and a processor that slows down change all variants of
-a round alike, so what is compared is always two samples of the same round.
+A drifting clock, another process or a slower processor affect all variants of a round equally. So
+only samples of the same round are compared.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def interleaved(
 ) -> dict[str, np.ndarray]:
     """Seconds per step of every variant in every round, by name `[rounds]`.
 
-    A round samples every variant once. Each round begins with the next variant, so that none always
-    runs behind the same neighbor's caches.
+    A round samples every variant once. Each round begins with another variant, so that no variant
+    always runs after the same one, with its caches.
 
     Args:
         samplers: what to time.

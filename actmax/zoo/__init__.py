@@ -1,4 +1,4 @@
-"""Small trained models that ship with actmax, so that every example and test runs offline.
+"""Small trained models that come with actmax, so that every example and test runs offline.
 
 Both are the convolutional network of the article that started this package: one 3x3 convolution,
 max pooling, dropout, a dense layer and a softmax. `actmax/zoo/train.py` trained them;

@@ -1,8 +1,8 @@
 """Train the zoo's models: `python -m actmax.zoo.train mnist --out DIR`.
 
-The network is the article's, and it is trained as plainly: no batch normalization, no augmentation,
-Adam with its default settings. Only the training images are fewer. Each model sees a fixed range of
-them, so that a judge trained on the others has seen nothing that its subject saw.
+The network and its training are those of the article: no batch normalization, no augmentation, Adam
+with its default settings. But there are fewer training images. Each model is trained on a fixed
+range of them, so that a judge can be trained on the others and shares no image with its subject.
 
 Run it with the oldest Keras that actmax supports: a newer Keras reads the files of an older one,
 but an older one refuses fields that it does not know (3.12 cannot read what 3.15 writes).
