@@ -72,7 +72,8 @@ class Folder:
                 with archives.opened(data) as found:
                     arrays = {name: found[name] for name in found.files}
         except Exception as error:
-            # Whatever a damaged file makes JSON, zip and NumPy raise, the caller learns one class.
+            # A damaged file makes JSON, zip and NumPy raise many errors. The caller gets one class
+            # of error.
             raise RecordError(
                 checks.message(
                     "a whole checkpoint",
@@ -96,7 +97,7 @@ class Folder:
         """Replaces the checkpoint: whole, or not at all.
 
         Raises:
-            OSError: if the disk refuses; the older checkpoint then still stands.
+            OSError: if the disk fails; the older checkpoint is then kept.
         """
         serial = self._serial + 1
         buffer = io.BytesIO()

@@ -138,7 +138,7 @@ def _of_images(
     evidence: Evidence | None,
     natural: np.ndarray | None,
 ) -> Recipe:
-    """The recipe of images: of strokes where there is evidence of them, else of photographs.
+    """The recipe for images: for strokes if there is evidence of them, else for photographs.
 
     `decoded` says whether a parameterization was given; the rest is `choose`'s.
     """
@@ -180,7 +180,7 @@ def _prior(
     preprocess: Any,
     chosen: dict[str, str],
 ) -> list[BatchNormPenalty]:
-    """What activations of natural images are like, where batch-norm layers tell: one penalty, or none."""
+    """A penalty with the batch-norm statistics of the network, if it has such layers; else none."""
     if network is None or not is_keras(network):
         return []
     import keras
@@ -419,7 +419,7 @@ def _expected(
     *,
     pixels: bool,
 ) -> Recipe:
-    """A recipe with weights in units of the score's pull; on pixels where it must be."""
+    """A recipe with weights relative to the score's gradient; on pixels if the constraint needs it."""
     return Recipe(
         regularizers=regularizers,
         parameterization=Pixels() if pixels else parameterization,

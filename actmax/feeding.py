@@ -136,7 +136,7 @@ def shape_gradients(
     seeds: tf.Tensor,
     step: tf.Tensor,
 ) -> Params:
-    """What gradient functions make of gradients, by input name, in list order."""
+    """Gradients after the gradient functions, by input name, in list order."""
     for place, function in enumerate(functions):
         asks = asked(function, ("images", "seeds", "step"))
         given = _given(asks, FIRST_GRADIENT + place, seeds, step)
@@ -165,7 +165,7 @@ def per_image(values: Any, owner: str, dtype: tf.DType, rows: int | None) -> tf.
     """One value per image, `[N]`, checked while tracing.
 
     Raises:
-        TypeError: if it is no tensor.
+        TypeError: if it is not a tensor.
         ValueError: if its rank is not 1.
     """
     if not tf.is_tensor(values):

@@ -112,7 +112,7 @@ def refuse_no_folder(path: str | os.PathLike[str]) -> None:
 def read(path: str | os.PathLike[str]) -> bytes:
     """The bytes of a file that somebody else may have put there.
 
-    Opening a FIFO would wait for ever, and a device has no end.
+    Opening a FIFO would wait forever, and a device has no end.
 
     Raises:
         FileNotFoundError: there is none.

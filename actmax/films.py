@@ -16,10 +16,11 @@ _QUALITY = 8
 
 
 def save_mp4(path: str | Path, frames: np.ndarray, fps: float) -> Path:
-    """Writes frames, `[T, H, W, 3]` uint8, as an H.264 film that browsers play.
+    """Writes frames, `[T, H, W, 3]` uint8, as an H.264 video that browsers play.
 
     Colors are stored at half resolution, so sizes are even: a last odd row or column is repeated. The
-    film is not exact, pictures of its frames are. The file appears whole or not at all.
+    compression changes values; save pictures if you need exact values. The file is written completely
+    or not at all.
 
     Args:
         path: ends in `.mp4`; its folder exists.

@@ -31,7 +31,7 @@ class Named:
         agrees: bool `[N]`, whether it is the target. For independent sigmoid units, whether the
             probability of the target unit is at least 1/2.
         names: the label of this class, or its number, for every picture.
-        asked: that of the class asked for.
+        asked: the label or number of the target.
 
     Example:
         >>> import actmax
@@ -84,7 +84,7 @@ class Named:
         )
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What a record keeps as arrays."""
+        """The arrays for a record."""
         return {
             "named/classes": self.classes,
             "named/probabilities": self.probabilities,
@@ -92,7 +92,7 @@ class Named:
         }
 
     def listed(self) -> list[dict[str, Any]]:
-        """What a record says in words, one entry a picture."""
+        """The texts for a record, one entry per picture."""
         return [
             {"asked": self.asked[row], "class": int(self.classes[row]), "name": self.names[row],
              "probability": float(self.probabilities[row]), "as_asked": bool(self.agrees[row])}

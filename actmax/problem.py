@@ -181,7 +181,7 @@ class Input:
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """What is traced: everything about a run but its run-time tensors."""
+    """The traced parts of a run: everything except its run-time tensors."""
 
     models: tuple[Taps, ...]
     objective: Objective
@@ -412,7 +412,7 @@ class Problem:
         models: Sequence[Callable[[Images], Any]] | None = None,
         copies: int = 1,
     ) -> list[tf.Tensor]:
-        """Scores as of `score`, then the unweighted penalties of layers, of one pass. `[M]` each.
+        """Scores as in `score`, then the unweighted penalties on layers, from one pass. `[M]` each.
 
         Args:
             images: by name.
@@ -477,7 +477,7 @@ class Problem:
         return Judged(score, mean, classes, asked, terms, linear, inner)
 
     def members(self, images: Images, fixed: Images, targets: tf.Tensor) -> tf.Tensor:
-        """The score of every model alone, whose mean is the ensemble's. `[M, ...] -> [M, models]`."""
+        """The score by each model of an ensemble. `[M, ...] -> [M, models]`."""
         fitted = self._fitted(images, fixed)
         own = [self._score([taps(fitted)], targets, fitted, 1) for taps in self.models]
         return tf.stack(own, axis=1)

@@ -385,7 +385,8 @@ class Result:
         except RecordError:
             raise
         except Exception as error:
-            # Whatever a damaged file makes JSON, zip and NumPy raise, the caller learns one class.
+            # A damaged file makes JSON, zip and NumPy raise many errors. The caller gets one class
+            # of error.
             raise RecordError(
                 checks.message(
                     "a folder written by Result.save",

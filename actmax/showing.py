@@ -58,7 +58,7 @@ def _rows(record: Any) -> Rows | None:
 
 
 def drawer(input_range: Any, columns: Any, rate: Any) -> Callable[[np.ndarray], np.ndarray]:
-    """How one input that is no picture is drawn, by the recorded range. `[...] -> uint8 [H, W, 3]`.
+    """Draws one input that is not a picture, with the recorded range. `[...] -> uint8 [H, W, 3]`.
 
     Args:
         input_range: of the call of a catalog, as it is recorded.
@@ -90,7 +90,7 @@ def opened(config: Mapping[str, Any], name: str, images: np.ndarray) -> np.ndarr
 def sequences(
     images: Mapping[str, np.ndarray], config: Mapping[str, Any], name: str | None
 ) -> tuple[str, ...]:
-    """What `Result.sequences` returns."""
+    """The result of `Result.sequences`."""
     found = {each: rows_of(config, each) for each in images}
     lettered = [each for each, rows in found.items() if rows is not None]
     wanted = lettered if name is None else [name]
@@ -263,7 +263,7 @@ def page(
     columns: Any,
     rate: Any,
 ) -> Page:
-    """What the report of a result shows.
+    """The contents of the report of a result.
 
     Raises:
         ValueError: if the film or the natural images are not of this result's pictures.
@@ -334,7 +334,7 @@ def files(
 
 
 def grid(result: Any, columns: int | None, name: str | None, names: Any, rate: Any) -> np.ndarray:
-    """What `Result.grid` returns."""
+    """The result of `Result.grid`."""
     scale: int | None = None
     if name is not None and result.shows(name):
         tiles, fine = result._tiles(name)

@@ -60,7 +60,7 @@ class Sweep:
 
     @property
     def params(self) -> Any:
-        """What the images were decoded from, of all rows: `result.params`."""
+        """The params of the images of all rows: `result.params`."""
         return self.result.params
 
     @property

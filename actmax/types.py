@@ -45,7 +45,7 @@ STOP = Stop.STOP
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """What a callback sees, between two compiled chunks.
+    """The state of a run that a callback gets.
 
     Attributes:
         step: number of updates done so far.
@@ -83,7 +83,7 @@ class Snapshot:
     def terms(self) -> dict[str, np.ndarray]:
         """Contribution of each term to the current scores, without transforms, `[N]` by name.
 
-        Empty where the objective is no sum. It takes one pass of the model.
+        Empty if the objective is not a sum. It needs one pass of the model.
         """
         return {} if self._ask is None else self._ask("terms")
 

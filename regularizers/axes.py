@@ -16,7 +16,7 @@ def check_axes(axes: Any, owner: str) -> Axes:
 
     Raises:
         TypeError: if they are not whole numbers.
-        ValueError: if one is below 1 or stands twice, or there is none.
+        ValueError: if one is below 1 or given twice, or there is none.
     """
     if axes is None:
         return None
@@ -37,10 +37,10 @@ def check_axes(axes: Any, owner: str) -> Axes:
 
 
 def chosen_axes(images: tf.Tensor, axes: Axes, owner: str) -> tuple[int, ...]:
-    """The axes to act along: those told, or all of space. `[N, H, W, C] -> (1, 2)`.
+    """The axes to act along: those given, or all spatial axes. `[N, H, W, C] -> (1, 2)`.
 
     Raises:
-        ValueError: if images have no such axis, or it is the last, that of the channels.
+        ValueError: if images have no such axis, or it is the last one, the channel axis.
     """
     space = check_spatial(images, owner)
     if axes is None:

@@ -96,7 +96,7 @@ def check_named(part: Penalty) -> None:
     """Raises unless the layers and arrays that a penalty names are parameters of its call.
 
     Raises:
-        TypeError: if the call does not ask for what is named, or asks for what is not.
+        TypeError: if the names and the parameters of the call do not match.
         ValueError: if a penalty of layers has `every` above 1.
     """
     asks, arrays = part.asks, part.array_names
@@ -295,17 +295,17 @@ class Penalty(Regularizer, abc.ABC):
 
     @property
     def asks(self) -> tuple[str, ...]:
-        """What its call asks for beside images: of `GIVEN`, and the arrays that it names."""
+        """The parameters of its call besides images: those of `GIVEN`, and the arrays that it names."""
         return of_class(type(self), (*GIVEN, *self.array_names))
 
     @property
     def array_names(self) -> tuple[str, ...]:
-        """`arrays`; none where a class has a field of that name for something else."""
+        """`arrays`; empty if a class uses a field of that name for something else."""
         return names_of(self.arrays)
 
     @property
     def inner_layers(self) -> tuple[str, ...]:
-        """`layers`, if the call asks for their activations; none of a penalty with its own network."""
+        """`layers`, if the call has the parameter `activations`; empty for a penalty with its own network."""
         return names_of(self.layers) if "activations" in self.asks else ()
 
     @abc.abstractmethod

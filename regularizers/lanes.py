@@ -21,7 +21,7 @@ LANES = 16
 
 
 def by_row(function: Callable[[tf.Tensor], tf.Tensor], values: tf.Tensor) -> tf.Tensor:
-    """`function(values)`, rounded the same wherever a row stands. `[N, ...] -> [N, ...]`.
+    """`function(values)`, rounded in the same way for every position of a row. `[N, ...] -> [N, ...]`.
 
     Args:
         function: elementwise; finite at 1, which rows are filled up with.
@@ -46,13 +46,13 @@ def by_row(function: Callable[[tf.Tensor], tf.Tensor], values: tf.Tensor) -> tf.
 
 
 def softmax(logits: tf.Tensor) -> tf.Tensor:
-    """`tf.nn.softmax`, rounded the same wherever a row stands. `[N, K] -> [N, K]`."""
+    """`tf.nn.softmax`, rounded in the same way for every position of a row. `[N, K] -> [N, K]`."""
     shares = by_row(tf.exp, _below_zero(logits))
     return tf.cast(shares / tf.reduce_sum(shares, axis=1, keepdims=True), logits.dtype)
 
 
 def log_softmax(logits: tf.Tensor) -> tf.Tensor:
-    """`tf.nn.log_softmax`, rounded the same wherever a row stands. `[N, K] -> [N, K]`."""
+    """`tf.nn.log_softmax`, rounded in the same way for every position of a row. `[N, K] -> [N, K]`."""
     below = _below_zero(logits)
     total = tf.reduce_sum(by_row(tf.exp, below), axis=1, keepdims=True)
     return tf.cast(below - by_row(tf.math.log, total), logits.dtype)

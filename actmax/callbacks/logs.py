@@ -29,7 +29,7 @@ def names_of(snapshot: Snapshot) -> list[str]:
 
 
 class _Log(Callback):
-    """A text file that is begun anew by a new run and goes on where a run is resumed.
+    """A text file. A new run replaces it, and a resumed run continues it.
 
     Args:
         path: of the file; its folder exists. A link is followed.

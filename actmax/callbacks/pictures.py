@@ -172,7 +172,7 @@ class BestSoFar(Callback):
 
 
 def sheet(snapshot: Snapshot, pictures: Any) -> np.ndarray | None:
-    """The grid of all images, uint8 `[H, W, 3]`; None where they are no pictures."""
+    """The grid of all images, uint8 `[H, W, 3]`; None if they are not pictures."""
     if isinstance(pictures, Mapping):
         return None
     pictures = channels_last(pictures, snapshot.channels)

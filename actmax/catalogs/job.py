@@ -50,7 +50,7 @@ class Job:
 
 
 def known_by(model: Any) -> tuple[tuple[str, ...], str | None]:
-    """What a model in another process must have alike: paths of layers, and weights by place."""
+    """What must be the same for the model in another process: paths of layers, and weights in order."""
     return models.layer_paths(model), models.weights_digest(model)
 
 

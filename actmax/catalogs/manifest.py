@@ -37,7 +37,7 @@ class Manifest:
     labels: tuple[str, ...] | None
 
     def write(self, folder: Path) -> None:
-        """Replaces the manifest of a folder, whole or not at all."""
+        """Replaces the manifest of a folder, completely or not at all."""
         record = {"format": _FORMAT, **dataclasses.asdict(self)}
         images.write_atomic(folder / NAME, json.dumps(record, indent=1, allow_nan=False).encode())
 
@@ -65,7 +65,8 @@ def read(folder: Path) -> Manifest | None:
         _check_plan(plan)
         return Manifest(config, plan, sizes, None if labels is None else tuple(map(str, labels)))
     except Exception as error:
-        # Whatever a damaged file makes JSON and the lines above raise, the caller learns one class.
+        # A damaged file makes JSON and the lines above raise many errors. The caller gets one class
+        # of error.
         raise CatalogError(
             checks.message(f"a catalog in {folder}", f"{NAME} that cannot be read: {error}"[:200])
         ) from error

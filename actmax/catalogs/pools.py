@@ -24,7 +24,7 @@ from actmax.catalogs.plan import Chunk
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of a chunk: rows; or "memory", "lost" (the worker died) or "error" with its text."""
+    """The outcome of a chunk: rows; or "memory", "lost" (the worker died) or "error" with its text."""
 
     rows: list[dict[str, Any]] | None = None
     trouble: str = ""
@@ -45,7 +45,7 @@ class Pool(abc.ABC):
         """Waits for any worker to be done with its chunk. A worker that died is replaced."""
 
     def ready(self) -> list[tuple[int, Outcome]]:
-        """What workers have handed in and nobody has taken yet; waits for none."""
+        """Results of workers that nobody has taken yet; does not wait."""
         return []
 
     def close(self) -> None:

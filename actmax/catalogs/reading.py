@@ -140,8 +140,8 @@ class Catalog:
         """Images of selected rows. uint8 `[N, H, W, C]` for pictures, float32 `[N, ...]` for other inputs.
 
         Raises:
-            CatalogError: if a row is not of this catalog, or some of the pictures are not finite: alone, such
-                rows give their numbers.
+            CatalogError: if a row is not of this catalog, or only some of the pictures are finite. If none is
+                finite, their numbers are returned.
         """
         found = self._found(rows)
         odd = [
@@ -187,7 +187,7 @@ class Catalog:
     def grid(self, rows: Sequence[dict[str, Any]], columns: int | None = None) -> np.ndarray:
         """A labeled sheet of selected images, crossed out if not finite. uint8 `[height, width, 3]`.
 
-        What is no picture is drawn: series as curves, letters as a logo, vectors as bars.
+        Other inputs are drawn: series as curves, letters as a logo, vectors as bars.
         """
         names = [
             row["label"]

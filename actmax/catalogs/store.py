@@ -75,7 +75,7 @@ def shard(folder: Path, start: int, stop: int) -> Path:
 
 
 def finished(folder: Path) -> dict[tuple[int, int], Path]:
-    """`(start, stop)` of every finished shard. What a killed process left half done has another name."""
+    """`(start, stop)` of every finished shard. Incomplete files of a killed process have other names."""
     found = {}
     for file in sorted((folder / SHARDS).glob("*.parquet")):
         name = _NAME.fullmatch(file.name)
@@ -85,7 +85,7 @@ def finished(folder: Path) -> dict[tuple[int, int], Path]:
 
 
 def write(folder: Path, start: int, stop: int, rows: Sequence[Row]) -> None:
-    """Writes a shard, whole or not at all; the same rows give the same bytes."""
+    """Writes a shard, completely or not at all; the same rows give the same bytes."""
     pa = arrow()
     layout = schema()
     columns = {name: [row[name] for row in rows] for name in layout.names}
@@ -98,7 +98,7 @@ def write(folder: Path, start: int, stop: int, rows: Sequence[Row]) -> None:
 def check(file: Path) -> None:
     """Raises ValueError unless a shard has the rows that its name says, and values of a sane size.
 
-    Of the footer alone, which says what the columns unpack to; nothing in them is read.
+    It reads only the footer, which says the unpacked size of the columns.
     """
     found = arrow().parquet.read_metadata(file)
     name = _NAME.fullmatch(file.name)
@@ -141,7 +141,7 @@ def rows(file: Path) -> list[dict[str, Any]]:
 
 
 def picture(image: np.ndarray, low: Any, high: Any) -> dict[str, Any] | None:
-    """One image as PNG bytes, `[H, W, 1 or 3]`; None for what is no picture, not finite or has no range."""
+    """One image as PNG bytes, `[H, W, 1 or 3]`; None if it is not a picture, not finite or has no range."""
     if image.ndim != 3 or image.shape[-1] not in (1, 3) or low is None or high is None:
         return None
     if not np.isfinite(image).all():

@@ -221,7 +221,7 @@ def _start(file: Path) -> Any:
 
 
 def add_look(parser: argparse.ArgumentParser) -> None:
-    """Adds how inputs that are no pictures are drawn and heard."""
+    """Adds options for drawing and playing inputs that are not pictures."""
     parser.add_argument(
         "--columns", action="append", metavar="[NAME=]FILE", default=[],
         help="names of the numbers of a vector or channels of a series: a JSON list, a CSV whose first line "

@@ -88,7 +88,7 @@ def _sized(specs: Sequence[Any], given_shape: Any) -> Sequence[Any]:
 
 
 def _signatures(folder: Path) -> int:
-    """What a SavedModel says of itself; nothing in it is run."""
+    """Describes a SavedModel without running anything in it."""
     from actmax import loading
 
     rows = [
@@ -127,7 +127,7 @@ def _shape(shape: Iterable[int | None]) -> str:
 
 
 def _heads(model: Any, specs: Sequence[Any]) -> dict[str, str]:
-    """What stands at the end of every output, in words."""
+    """The head of every output, in words."""
     import numpy as np
     import tensorflow as tf
 

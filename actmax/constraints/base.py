@@ -139,7 +139,7 @@ class Constraint(abc.ABC):
     def distance(self, images: tf.Tensor) -> tf.Tensor:
         """How far images are outside of the set, in the set's own units. `[N, ...] -> [N]`.
 
-        Of a set of your own it is the Euclidean distance to `project(images)`.
+        For your own set it is the Euclidean distance to `project(images)`.
         """
         return euclidean(images - self.project(images))
 
@@ -164,7 +164,7 @@ class Constraint(abc.ABC):
         return size if np.isfinite(size) and 0 < size < 0.1 * _FAR else 1.0
 
     def in_units(self, units: np.ndarray) -> Constraint | None:
-        """The set of `x / units` for every x of this one; None where it is not known.
+        """The set of `x / units` for every x of this one; None if it is not known.
 
         Needed where columns have units of their own: the projection is then the nearest point in those.
         """
@@ -172,16 +172,16 @@ class Constraint(abc.ABC):
         return None
 
     def mapped(self) -> Constraint | None:
-        """The same set as one that maps, for params that are no images; None if there is none."""
+        """The same set as a constraint that maps, for params that are not images; None if there is none."""
         return None if self.projects else self
 
     def mapped_within(self, low: Bound, high: Bound) -> Constraint | None:
-        """What this set and bounds have in common, as one that maps; None if there is none."""
+        """The intersection of this set and bounds, as a constraint that maps; None if there is none."""
         del low, high
         return None
 
     def meets(self, low: Bound, high: Bound) -> bool | None:
-        """Whether the set has a point within bounds, where that is known; else None."""
+        """Whether the set has a point within bounds; None if this is not known."""
         del low, high
         return None
 

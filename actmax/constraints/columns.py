@@ -26,7 +26,7 @@ class Columns(Constraint):
     Args:
         parts: columns to a set, as a dict or a list of pairs. Columns are a number, a tuple of them, a
             range or a slice with both ends; a set is a constraint, or a pair (low, high). Every column
-            stands once.
+            must be given exactly once.
 
     Example:
         >>> import actmax
@@ -190,7 +190,7 @@ class Columns(Constraint):
         return float(found[0]) if np.all(found == found[0]) else found
 
     def in_units(self, units: np.ndarray) -> Constraint | None:
-        """Known where no part that is not one of values has columns of units of their own."""
+        """Not known if a part that couples values has columns with different units."""
         spread = (
             np.broadcast_to(np.asarray(units, float), (self.count,)) if np.ndim(units) < 2 else None
         )

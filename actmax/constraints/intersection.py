@@ -174,7 +174,7 @@ class Intersection(Constraint):
         return tf.reduce_max(tf.stack(found), axis=0)
 
     def units(self, shape: tuple[int, ...]) -> float | np.ndarray:
-        """Of bounds alone theirs; else the least of the parts', one number unless all know theirs."""
+        """For bounds only, their units; else the smallest of the parts', one number unless all have units."""
         if self.in_units(np.ones(shape)) is not None:
             return widths(self.low, self.high)
         sizes = [part.units(shape) for part in self.parts if not _is_open(part)]

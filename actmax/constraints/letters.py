@@ -198,7 +198,8 @@ class OneHot(Rows):
         temperature: of the softmax, positive; None for a gradient that is passed on as it is.
 
     Raises:
-        ValueError: if a letter stands twice, there are fewer than two, or a setting is out of range.
+        ValueError: if a letter is given twice, there are fewer than two, or a setting is out of
+            range.
 
     Example:
         >>> import actmax
@@ -306,7 +307,7 @@ class OneHot(Rows):
 
         Args:
             images: as `encode` or a run makes them.
-            unknown: what stands for a row that is no letter, as a mask may keep.
+            unknown: the character for a row that is not a letter, such as one that a mask keeps.
         """
         values = self.opened(np.asarray(images))
         self.positions(values.shape[1:])
@@ -333,7 +334,7 @@ class Simplex(Rows):
     that was trained on letters has never seen such a matrix, so use `OneHot` to get a sequence.
 
     Args:
-        alphabet: as of `OneHot`, for a logo; None if columns have no names.
+        alphabet: as for `OneHot`, for a logo; None if columns have no names.
         axis: of the batch, along which numbers sum to 1.
         temperature: of the softmax, positive.
 

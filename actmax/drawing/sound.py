@@ -16,7 +16,7 @@ _MOST = 8  # channels
 def wav(values: np.ndarray, rate: float, low: Any = None, high: Any = None) -> bytes:
     """One wave as the bytes of a WAV file. `[T]` or `[T, C]`.
 
-    The range `(low, high)` becomes full scale, where it has two ends; else the largest value does.
+    If the range `(low, high)` has two ends, it becomes full scale; else the largest value does.
     Silence is the middle of the range.
 
     Args:

@@ -76,7 +76,7 @@ def evaluate(
 
     Raises:
         ValueError: if arguments do not fit each other.
-        TypeError: if images are not uint8, or a judge is no model.
+        TypeError: if images are not uint8, or a judge is not a model.
 
     Example:
         >>> import actmax

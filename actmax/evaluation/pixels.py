@@ -136,8 +136,9 @@ def total_variation(images: npt.ArrayLike) -> Array:
 def repetition(images: npt.ArrayLike) -> Array:
     """Largest autocorrelation at a distance from the centre. `[N, H, W, C] -> [N]` in 0..1.
 
-    Of the mean-free gray picture, zero padded and normalized by the overlap, at shifts of at least a
-    quarter and at most half of the size: 1 for a tiling, near 0 for noise, 0 for a constant picture.
+    It is computed on the gray picture minus its mean, zero padded and normalized by the overlap.
+    Shifts are between 1/4 and 1/2 of the size. It is 1 for a tiling, near 0 for noise, and 0 for a
+    constant picture.
     """
     pictures = _images(images).mean(axis=-1)
     pictures = pictures - pictures.mean(axis=(1, 2), keepdims=True)

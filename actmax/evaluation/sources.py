@@ -82,7 +82,7 @@ class Natural:
 def pictures(given: Any) -> Pictures:
     """Pictures from a result, the folder of a saved one or of PNG files, or a uint8 array.
 
-    Of a folder, the pictures are read from the files.
+    For a folder, the pictures are read from its files.
 
     Raises:
         ValueError: if the folder has no pictures, some are missing or of another size, or an array is not
@@ -163,7 +163,7 @@ def _arrays(file: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     except FileNotFoundError:
         raise
     except Exception as error:
-        # Whatever a damaged file makes zip and NumPy raise, the caller learns one class.
+        # A damaged file makes zip and NumPy raise many errors. The caller gets one class of error.
         found = f"{file} ({type(error).__name__}: {error})"
         raise ValueError(checks.message(expected, found)) from error
     raise ValueError(checks.message(expected, f"{file} with {names}"))

@@ -17,7 +17,7 @@ _SHOWN = 8  # differences in a message
 
 
 def environment(threads: int | None = None) -> dict[str, Any]:
-    """What else the bytes of a run depend on: versions, kernels and threads.
+    """Other things that the bytes of a run depend on: versions, kernels and threads.
 
     Args:
         threads: of the process that runs, where another one does.
@@ -61,7 +61,7 @@ def shown(texts: list[str]) -> str:
 
 
 def advice(texts: list[str]) -> str:
-    """What to do about differences of versions, kernels or threads; nothing for others."""
+    """Advice about differences of versions, kernels or threads; empty for other differences."""
     remedies = {
         "versions/": "Go on with the versions that it was begun with. ",
         "onednn:": "Set TF_ENABLE_ONEDNN_OPTS to what it was. ",

@@ -59,7 +59,7 @@ def scan(path: str | os.PathLike[str], known: config.Known = lambda name: False)
     file = Path(path)
     kind = kind_of(file)
     digest = file_hash(file)
-    # Whatever a damaged file makes of the readers, one error tells of it.
+    # A damaged file makes the readers raise many errors. The caller gets one class of error.
     try:
         values, old = _scan_zip(file, known) if kind == "keras" else _scan_hdf5(file, known)
     except ModelFileError:
@@ -192,6 +192,6 @@ def _check_member(member: zipfile.ZipInfo, file: Path) -> None:
 
 
 def describe(found: Scan) -> dict[str, Any]:
-    """What a record says of the file: its name, not where it lay, and its hash."""
+    """The entry of the file in a record: its name without the folder, and its hash."""
     told: dict[str, Any] = {"file": found.path.name, "sha256": found.sha256}
     return {**told, "mended": list(found.old.notes)} if found.old and found.old.notes else told

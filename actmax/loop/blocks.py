@@ -21,7 +21,7 @@ BLOCK = 16
 
 
 def drawn_at(problem: Problem, seeds: tf.Tensor, steps: tf.Tensor) -> Callable[[tf.Tensor], Any]:
-    """What transforms draw in the n-th of these steps, worked out for all of them here and now."""
+    """The random draws of the transforms in the n-th of these steps, computed for all steps at once."""
     if not problem.transformed:
         return lambda number: seeds
     draws = problem.ahead(seeds, steps)

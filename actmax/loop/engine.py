@@ -137,7 +137,7 @@ class Loop:
         return arguments._replace(weights=tf.zeros_like(arguments.weights))
 
     def prepare(self, images: Images, arguments: Arguments) -> None:
-        """Traces scores and penalties once: tells activations' shapes, and that gradients exist."""
+        """Traces scores and penalties once, for the shapes of activations and a check of the gradients."""
         self._function("judge", self._judge, images, arguments)
         self._function("penalties", self._check_penalties, images, arguments.arrays)
 
@@ -179,7 +179,7 @@ class Loop:
     def outlook(
         self, params: Params, images: Images, scores: tf.Tensor, arguments: Arguments, step: int
     ) -> Outlook:
-        """What images have still to gain after the last step, by one step of the loop and three scores.
+        """How much images can still gain after the last step, from one step of the loop and three scores.
 
         Args:
             params: that the images were made of.

@@ -143,7 +143,7 @@ def _gap(
     project: Callable[[tf.Tensor], tf.Tensor] | None,
     units: Any,
 ) -> tf.Tensor:
-    """The gap of one input; infinite where there is no projection, or no end."""
+    """The gap of one input; infinite if there is no projection, or if the set is unbounded."""
     unknown = tf.fill(tf.shape(x)[:1], tf.constant(np.inf, x.dtype))
     if project is None:
         return unknown

@@ -26,7 +26,7 @@ class Cause(enum.IntEnum):
 
 
 class Carry(NamedTuple):
-    """What goes from step to step."""
+    """The state that goes from step to step."""
 
     params: Params
     before: Params  # one update earlier; only of inputs whose params are not images
@@ -55,7 +55,7 @@ class Arguments(NamedTuple):
     arrays: Images  # of penalties, by feeding.array_key, [N, ...]
 
     def given(self, step: tf.Tensor) -> Given:
-        """What penalties may ask for at a step."""
+        """The arguments that penalties can take at a step."""
         return Given(self.seeds, step, self.arrays)
 
 

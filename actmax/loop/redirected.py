@@ -56,8 +56,8 @@ def revive(
 ) -> tuple[Params, tf.Tensor]:
     """Params to which rows with a dead start were moved, until their score has a gradient of its own.
 
-    Every step is the optimizer's, along the redirected gradient of the score alone, with the draws and the
-    rate of the first step. What a row does depends on no other row.
+    Every step is a step of the optimizer along the redirected gradient of the score (without penalties),
+    with the random draws and the learning rate of the first step. A row does not depend on other rows.
 
     Args:
         problem: whose score.

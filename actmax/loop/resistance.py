@@ -113,7 +113,7 @@ def look(
     weight: tf.Tensor,
     given: Given,
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor | None]]:
-    """One penalty `[N]`, and the gradient of its weighted sum by input, None where it has none."""
+    """One penalty `[N]`, and the gradient of its weighted sum by input; None if it has none."""
     (value,), pull = _look(problem, images, [place], [weight], given)
     return value, {name: pull[name] for name in seen_by(problem, place)}
 

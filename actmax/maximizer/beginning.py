@@ -19,7 +19,7 @@ _DRAWS = 8
 
 @dataclasses.dataclass
 class Revived:
-    """What became of rows whose start was dead.
+    """The outcome for rows whose start had no gradient.
 
     Attributes:
         dead: bool `[N]`, True where the score had no gradient at the start.
@@ -42,7 +42,7 @@ class Revived:
             self.interrupted = True
 
     def record(self) -> dict[str, str]:
-        """What `config` says of it."""
+        """The entry in `config`."""
         count = int(self.dead.sum())
         if not count:
             return {}
@@ -51,7 +51,7 @@ class Revived:
         return {"dead_starts": text}
 
     def note(self, row: int, *, moved: bool) -> str:
-        """What the message of a row says of it."""
+        """The text for the message of a row."""
         if not self.dead[row]:
             return ""
         if self.failed:

@@ -217,7 +217,8 @@ class Maximizer:
 
         Raises:
             RecordError: if the checkpoint is damaged.
-            ValueError: if it is of another call, with the differences; as for every argument.
+            ValueError: if it belongs to another call (with the differences), or an argument is
+                wrong.
             BlockingIOError: if another process is running with it.
         """
         steps = checks.integer(steps, "steps", low=0, high=2**31 - 2)
@@ -406,7 +407,7 @@ class Maximizer:
             checkpoint: a folder, with a folder in it for every batch.
             arrays: as for a run, one row for all, or one per target.
             **call: `callbacks`, `callback_every`, `initial_images` (one for all), `keep`,
-                `on_failure` and `verbose`, as for a run; callbacks are told of batch after batch.
+                `on_failure` and `verbose`, as for a run; callbacks get one batch after another.
 
         Returns:
             A `Sweep`. After Ctrl-C, rows that had not started are their start images.

@@ -104,7 +104,7 @@ def judge(
 
 
 def _what_moved(problem: Problem) -> str:
-    """What moved an image whose score had no gradient."""
+    """The part that moved an image although its score had no gradient."""
     if getattr(problem.optimizer, "of_images", False):
         return "only the operators after the update moved the image"
     return "only penalties moved the image" if problem.penalties else "the image is the start"
@@ -119,7 +119,7 @@ def _kept(run: Run, folder: str) -> str:
 def _fallen(
     problem: Problem, history: Mapping[str, np.ndarray], scores: np.ndarray, row: int
 ) -> str:
-    """What to say of a run that ended below its start: that is no picture of the unit."""
+    """The message for a run that ended below its start: the result is not a picture of the unit."""
     seen = history["score"][:, row]
     # The last recorded score too, which has the transforms' noise as the first one has.
     if not len(seen) or not max([scores[row], *seen[1:][-1:]]) < seen[0]:
@@ -131,7 +131,7 @@ def _fallen(
 
 
 def _stuck(history: Mapping[str, np.ndarray], steep: tuple[tf.Tensor, tf.Tensor], row: int) -> str:
-    """What to say of a run that one huge gradient has brought to a stand."""
+    """The message for a run that stopped because of one huge gradient."""
     largest, last = (float(size[row]) for size in steep)
     score = history["score"][len(history["score"]) // 2 :, row]
     spread = float(np.ptp(score)) if len(score) > 1 else np.inf

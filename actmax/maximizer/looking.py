@@ -23,7 +23,7 @@ _WORDS = {"bounded": "a clipped or scaled function", "softplus": "softplus", "ta
 
 
 class ProbabilityWarning(UserWarning):
-    """What is maximized are probabilities, or is saturated: its gradient vanishes."""
+    """The objective maximizes probabilities, or is saturated: its gradient vanishes."""
 
 
 def warn_of_probabilities(

@@ -74,7 +74,7 @@ _NEEDLESS = {
 
 
 def answered(what: str) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
-    """Makes a function say which argument is meant by one that it does not have.
+    """Makes a function name the argument that is probably meant by an unknown one.
 
     Args:
         what: name of the function, for messages.

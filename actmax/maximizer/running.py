@@ -37,7 +37,7 @@ def listeners(callbacks: Any, verbose: bool) -> list[Callback]:
 
 
 def terms(problem: Problem, judged: Judged) -> dict[str, np.ndarray] | None:
-    """What each term of the objective adds to the scores, by name; None where there are no terms."""
+    """Contribution of each term of the objective to the scores, by name; None where there are no terms."""
     names = [name for name, _ in problem.objective.terms_by_name]
     values = (value.numpy() for value in judged.terms)
     return dict(zip(names, values, strict=True)) or None
@@ -215,7 +215,7 @@ class Run:
         )
 
     def _answer(self, params: Any, what: str) -> Any:
-        """What a snapshot tells only if it is asked: one more pass."""
+        """A value that a snapshot computes only on request, with one more pass."""
         pictures = self.loop.images(params, self.arguments)
         if what == "terms":
             return terms(self.loop.problem, self.loop.judge(pictures, self.arguments)) or {}

@@ -31,7 +31,7 @@ def evidence_of(
     channels: int | None,
     natural: np.ndarray | None,
 ) -> Evidence:
-    """What images of one gray input are like: by images that the user has, else by the models' answers.
+    """The kind of images of a gray input: from images of the user, else from the models' answers.
 
     Args:
         members: the models.

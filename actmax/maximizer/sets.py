@@ -100,7 +100,7 @@ def measured(constraint: Constraint, optimizer: Any, name: str) -> Constraint:
 
 
 def mapped(constraint: Constraint, parameterization: Parameterization) -> Constraint:
-    """A set that projects as one that maps, for params that are no images.
+    """A set that projects as a constraint that maps, for params that are not images.
 
     Raises:
         ValueError: if there is none.
@@ -120,7 +120,7 @@ def mapped(constraint: Constraint, parameterization: Parameterization) -> Constr
 
 
 def warn_of_optimizer(optimizer: Any, inputs: Sequence[Input]) -> None:
-    """Warns where an optimizer scales every value by itself beside a set that binds values together."""
+    """Warns if an optimizer scales every value separately, but the set couples values."""
     bound = [
         entry.constraint
         for entry in inputs

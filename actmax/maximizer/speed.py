@@ -37,7 +37,7 @@ _WAYS = ("fold", "tail")
 
 
 def way_of(compile_: Any, precision: Any, *, gpu: bool) -> Way:
-    """The way that was asked for; for "auto", the plain one to begin with.
+    """The requested way; for "auto", at first the plain one.
 
     Raises:
         ValueError: if compile or precision is unknown.
@@ -78,7 +78,7 @@ def _way(name: Any, compute: Compute | None, *, gpu: bool) -> Way:
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """What was chosen by measuring.
+    """The result of measuring.
 
     Attributes:
         used: name of the way.
@@ -104,7 +104,7 @@ class Choice:
 
 @dataclasses.dataclass
 class _Meter:
-    """What probing would cost, and what the runs so far have earned for it.
+    """The cost of measuring, and the time that the runs so far allow for it.
 
     Attributes:
         steps: of all runs so far, with the one that begins.

@@ -39,7 +39,7 @@ class Standing:
     members: np.ndarray | None
 
     def fields(self, problem: Problem, params: Params) -> dict[str, Any]:
-        """What a result says of the sets of its inputs, and what its images were decoded from."""
+        """The fields of a result about the sets of its inputs, and the params of its images."""
         return {
             "low": {entry.name: entry.constraint.low for entry in problem.inputs},
             "high": {entry.name: entry.constraint.high for entry in problem.inputs},
@@ -51,12 +51,12 @@ class Standing:
         }
 
     def rests(self, problem: Problem, row: int) -> bool:
-        """Whether an image stands still because there is nothing to gain."""
+        """Whether an image has stopped moving because there is nothing to gain."""
         plain = not problem.transformed and problem.copies == 1
         return plain and bool(self.optimality[row] < _NOTHING)
 
     def say(self, problem: Problem, row: int) -> str:
-        """What belongs into the message of an image; empty if nothing does."""
+        """The text for the message of an image, or an empty text."""
         text = ""
         if self.outside[row]:
             kinds = ", ".join(type(entry.constraint).__name__ for entry in problem.inputs)

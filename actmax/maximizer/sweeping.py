@@ -204,7 +204,7 @@ def _not_begun(result: Result) -> Result:
 
 
 class _Kept:
-    """What is kept of every batch: all rows, or the best restart of every point so far."""
+    """The rows that are kept of every batch: all, or the best restart of every point so far."""
 
     def __init__(self, restarts: int) -> None:
         self._restarts = restarts

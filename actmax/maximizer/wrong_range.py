@@ -79,7 +79,7 @@ def _has_batch_norm(model: Any) -> bool:
 
 
 def _of_statistics(first: Normalized | None) -> str:
-    """What the first batch-norm layer says of textures; empty if it is used to them."""
+    """The finding of the first batch-norm layer for textures; empty if their statistics fit."""
     if first is None:
         return ""
     mean, variance = np.asarray(first.mean)[0], np.asarray(first.variance)[0]
@@ -102,7 +102,7 @@ def _of_statistics(first: Normalized | None) -> str:
 
 
 def _of_outputs(seen: Mapping[str, Any], name: str) -> str:
-    """What logits say of textures; empty if they are not saturated."""
+    """The finding of the logits for textures; empty if they are not saturated."""
     logits = np.asarray(seen[name], np.float64)
     if logits.ndim != 2 or logits.shape[1] < 2 or not np.isfinite(logits).all():
         return ""

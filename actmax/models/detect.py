@@ -23,7 +23,7 @@ _END = 1e-2
 
 
 def readings(model: Any, specs: Sequence[InputSpec]) -> dict[str, Reading]:
-    """What a model does with each of its inputs before its first layer with weights, by name.
+    """The operations of a model on each of its inputs before its first layer with weights, by name.
 
     Empty where the model cannot be traced: its first run says what is wrong with it.
     """

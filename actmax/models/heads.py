@@ -83,7 +83,7 @@ class Head:
 
 
 def head_of(program: Program, output: int) -> Head:
-    """What an output ends with."""
+    """The function at the end of an output."""
     part = _read(program, output)
     if part is None:
         return Head("linear")

@@ -55,7 +55,7 @@ class Lettered:
 
 @dataclasses.dataclass(frozen=True)
 class _Looked:
-    """What of a program depends on an input of whole numbers.
+    """The part of a program that depends on an input of whole numbers.
 
     Attributes:
         each: operations on each number alone.
@@ -214,7 +214,7 @@ def _check_size(
 
 
 def _followed(program: Program, number: int, name: str) -> _Looked:
-    """What is done with an input's numbers.
+    """The operations on the numbers of an input.
 
     Raises:
         ValueError: if it is anything but operations on each number, comparisons and lookups.

@@ -35,7 +35,7 @@ class Pass(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is to be made for some tensors of a trace.
+    """The operations that are needed for some tensors of a trace.
 
     Attributes:
         program: rewritten.
@@ -63,7 +63,7 @@ class TracedPass(Pass):
         options: what stands in the place of operations.
         compute: type of the computation; None for the model's own. "mixed" for convolutions and
             products in bfloat16, and everything else in float32.
-        recompute: whether the backward pass computes activations anew, segment by segment.
+        recompute: whether the backward pass computes activations again, segment by segment.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ Backward: TypeAlias = Callable[..., Sequence["tf.Tensor | None"]]
 
 @dataclasses.dataclass(frozen=True)
 class Made:
-    """What a node made: its results, and the way back (None for TensorFlow's, of the operation)."""
+    """The results of a node, and its backward function (None for TensorFlow's gradient of the operation)."""
 
     results: Sequence[tf.Tensor]
     backward: Backward | None = None

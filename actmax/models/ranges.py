@@ -51,7 +51,7 @@ class Reading:
 
 
 def read_range(graph: Any, given: Any, outputs: Sequence[Any]) -> Reading:
-    """What a traced model says of one of its inputs.
+    """The range of one input, from a traced model.
 
     Args:
         graph: a graph of operations, `tf.function(...).get_concrete_function(...).graph`.

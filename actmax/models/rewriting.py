@@ -20,7 +20,7 @@ from actmax.models.trace import Trace
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What is computed otherwise.
+    """Which operations are computed in another way.
 
     Attributes:
         fold: batch norm goes into the convolution or product before it.

@@ -53,7 +53,7 @@ _HALF = (tf.float16, tf.bfloat16)
 
 @dataclasses.dataclass(frozen=True)
 class _Normalizer:
-    """What a call of a batch-norm layer is given, and the layer's path."""
+    """The input of a call of a batch-norm layer, and the layer's path."""
 
     path: str
     given: int
@@ -250,7 +250,7 @@ class Taps:
         return filled if axis == rank - 1 else tf.transpose(filled, order_to_last(rank, axis))
 
     def findings(self) -> Findings:
-        """What makes the activations depend on more than inputs and weights; known after the first call."""
+        """Random draws and states that the activations depend on; known after the first call."""
         found = self._traced
         if found is None:
             return Findings(None, (), ())
@@ -355,7 +355,7 @@ class Taps:
         return model(fill(self._structure, inputs), training=False)
 
     def forward(self, inputs: dict[str, tf.Tensor]) -> Any:
-        """What the model returns, of inputs by name."""
+        """The outputs of the model for inputs by name."""
         if self._structure is not None:
             return self._run(self.model, inputs)
         first, named = arguments(self.model, inputs)
@@ -431,7 +431,7 @@ def _refuse_without(normalizers: Mapping[str, Any], model: Any) -> None:
 
 
 def _one_call(name: str, found: Trace) -> Any:
-    """What a call of a layer returned."""
+    """The result of a call of a layer."""
     name = name.removesuffix(CHANNELS_LAST)
     whole, result = _part(name)
     path, index = split(whole)

@@ -88,7 +88,7 @@ class Trace:
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """What of a model is enough for layers of these names.
+    """The part of a model that is enough for layers of these names.
 
     Attributes:
         names: of the layers.
@@ -322,7 +322,7 @@ def states(models: Iterable[Any]) -> tuple[Any, ...]:
 
 
 def state_of(model: Any) -> tuple[Any, ...]:
-    """What a trace depends on: layers, their settings, functions and variables, by identity.
+    """Everything that a trace depends on: layers, their settings, functions and variables, by identity.
 
     Not the values of variables, which a trace reads anew in every run.
     """

@@ -14,8 +14,8 @@ from actmax.models.taps import Inputs, Taps
 class Variant:
     """The activations of a model by name, computed with folds or in another type.
 
-    It makes the operations of the model's trace anew, and shares the model's variables, so that it
-    follows the weights. The model itself is not touched.
+    It makes the operations of the model's trace again, and shares the model's variables, so that it
+    follows changes of the weights. The model itself is not touched.
 
     Args:
         taps: the activations wanted.

@@ -22,7 +22,7 @@ _SKIPS = ("RngReadAndSkip",)
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
-    """What of a pass makes its answer depend on more than its inputs and weights.
+    """Random draws and states of a pass, besides its inputs and weights, that its result depends on.
 
     Attributes:
         random: where random numbers are drawn, by the name of the operation; None if there is none.

@@ -41,7 +41,7 @@ CHANNELS_LAST = "|channels_last"
 
 
 class Normalized(NamedTuple):
-    """What enters a batch-norm layer, and the moving statistics that it expects of it.
+    """The input of a batch-norm layer, and the layer's moving statistics.
 
     Attributes:
         inputs: `[N, ..., C]`.
@@ -98,7 +98,7 @@ class Objective(abc.ABC):
 
     @property
     def title(self) -> str:
-        """What it is called in a table: `channel(conv, 3)`."""
+        """Its name in a table: `channel(conv, 3)`."""
         part: Any = self
         fields = dataclasses.fields(part) if dataclasses.is_dataclass(part) else ()
         given = [getattr(self, field.name) for field in fields]

@@ -136,5 +136,5 @@ def _of_an_unscaled_loss(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def message_no_init() -> str:
-    """What to say when `update` comes before `init`."""
+    """The message if `update` is called before `init`."""
     return checks.message("init(params) to be called before update", "no state", "Call init first.")

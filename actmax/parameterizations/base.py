@@ -83,7 +83,7 @@ class Parameterization(abc.ABC):
 
 
 def image_shape(shape: Shape, owner: Parameterization) -> tuple[int, int, int]:
-    """The shape `(H, W, C)` of one image; ValueError for inputs that are no images."""
+    """The shape `(H, W, C)` of one image; ValueError for inputs that are not images."""
     if len(shape) != 3:
         raise ValueError(
             checks.message(

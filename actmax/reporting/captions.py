@@ -50,7 +50,7 @@ def settings(config: Mapping[str, Any], count: int) -> list[str]:
 
 
 def unit(config: Mapping[str, Any]) -> str:
-    """What a score is: "logit", "log p", "margin", or "score"."""
+    """The unit of a score: "logit", "log p", "margin", or "score"."""
     objective = config.get("objective")
     kind = objective.get("class") if isinstance(objective, Mapping) else None
     return _UNITS.get(str(kind), "score")

@@ -34,7 +34,7 @@ _GOOD = ("OK", "CONVERGED")
 
 @dataclasses.dataclass(frozen=True)
 class Page:
-    """What a report shows.
+    """The contents of a report.
 
     Attributes:
         title: of the page.
@@ -90,7 +90,7 @@ class Page:
 
 
 def write(path: str | Path, page: Page) -> Path:
-    """Writes the page as UTF-8, whole or not at all; its folder is made. Returns the path."""
+    """Writes the page as UTF-8, completely or not at all; its folder is made. Returns the path."""
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
     images.write_atomic(file, encoded(render(page)))

@@ -46,7 +46,7 @@ def heading(page: Any) -> str:
 
 
 def wide(page: Any) -> str:
-    """The class of what has axes and letters to be read, and is wider than high."""
+    """The CSS class of drawings with axes or letters that are wider than high."""
     return "" if page.noun == "picture" else " wide"
 
 

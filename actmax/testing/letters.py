@@ -26,7 +26,7 @@ class Letters:
         rows: their set.
         shape: of one input, rows with an axis of their own.
         numbers: of a model that takes whole numbers, as of `models.Taps`.
-        flat: the model's own shape, where it takes rows laid end to end; None for others.
+        flat: the model's own shape, if it takes flattened rows; else None.
     """
 
     rows: Rows
@@ -35,7 +35,7 @@ class Letters:
     flat: tuple[int, ...] | None
 
     def prepared(self, preprocess: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
-        """What makes of rows what the model takes."""
+        """Turns rows into the input of the model."""
         if self.flat is None:
             return preprocess
         flat = self.flat

@@ -63,7 +63,7 @@ class Measurement:
 
 @dataclasses.dataclass(frozen=True)
 class Throughput:
-    """What `actmax.benchmark` returns; `print` shows it as a table.
+    """The result of `actmax.benchmark`; `print` shows it as a table.
 
     Attributes:
         records: one `Measurement` per batch size.
