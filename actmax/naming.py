@@ -101,7 +101,7 @@ class Named:
 
 
 def join(parts: Sequence[Named | None]) -> Named | None:
-    """Those of several batches, one under another; None if one of them has none."""
+    """Joins the results of several batches; None if one of them has none."""
     found = [part for part in parts if part is not None]
     if not found or len(found) < len(parts):
         return None

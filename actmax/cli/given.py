@@ -53,9 +53,9 @@ def add_input(parser: argparse.ArgumentParser, *, start: bool = False) -> None:
 
 
 def joined(argv: Sequence[str]) -> list[str]:
-    """The words of an option of open length as one word, so that a MODEL may stand behind them.
+    """Joins the words of an option of variable length into one word, so that MODEL can follow them.
 
-    `--input-range pixels 0 1 MODEL` has a name and two numbers, and what follows is not its own.
+    For example, `--input-range pixels 0 1 MODEL` takes a name and two numbers, and not MODEL.
     """
     words, at = [], 0
     while at < len(argv):

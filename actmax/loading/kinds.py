@@ -84,7 +84,7 @@ def other(file: Path, head: bytes) -> ModelFileError:
 
 
 def folder(path: Path) -> ModelFileError:
-    """The refusal of a folder."""
+    """The error for a folder."""
     if is_saved_model(path):
         do = (
             "A SavedModel is a program, so that it is loaded only if you trust whoever wrote it: "
@@ -107,7 +107,7 @@ def is_saved_model(path: Path) -> bool:
 
 
 def no_model(file: Path, content: Any) -> ModelFileError:
-    """The refusal of an HDF5 file without the configuration of a model."""
+    """The error for an HDF5 file without the configuration of a model."""
     keras = "layer_names" in content.attrs or {"layers", "_layer_checkpoint_dependencies"} & set(
         content
     )

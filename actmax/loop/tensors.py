@@ -108,6 +108,6 @@ def choose(rows: tf.Tensor, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
 
 
 def same_shape(new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
-    """`new`, whose static shape may have been lost, with that of `old`."""
+    """`new` with the static shape of `old`, which may have been lost."""
     new.set_shape(old.shape)
     return new

@@ -103,7 +103,7 @@ def penalties(
 
 
 def copies(recipe: Any) -> int:
-    """The checked number of copies, and with it `balance`."""
+    """Checks the number of copies and `balance`."""
     checks.one_of(recipe.balance, "balance", (None, True, False))
     return checks.integer(recipe.copies, "copies", low=1)
 

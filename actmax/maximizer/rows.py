@@ -21,8 +21,8 @@ from actmax.types import Images
 from regularizers import random
 
 _IMAGE_RANK = 3
-# Part of a recipe's rate for rows that start from a picture, and contrast, in units of the range, below which
-# a start is even.
+# Factor on a recipe's learning rate for rows that start from a picture. Below this contrast, in units of the
+# range, a start image counts as even and not as a picture.
 _KEPT = 1 / 16
 _EVEN = 0.03
 

@@ -84,7 +84,7 @@ class Choice:
         used: name of the way.
         milliseconds: median per step of every way that was measured.
         left_out: why a way was not measured, by name.
-        seconds: what measuring has taken so far; 0 where an earlier probe was remembered.
+        seconds: time that measuring has taken so far; 0 if an earlier measurement was used.
     """
 
     used: str

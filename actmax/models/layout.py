@@ -324,7 +324,7 @@ def moved(operation: Any, source: Any, result: Any, axis: int | None) -> int | N
 
 
 def reshaped(before: tuple[Any, ...], after: tuple[Any, ...], axis: int) -> int | None:
-    """The axis that a reshape leaves as it is, as one of the result. None if it is cut or joined.
+    """The axis of the result that a reshape does not change. None if it is cut or joined.
 
     Axes match from the front, and from the end, as long as sizes are equal.
     """

@@ -1,4 +1,4 @@
-"""Ways through a traced model: as it is, rewritten, in another type, in segments."""
+"""Passes of a traced model: unchanged, rewritten, in another type, or in segments."""
 
 from __future__ import annotations
 

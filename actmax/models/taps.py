@@ -62,8 +62,8 @@ class _Normalizer:
 class Taps:
     """Activations of a model by name: `inputs -> {name: [N, ...]}`, in a graph or eagerly.
 
-    The model is traced once, and what is asked for is made again in the graph that is open (an eager
-    call runs a graph of its own).
+    The model is traced once. The requested operations are made again in the current graph (an eager
+    call runs its own graph).
 
     Args:
         model: a Keras model or a callable.

@@ -13,7 +13,7 @@ from actmax import checks
 def start_of(
     maximizer: actmax.Maximizer, targets: Any, initial_images: Any, seed: int, sets: tuple[Any, ...]
 ) -> actmax.Result:
-    """The start of a run, whose problem is one function of images in one of these sets.
+    """Prepares a run and checks that its problem is a deterministic function of images in one of these sets.
 
     Raises:
         ValueError: if something is drawn, scheduled, balanced or masked, images depend on one another,
