@@ -228,12 +228,24 @@ def test_a_single_sigmoid_unit_has_two_targets():
 
 def test_a_plain_callable_of_probabilities_warns():
     def model(images):
-        # Normalized by hand, so that there is no softmax to find.
-        values = tf.exp(tf.reduce_mean(images, axis=[1, 2]))
+        # Normalized squares, so that there is no softmax to find.
+        values = tf.square(1.0 + tf.reduce_mean(images, axis=[1, 2]))
         return values / tf.reduce_sum(values, axis=-1, keepdims=True)
 
     with pytest.warns(ProbabilityWarning, match="positive and sum to 1"):
         run(model, input_shape=SHAPE)
+
+
+def test_a_softmax_by_hand_in_a_plain_callable_is_found():
+    def model(images):
+        values = tf.exp(tf.reduce_mean(images, axis=[1, 2]))
+        return values / tf.reduce_sum(values, axis=-1, keepdims=True)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ProbabilityWarning)
+        found = run(model, input_shape=SHAPE)
+    means = found.images.mean((1, 2))
+    np.testing.assert_allclose(found.scores, means[np.arange(len(means)), found.targets], rtol=1e-5)
 
 
 # Inputs that are no images.
