@@ -1,15 +1,13 @@
 """Frank-Wolfe: steps towards the best point of the set, with a bound on the distance to the optimum.
 
-For a box or a ball, the image with the largest product with the gradient g is known: the corner in the
-direction of the signs of g, or the point of the sphere in the direction of g. The step goes from x
-towards this image s:
+For a box or a ball, the image s with the largest product with the gradient g is known: the corner by the
+signs of g, or the point of the sphere in the direction of g. The step goes from x towards s:
 
     gap = <g, s - x>,    x <- x + rate (s - x),    rate in [0, 1]
 
-The gap is 0 only at a stationary point of the set. If J is concave (a linear model minus convex
-penalties), no image of the set has more than J(x) + gap. For other networks this holds only to first
-order. The rate is computed from the slopes at both ends of the step, and is the best one if J is
-quadratic between them. If J falls, the rate is halved. A step needs two passes or more.
+The gap is 0 only at a stationary point of the set. If J is concave (a linear model minus convex penalties),
+no image of the set has more than J(x) + gap. For other networks this holds only to first order. The rate
+is the best one for a quadratic J. If J falls, the rate is halved. A step needs two passes or more.
 
 Source: Frank and Wolfe, An algorithm for quadratic programming, 1956,
 https://doi.org/10.1002/nav.3800030109; gap as in Jaggi, Revisiting Frank-Wolfe, ICML 2013.
