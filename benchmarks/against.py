@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 WORKER = "against_worker.py"
 NEW, OLD, AGAIN = "this build", "the other build", "the other build again"
 BUILDS = (NEW, OLD, AGAIN)
-# What every issue of speed allows.
+# A build may take this much more time than the other one.
 AT_MOST = 1.03
 FIRST_STEPS = 8
 

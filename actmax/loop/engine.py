@@ -195,7 +195,7 @@ class Loop:
         ascent = self._steps(first, arguments, step, step + 1, pulled=True)[2]
         given = (params, images, ascent, arguments, at)
         taken, descent, way, bound = self._compile("slope", self._slope, *given)
-        if self.problem.inner:  # What these are without transforms, a pass of its own tells.
+        if self.problem.inner:  # Their values without transforms need a pass of their own.
             taken += self._taken(self.judge(images, arguments), arguments, step)
         here = np.asarray(scores - taken)
 
@@ -209,10 +209,12 @@ class Loop:
         return Outlook(here, most_gained(here, end), np.asarray(bound))
 
     def _taken(self, judged: Judged, arguments: Arguments, step: int) -> Any:
-        """What penalties of layers take from scores without transforms. `[N]`, or 0 without any."""
+        """The weighted sum of the penalties of layers, without transforms. `[N]`, or 0 without any."""
+        if not self.problem.inner:
+            return 0.0
         weights = arguments.weights[:, min(step, int(arguments.weights.shape[1]) - 1)]
         pairs = zip(self.problem.inner, judged.inner, strict=True)
-        return sum((weights[place] * value for place, value in pairs), 0.0)
+        return tf.add_n([weights[place] * value for place, value in pairs])
 
     def _compile(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
         return self._function(name, function, *arguments)(*arguments)

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from actmax import models, naming
 from actmax.callbacks import Callback, Frames
@@ -54,6 +53,7 @@ def judge(
     carry, halted = state.carry, state.halted
     cause, done = carry.cause.numpy(), carry.done.numpy()
     live, moved, still = carry.live.numpy(), carry.moved.numpy(), carry.still.numpy()
+    steep = [size.numpy() for size in carry.steep]  # once: a slice of a tensor costs a millisecond
     blame = _bad_weights(problem) if np.any(np.isin(cause, (Cause.SCORE, Cause.GRADIENT))) else ""
     status = np.full(len(live), Status.OK, np.int32)
     messages = []
@@ -92,7 +92,7 @@ def judge(
             text = f"The gradient became zero within {done[row]} steps."
         else:
             text = f"All {done[row]} steps done.{_fallen(problem, history, scores, row)}"
-            stuck = "" if stand.rests(problem, row) else _stuck(history, carry.steep, row)
+            stuck = "" if stand.rests(problem, row) else _stuck(history, steep, row)
             text += stuck or stand.say(problem, row)
         text += revived.note(row, moved=moved[row])
         if named is not None and done[row] > 0 and status[row] not in FAILED:
@@ -130,7 +130,7 @@ def _fallen(
     return f" But the score fell, from {seen[0]:.4g} at the start to {scores[row]:.4g}. {do}"
 
 
-def _stuck(history: Mapping[str, np.ndarray], steep: tuple[tf.Tensor, tf.Tensor], row: int) -> str:
+def _stuck(history: Mapping[str, np.ndarray], steep: Sequence[np.ndarray], row: int) -> str:
     """The message for a run that stopped because of one huge gradient."""
     largest, last = (float(size[row]) for size in steep)
     score = history["score"][len(history["score"]) // 2 :, row]

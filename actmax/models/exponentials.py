@@ -32,7 +32,13 @@ class Written(NamedTuple):
 
 
 class _Raised(NamedTuple):
-    """`exp(x - m)`, or its sum or the logarithm of that: of what, and the number of `x - m`."""
+    """`exp(x - m)`, where m is 0 or a maximum of x, or the sum of it over axes.
+
+    Attributes:
+        given: number of x.
+        moved: number of `x - m`; that of x if m is 0.
+        axes: of the sum.
+    """
 
     given: int
     moved: int
@@ -73,7 +79,7 @@ def log_softmax(program: Program, node: Node) -> Written | None:
 
 
 def _beside(program: Program, node: Node, total: _Raised) -> Written | None:
-    """The softmax, if a sum stands beside its own values, with size 1 along the axes of the sum."""
+    """The softmax, if the axes of the sum were kept with size 1; else values and sums do not fit."""
     first, second = (program.tensors[number].shape for number in node.inputs)
     if first.rank is None or first.rank != second.rank:
         return None
@@ -89,7 +95,7 @@ def _log_sum(program: Program, node: Node | None) -> _Raised | None:
 
 
 def _sum(program: Program, node: Node | None) -> _Raised | None:
-    """`sum exp(x - m)` over constant axes that it keeps, or that are put back behind it."""
+    """`sum exp(x - m)` over constant axes, the batch axis not among them."""
     if node is None or node.kind != "Sum":
         return None
     raised = _exponential(program, program.makers.get(node.inputs[0]))
@@ -117,7 +123,7 @@ def _exponential(program: Program, node: Node | None) -> _Raised | None:
 
 
 def _is_maximum(program: Program, number: int, given: int) -> bool:
-    """Whether a tensor is a maximum of another one, or a number in its place where that is infinite."""
+    """Whether a tensor is a maximum of another one; a number may replace infinite maxima."""
     node = _behind(program, number)
     if node is not None and node.kind in _CHOSEN:
         node = _behind(program, node.inputs[1])
@@ -125,7 +131,7 @@ def _is_maximum(program: Program, number: int, given: int) -> bool:
 
 
 def _behind(program: Program, number: int) -> Node | None:
-    """The operation that made a value, whatever shape it has been given since."""
+    """The operation that computed a value, before any change of its shape."""
     node = program.makers.get(number)
     while node is not None and node.kind in _SAME:
         node = program.makers.get(node.inputs[0])

@@ -203,6 +203,35 @@ def test_every_head_in_every_wrapping(form, tmp_path):
             np.testing.assert_allclose(got, value, rtol=2e-4, atol=2e-5, err_msg=f"{said}, {name}")
 
 
+# Like a softmax written out, and none.
+NO_SOFTMAX = {
+    "sums of other values": lambda z: K.exp(z) / K.sum(K.exp(2.0 * z), -1, keepdims=True),
+    "sums over the batch": lambda z: K.exp(z) / K.sum(K.exp(z), 0, keepdims=True),
+    "sums that are no column": lambda z: K.exp(z) / K.sum(K.exp(z), -1)[None, :],
+    "weights of units": lambda z: (
+        K.exp(z) * KERNEL[0] / K.sum(K.exp(z) * KERNEL[0], -1, keepdims=True)
+    ),
+    "the logarithm for other values": lambda z: z - K.logsumexp(2.0 * z, -1, keepdims=True),
+    "a maximum of others": lambda z: (
+        K.exp(z - K.max(2.0 * z, -1, keepdims=True)) / K.sum(K.exp(z), -1, keepdims=True)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NO_SOFTMAX)
+def test_what_only_looks_like_a_softmax_is_the_output_itself(name):
+    kernel = tf.constant(KERNEL)
+    images = tf.constant(np.concatenate([X, X]))  # as many rows as units
+
+    def model(images):
+        return NO_SOFTMAX[name](images @ kernel)
+
+    taps = models.Taps(model, [LOGITS])
+    found = taps({"images": images})
+    assert taps.heads[""] == "linear"
+    np.testing.assert_allclose(found[LOGITS], model(images), rtol=1e-5)
+
+
 # Classes elsewhere than along the last axis, and several softmaxes: (z of shape [N, 6]) -> output.
 GROUPED = {
     "two groups": (lambda z: L.Softmax()(L.Reshape((2, 3))(z)), None),
