@@ -57,7 +57,6 @@ if TYPE_CHECKING:
         maximize,
     )
     from actmax.models import activations, layer_paths
-    from actmax.naming import Named, NamedOtherwiseWarning
     from actmax.objectives import (
         BatchNormPrior,
         Caricature,
@@ -106,6 +105,7 @@ if TYPE_CHECKING:
         Pixels,
         Strokes,
     )
+    from actmax.predictions import Named, NamedOtherwiseWarning
     from actmax.priors import BatchNormPenalty
     from actmax.result import RecordError, Result
     from actmax.schedules import Cosine, Exponential, Linear
@@ -179,7 +179,7 @@ _MODULES = {
         "maximize",
     ),
     "actmax.models": ("activations", "layer_paths"),
-    "actmax.naming": (
+    "actmax.predictions": (
         "Named",
         "NamedOtherwiseWarning",
     ),

@@ -11,8 +11,8 @@ import tensorflow as tf
 from actmax import checks
 from actmax.types import GradientFunction, Images, Params
 from regularizers import random
-from regularizers.asking import asked
 from regularizers.base import Penalty, function_name
+from regularizers.signatures import asked
 
 # Inputs that a penalty sees: one, or several as a dict.
 On: TypeAlias = str | tuple[str, ...]

@@ -17,8 +17,8 @@ from actmax import checks
 from actmax.gradients import blur_axis
 from actmax.optimizers import Optimizer
 from actmax.types import Params
-from regularizers.asking import asked
 from regularizers.base import Strength, function_name, spatial_axes, value_at
+from regularizers.signatures import asked
 
 Operator: TypeAlias = Callable[..., tf.Tensor]
 

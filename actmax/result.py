@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actmax import checks, images, naming, plotting, records, reporting, showing
+from actmax import checks, images, plotting, predictions, records, reporting, showing
 from actmax.animations import animated, frames_of
-from actmax.naming import Named
+from actmax.predictions import Named
 from actmax.preparing import channels_last
 from actmax.records import RecordError, write_result
 from actmax.scales import closed, shown_between
@@ -417,7 +417,7 @@ def result_of(record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Re
         config=records.config(record["config"]),
         probabilities=arrays.get("probabilities"),
         terms=records.loaded_terms(record, arrays),
-        named=naming.loaded(record, arrays),
+        named=predictions.loaded(record, arrays),
         optimality=arrays.get("optimality"),
         duality_gap=arrays.get("duality_gap"),
         member_scores=arrays.get("member_scores"),

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeAlias, cast
 
 import tensorflow as tf
 
-from regularizers.asking import of_class, unknown
+from regularizers.signatures import of_class, unknown
 
 # What the call of a penalty may ask for beside images, and the arrays that it names.
 GIVEN = ("seeds", "step", "activations")

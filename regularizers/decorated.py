@@ -10,8 +10,8 @@ from typing import Any, overload
 
 import tensorflow as tf
 
-from regularizers.asking import asked, unknown
 from regularizers.base import GIVEN, Penalty, Regularizer, Transform, function_name
+from regularizers.signatures import asked, unknown
 
 # What a part may say of itself, for those that are made of a function and have no class to say it in.
 PENALTY_WORDS = (

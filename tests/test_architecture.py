@@ -30,7 +30,7 @@ ORDER = (
     "archives",
     "images",
     "scales",
-    "films",
+    "videos",
     "drawing",
     "loading",
     "objectives",
@@ -50,7 +50,7 @@ ORDER = (
     "loop",
     "plotting",
     "reporting",
-    "naming",
+    "predictions",
     "records",
     "animations",
     "showing",
@@ -77,7 +77,7 @@ MAY_IMPORT_THE_PACKAGE = ("testing", "zoo", "recipes", "cli", "__main__")
 # Kinds of regularizers are for everyone, and so are stateless draws and rounding; the regularizers themselves
 # are for those who choose some for a user, or try them.
 REGULARIZERS_FOR_ALL = (
-    "regularizers.asking",
+    "regularizers.signatures",
     "regularizers.base",
     "regularizers.decorated",
     "regularizers.lanes",

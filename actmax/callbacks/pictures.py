@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from actmax import checks, films, images, reporting
+from actmax import checks, images, reporting, videos
 from actmax.callbacks.base import Callback
 from actmax.files import write_atomic
 from actmax.preparing import channels_last
@@ -79,7 +79,7 @@ class Frames(Callback):
             ImportError: without the extra `video`.
         """
         sheets = [images.grid(self._tiles(frame, low, high)) for frame in self.frames]
-        return films.save_mp4(path, np.stack(sheets), fps)
+        return videos.save_mp4(path, np.stack(sheets), fps)
 
 
 class Snapshots(Callback):

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from actmax import checks, fingerprints, models, naming
+from actmax import checks, fingerprints, models, predictions
 from actmax.batching import best_batch_size
 from actmax.catalogs import manifest as manifests
 from actmax.catalogs import pools, store
@@ -23,8 +23,8 @@ from actmax.catalogs.manifest import CatalogError, Manifest
 from actmax.catalogs.plan import Plan
 from actmax.catalogs.reading import Catalog
 from actmax.files import clear
-from actmax.maximizer import Maximizer, looking
-from actmax.maximizer.speed import refuse_measured
+from actmax.maximizer import Maximizer, first_checks
+from actmax.maximizer.fastest_way import refuse_measured
 from actmax.models.paths import children
 from actmax.models.trace import times_called
 from actmax.objectives import CHANNELS_LAST, Channel, Logit, Objective
@@ -144,7 +144,7 @@ def catalog(
     refuse_measured(settings.get("compile"))
     steps = checks.integer(steps, "steps", low=0)
     given = _seeds(seeds)
-    names = looking.labels(labels)
+    names = first_checks.labels(labels)
     folder = Path(checks.written(os.fspath(out), "the path of a catalog"))
     call = {"steps": steps, "learning_rate": learning_rate, "weights": weights}
     broken: dict[str, str] = {}
@@ -177,7 +177,7 @@ def catalog(
         _work(job, found, folder, workers, threads, progress)
     made = Catalog(folder)
     if steps and any(objective.layers[0].startswith(":") for objective in chosen):
-        naming.warn_of_catalog(made.named_otherwise(), len(made))
+        predictions.warn_of_catalog(made.named_otherwise(), len(made))
     return made
 
 

@@ -16,7 +16,7 @@ from actmax import checks, models
 from actmax.catalogs import store
 from actmax.catalogs.plan import Chunk, Plan
 from actmax.maximizer import Maximizer
-from actmax.maximizer.ending import unnamed
+from actmax.maximizer.statuses import unnamed
 from actmax.objectives import CHANNELS_LAST, Objective
 from actmax.result import Result
 from actmax.types import Status

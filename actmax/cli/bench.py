@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from actmax.cli import given
+from actmax.cli import input_options
 from actmax.cli.files import add_model, load_model, look_at
 
 
@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
     bench = commands.add_parser("bench", help="steps per second of a model of your own")
     add_model(bench)
     bench.add_argument("--batch-sizes", nargs="+", type=int, default=[1, 4, 16], metavar="N")
-    given.add_input(bench)
+    input_options.add_input(bench)
     bench.add_argument(
         "--regularizers",
         choices=("usual", "recipe"),
@@ -38,7 +38,7 @@ def add(commands: Any) -> None:
 def _bench(arguments: argparse.Namespace) -> int:
     if arguments.onednn is not None:
         _switch_onednn(arguments.onednn)
-    settings = given.settings(arguments)
+    settings = input_options.settings(arguments)
     look_at(arguments.model, trusted=arguments.trust_model)
     from actmax import throughput
     from actmax.files import refuse_no_file, write_atomic

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from actmax.cli import given
+from actmax.cli import input_options
 from actmax.cli.common import table
 from actmax.cli.files import add_model, load_model, look_at
 
@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N")
     parser.add_argument("--steps", type=int, default=256, metavar="N")
-    given.add_input(parser)
+    input_options.add_input(parser)
     parser.add_argument(
         "--labels", type=Path, metavar="FILE.json", help="a JSON list of class names"
     )
@@ -47,7 +47,7 @@ def add(commands: Any) -> None:
 def _numbers(texts: Sequence[str]) -> list[int]:
     from actmax import checks
 
-    found = given.spread(texts)
+    found = input_options.spread(texts)
     wrong = [text for text in found if not text.isdigit()]
     if wrong:
         raise ValueError(checks.message("numbers of units for --targets", f"{wrong[:5]}"))
@@ -69,7 +69,7 @@ def _catalog(arguments: argparse.Namespace) -> int:
 
     refuse_no_folder(arguments.out)
     look_at(arguments.model, trusted=arguments.trust_model)
-    described = given.settings(arguments)
+    described = input_options.settings(arguments)
     targets = None if arguments.targets is None else _numbers(arguments.targets)
     labels = None if arguments.labels is None else read_labels(arguments.labels)
     model = load_model(arguments)

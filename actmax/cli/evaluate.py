@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from actmax.cli import given
+from actmax.cli import input_options
 from actmax.cli.files import load_file, look_at
 
 
@@ -43,8 +43,8 @@ def add(commands: Any) -> None:
         help="of the values that the judges were trained on; default: 0 1",
     )
     parser.add_argument("--features", metavar="PATH", help="layer of the judges' features")
-    given.add_input(parser)
-    given.add_import(parser)
+    input_options.add_input(parser)
+    input_options.add_import(parser)
     parser.add_argument(
         "--train",
         type=int,
@@ -70,7 +70,7 @@ def _refuse_several(arguments: argparse.Namespace, described: dict[str, Any]) ->
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    described = given.settings(arguments)
+    described = input_options.settings(arguments)
     _refuse_several(arguments, described)
     import actmax
     from actmax.files import refuse_no_file, write_atomic
@@ -79,7 +79,7 @@ def _run(arguments: argparse.Namespace) -> int:
         refuse_no_file(arguments.out)
     for file in [*arguments.judge, *([] if arguments.model is None else [arguments.model])]:
         look_at(file)
-    given.import_packages(arguments)
+    input_options.import_packages(arguments)
     judges = {}
     for file in arguments.judge:
         # Two files of one name in two folders are two judges.

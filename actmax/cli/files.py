@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from actmax.cli import given
+from actmax.cli import input_options
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +25,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="load code that the file brings along; only for files of people you trust",
     )
-    given.add_import(parser)
+    input_options.add_import(parser)
 
 
 def load_model(arguments: argparse.Namespace) -> Any:
@@ -35,7 +35,7 @@ def load_model(arguments: argparse.Namespace) -> Any:
         ModelFileError: if it is missing, damaged, or would run code of its own.
     """
     look_at(arguments.model, trusted=arguments.trust_model)
-    given.import_packages(arguments)
+    input_options.import_packages(arguments)
     return load_file(arguments.model, sha256=arguments.sha256, trusted=arguments.trust_model)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from actmax.cli import given
+from actmax.cli import input_options
 from actmax.cli.common import table
 from actmax.cli.files import add_model, load_model
 
@@ -21,14 +21,14 @@ def add(commands: Any) -> None:
     """Adds the command to the parser."""
     inspect = commands.add_parser("inspect", help="layers, inputs, range and head of a model")
     add_model(inspect)
-    given.add_input(inspect)
+    input_options.add_input(inspect)
     inspect.set_defaults(command=_inspect)
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
     from actmax import loading
 
-    described = given.settings(arguments)
+    described = input_options.settings(arguments)
     if loading.is_saved_model(arguments.model) and not arguments.trust_model:
         return _signatures(arguments.model)
     model = load_model(arguments)

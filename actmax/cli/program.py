@@ -11,7 +11,18 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 
-from actmax.cli import bench, catalog, check, demo, evaluate, given, inspect, report, run, words
+from actmax.cli import (
+    bench,
+    catalog,
+    check,
+    demo,
+    evaluate,
+    input_options,
+    inspect,
+    report,
+    run,
+    words,
+)
 
 # In the order of the help. Each module has `add(commands)`, which sets `command`.
 _COMMANDS = (demo, run, catalog, report, evaluate, inspect, check, bench)
@@ -31,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     # Only a default, and only for a process that is this program. What follows imports TensorFlow.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    arguments = _parser().parse_args(given.joined(sys.argv[1:] if argv is None else argv))
+    arguments = _parser().parse_args(input_options.joined(sys.argv[1:] if argv is None else argv))
     # Kept in the record of a run: the command that repeats it.
     arguments.argv = list(sys.argv[1:] if argv is None else argv)
     ended_by = [signal.SIGINT]

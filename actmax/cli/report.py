@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from actmax.cli import given
+from actmax.cli import input_options
 from actmax.cli.files import load_file
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def add(commands: Any) -> None:
         metavar="MODEL",
         help="of the run, a .keras or .h5 file; for --natural",
     )
-    given.add_look(report)
+    input_options.add_look(report)
     report.set_defaults(command=_report)
 
 
@@ -58,7 +58,7 @@ def _report(arguments: argparse.Namespace) -> int:
     from actmax.reporting import load_film
     from actmax.result import Result
 
-    folder, shown = arguments.folder, given.look(arguments)
+    folder, shown = arguments.folder, input_options.look(arguments)
     if (folder / "manifest.json").exists():
         return _catalog(arguments, shown)
     if arguments.per_page is not None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from actmax.cli import given
+from actmax.cli import input_options
 from actmax.cli.common import add_run_settings, ends, finish, run_settings, save, table
 from actmax.cli.files import add_model, load_model, look_at
 
@@ -25,7 +25,7 @@ def add(commands: Any) -> None:
         metavar="T",
         help="numbers, spans as 0-9, or names with --labels",
     )
-    given.add_input(run, start=True)
+    input_options.add_input(run, start=True)
     run.add_argument("--out", type=Path, required=True, metavar="DIR")
     run.add_argument(
         "--layer", metavar="PATH", help="maximize channels of this layer, not the model's output"
@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
         "--optimizer-rate", type=float, metavar="R", help="learning rate, in units of the input"
     )
     add_run_settings(run)
-    given.add_look(run)
+    input_options.add_look(run)
     run.set_defaults(command=_run)
 
 
@@ -47,9 +47,9 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.layer is not None and arguments.output is not None:
         raise ValueError(checks.message("--layer or --output", "both", "Leave one of them out."))
     look_at(arguments.model, trusted=arguments.trust_model)
-    described, shown = given.settings(arguments), given.look(arguments)
+    described, shown = input_options.settings(arguments), input_options.look(arguments)
     labels = None if arguments.labels is None else read_labels(arguments.labels)
-    targets = [_target(text, labels) for text in given.spread(arguments.targets, labels)]
+    targets = [_target(text, labels) for text in input_options.spread(arguments.targets, labels)]
     call = run_settings(arguments)
     model = load_model(arguments)
     objective: Any = None if arguments.layer is None else actmax.Channel(arguments.layer)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from actmax import checks
-from actmax.evaluation import judged, pixels, seen
+from actmax.evaluation import judged, pixels, scores
 from actmax.evaluation.networks import Judge, as_judges
 from actmax.evaluation.record import Book, Evaluation
 from actmax.evaluation.sources import Natural, Pictures, pictures
@@ -106,7 +106,7 @@ def evaluate(
         judged.measure(book, panel, source.floats(), known, anchor, neighbours)
     bounds = input_range if input_range is not None else source.bounds
     if model is None:
-        book.skip("no model was given", *seen.ALL)
+        book.skip("no model was given", *scores.ALL)
     elif bounds is None:
         expected = "input_range=(low, high) of the model"
         raise ValueError(checks.message(expected, "8-bit images without a range"))
@@ -117,7 +117,7 @@ def evaluate(
         aims = (
             known if objective is None else source.targets if source.targets is not None else known
         )
-        seen.measure(
+        scores.measure(
             book, subject, objective or Logit(), aims, source, said, anchor, known, path_layers
         )
     _of_training(book, source, known, anchor, training_seeds)

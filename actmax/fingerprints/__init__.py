@@ -7,6 +7,6 @@ counts. That of an array has its bytes.
 """
 
 from actmax.fingerprints.calls import advice, differences, environment, shown
-from actmax.fingerprints.parts import listeners, of
+from actmax.fingerprints.values import listeners, of
 
 __all__ = ["advice", "differences", "environment", "listeners", "of", "shown"]

@@ -17,12 +17,12 @@ import numpy as np
 import tensorflow as tf
 
 from actmax.feeding import tile
-from actmax.loop.blocks import run_steps
-from actmax.loop.connected import check_connected, has_pull
-from actmax.loop.lookout import at_most, end_of_step, most_gained, of_size_one
-from actmax.loop.memory import higher, remembered
+from actmax.loop.connectivity import check_connected, has_pull
+from actmax.loop.draws_ahead import run_steps
+from actmax.loop.highest import higher, remembered
+from actmax.loop.penalties import Look, burden, check_pulls, look, resist, weights_at
 from actmax.loop.records import Arguments, Carry, Cause, Evaluation, Outlook, hidden
-from actmax.loop.resistance import Look, burden, check_pulls, look, resist, weights_at
+from actmax.loop.remaining_gain import at_most, end_of_step, most_gained, of_size_one
 from actmax.loop.tensors import (
     apart,
     arrays_spec,

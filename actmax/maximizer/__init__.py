@@ -1,11 +1,11 @@
 """`Maximizer`: compile once, run often. `maximize`: both in one call."""
 
 from actmax.maximizer.core import Maximizer
-from actmax.maximizer.ending import NonFiniteError
+from actmax.maximizer.first_checks import ProbabilityWarning
 from actmax.maximizer.laws import BrokenLawWarning
-from actmax.maximizer.looking import ProbabilityWarning
-from actmax.maximizer.once import maximize
-from actmax.maximizer.wrong_range import InputRangeWarning
+from actmax.maximizer.one_call import maximize
+from actmax.maximizer.range_checks import InputRangeWarning
+from actmax.maximizer.statuses import NonFiniteError
 
 __all__ = [
     "BrokenLawWarning",

@@ -12,8 +12,16 @@ import tensorflow as tf
 from actmax import checks, constraints, defaults, models
 from actmax.evidence import Evidence
 from actmax.feeding import On
-from actmax.maximizer import lettering, old_keras, parts, photos, reading, seen, sets
-from actmax.maximizer.refused import refuse_model, refuse_surroundings
+from actmax.maximizer import (
+    constraint_checks,
+    inferred,
+    letter_inputs,
+    old_keras,
+    part_checks,
+    start_image_checks,
+    training_images,
+)
+from actmax.maximizer.unsupported import refuse_model, refuse_surroundings
 from actmax.models import InputSpec, Taps
 from actmax.objectives import as_objective
 from actmax.parameterizations import Parameterization
@@ -77,21 +85,21 @@ def build(arguments: Arguments) -> Built:
         raise ValueError(
             checks.message("at least one input to optimize", f"all of {sorted(fixed)} fixed")
         )
-    letters = lettering.read(members, specs, free, arguments.input_range)
+    letters = letter_inputs.read(members, specs, free, arguments.input_range)
     free = letters.specs
-    doubt = lettering.note(free, arguments.input_range)
+    doubt = letter_inputs.note(free, arguments.input_range)
     if doubt:
         chosen["letters"] = doubt
     dtype = _dtype(arguments.precision, free)
     canvases = _by_input(arguments.canvas, free, "canvas")
     preprocess = _by_input(arguments.preprocess, free, "preprocess")
-    read = reading.read(members, specs, free, preprocess, arguments.input_range)
-    ranges = reading.ranges(arguments, members[0], free, read, preprocess, chosen)
+    read = inferred.read(members, specs, free, preprocess, arguments.input_range)
+    ranges = inferred.ranges(arguments, members[0], free, read, preprocess, chosen)
     channels = {
         # Letters say themselves along which axis they are.
         spec.name: None
         if isinstance(ranges[spec.name], constraints.Rows)
-        else reading.channels(read, spec, chosen)
+        else inferred.channels(read, spec, chosen)
         for spec in free
     }
     shapes = {
@@ -101,11 +109,11 @@ def build(arguments: Arguments) -> Built:
         rows = ranges[spec.name]
         if isinstance(rows, constraints.Rows):
             rows.positions(shapes[spec.name])
-        reading.check_bounds(rows, shapes[spec.name], spec.name)
+        inferred.check_bounds(rows, shapes[spec.name], spec.name)
     explicit = {
         spec.name: ranges[spec.name].projects
         and (
-            _is_set(reading.given_range(arguments.input_range, spec.name))
+            _is_set(inferred.given_range(arguments.input_range, spec.name))
             or constraints.width(ranges[spec.name]) is None
         )
         for spec in free
@@ -119,9 +127,11 @@ def build(arguments: Arguments) -> Built:
         shapes, ranges, any(explicit.values()), network, arguments, chosen, evidence, natural
     )
     for spec in free:
-        sets.check_fits(ranges[spec.name], shapes[spec.name], spec.name)
-        ranges[spec.name] = sets.measured(ranges[spec.name], recipe.optimizer, spec.name)
-    regularizers = parts.regularizers(recipe.regularizers, [spec.name for spec in free])
+        constraint_checks.check_fits(ranges[spec.name], shapes[spec.name], spec.name)
+        ranges[spec.name] = constraint_checks.measured(
+            ranges[spec.name], recipe.optimizer, spec.name
+        )
+    regularizers = part_checks.regularizers(recipe.regularizers, [spec.name for spec in free])
     wanted = _by_input(recipe.parameterization, free, "parameterization")
     masks = _by_input(arguments.mask, free, "mask")
     inputs = tuple(
@@ -139,26 +149,26 @@ def build(arguments: Arguments) -> Built:
         )
         for spec in free
     )
-    optimizer = parts.optimizer(recipe.optimizer)
-    gradients = parts.functions(arguments.gradients, "gradients")
-    parts.places(optimizer, gradients, inputs)
+    optimizer = part_checks.optimizer(recipe.optimizer)
+    gradients = part_checks.functions(arguments.gradients, "gradients")
+    part_checks.places(optimizer, gradients, inputs)
     if arguments.optimizer is not None:
-        sets.warn_of_optimizer(optimizer, inputs)
+        constraint_checks.warn_of_optimizer(optimizer, inputs)
     objective = as_objective(arguments.objective)
     old_keras.refuse_layers(members[0], objective.layers)
-    copies = parts.copies(recipe)
-    penalties = tuple(parts.penalties(regularizers))
-    names = parts.layers_asked(objective, penalties, members)
+    copies = part_checks.copies(recipe)
+    penalties = tuple(part_checks.penalties(regularizers))
+    names = part_checks.layers_asked(objective, penalties, members)
     problem = Problem(
         models=tuple(Taps(member, names, letters.numbers) for member in members),
         objective=objective,
         inputs=inputs,
         penalties=penalties,
         gradients=gradients,
-        metrics=parts.metrics(arguments.metrics, regularizers),
+        metrics=part_checks.metrics(arguments.metrics, regularizers),
         optimizer=optimizer,
         copies=copies,
-        antithetic=parts.antithetic(arguments.antithetic, copies),
+        antithetic=part_checks.antithetic(arguments.antithetic, copies),
         dtype=dtype,
         balance=bool(recipe.balance),
     )
@@ -195,7 +205,7 @@ def _evidence(
     if arguments.regularizers is not None or len(specs) > 1 or not _is_gray(shapes):
         return None
     name = free[0].name
-    return seen.evidence_of(
+    return training_images.evidence_of(
         members, as_objective(arguments.objective), free[0], shapes[name], ranges[name],
         preprocess.get(name), channels[name], natural,
     )  # fmt: skip
@@ -216,7 +226,7 @@ def _natural(
         raise ValueError(
             checks.message("natural for a model of one input of images", f"inputs {sorted(shapes)}")
         )
-    return seen.natural_images(given, shapes[name], ranges[name], channels[name])
+    return training_images.natural_images(given, shapes[name], ranges[name], channels[name])
 
 
 def _members(model: Any) -> tuple[Any, ...]:
@@ -270,7 +280,7 @@ def _specs(members: Sequence[Any], arguments: Arguments) -> tuple[InputSpec, ...
         specs = tuple(_fill_shape(spec, shapes.get(spec.name)) for spec in specs)
     for spec in specs:
         held = isinstance(fixed, Mapping) and spec.name in fixed
-        given = reading.given_range(arguments.input_range, spec.name)
+        given = inferred.given_range(arguments.input_range, spec.name)
         held = held or isinstance(given, constraints.Rows)
         if not held and not spec.dtype.startswith(("float", "bfloat")):
             raise ValueError(
@@ -300,7 +310,7 @@ def _fill_shape(spec: InputSpec, given: Any) -> InputSpec:
             checks.message(
                 f"an input_shape that fits the model's {known}",
                 shape,
-                photos.around(shape, known),
+                start_image_checks.around(shape, known),
             )
         )
     return dataclasses.replace(spec, shape=shape)
@@ -444,7 +454,7 @@ def _input(
         raise TypeError(checks.message("preprocess to be a function of images", repr(preprocess)))
     if not parameterization.are_images and constraint.projects:
         if explicit:
-            constraint = sets.mapped(constraint, parameterization)
+            constraint = constraint_checks.mapped(constraint, parameterization)
         elif parameterization.image_range is None:
             constraint = constraints.Sigmoid(constraint.low, constraint.high)
         else:
@@ -468,6 +478,6 @@ def _input(
     composed = compose([part for _, part in transforms]) if transforms else None
     return Input(
         spec.name, shape, flat or tuple(spec.shape or ()), parameterization, constraint, preprocess,
-        transforms, composed, parts.mask(mask, spec.name, shape, constraint), channels,
+        transforms, composed, part_checks.mask(mask, spec.name, shape, constraint), channels,
         flat is not None,
     )  # fmt: skip

@@ -15,23 +15,23 @@ import tensorflow as tf
 from actmax import checks, models
 from actmax.loop import Arguments, Loop
 from actmax.maximizer import (
+    batches,
     beginning,
     build,
-    chunks,
-    ending,
-    given,
+    fastest_way,
+    first_checks,
     laws,
-    looking,
-    opinion,
-    refused,
-    repeat,
+    optimality,
+    predicted_classes,
+    range_checks,
+    repeated_call,
     resuming,
     rows,
     running,
-    speed,
-    standing,
+    scoring,
+    statuses,
     sweeping,
-    wrong_range,
+    unsupported,
 )  # fmt: skip
 from actmax.maximizer.record import described, record
 from actmax.objectives import Logit
@@ -106,7 +106,7 @@ class Maximizer:
         (1, 28, 28, 1)
     """
 
-    @repeat.construction
+    @repeated_call.construction
     def __init__(
         self,
         model: Any,
@@ -137,15 +137,17 @@ class Maximizer:
             parameterization, optimizer, gradients, metrics, preprocess, copies, antithetic, canvas,
             mask, precision, input_shape, fixed, balance, natural,
         )  # fmt: skip
-        self.labels = looking.labels(labels)
-        self._device = looking.device(device)
-        gpu = looking.on_gpu(self._device)
-        way = speed.way_of(compile, precision, gpu=gpu)
+        self.labels = first_checks.labels(labels)
+        self._device = first_checks.device(device)
+        gpu = first_checks.on_gpu(self._device)
+        way = fastest_way.way_of(compile, precision, gpu=gpu)
         with self._place():
             self._built = build.build(arguments)
         self.problem = self._built.problem
         self._loop = Loop(self.problem, way)
-        self._speed = speed.Chooser(self._loop, self._device, gpu=gpu, choose=compile == "auto")
+        self._speed = fastest_way.Chooser(
+            self._loop, self._device, gpu=gpu, choose=compile == "auto"
+        )
         self._compile, self._looked = compile, False
         self._broken: dict[str, str] = {}
         self._states: tuple[Any, ...] | None = None
@@ -166,7 +168,7 @@ class Maximizer:
     def _place(self) -> contextlib.AbstractContextManager[Any]:
         return contextlib.nullcontext() if self._device is None else tf.device(self._device)
 
-    @repeat.run
+    @repeated_call.run
     def __call__(
         self,
         targets: Any = None,
@@ -223,7 +225,7 @@ class Maximizer:
         """
         steps = checks.integer(steps, "steps", low=0, high=2**31 - 2)
         if checkpoint is not None:
-            speed.refuse_measured(self._compile)
+            fastest_way.refuse_measured(self._compile)
         keeping = running.which(keep, self.problem)
         checks.one_of(on_failure, "on_failure", ("status", "raise"))
         listeners = running.listeners(callbacks, verbose)
@@ -267,7 +269,7 @@ class Maximizer:
                     carry, arguments, 0 if revived.interrupted else steps
                 )
             run = running.Run(
-                loop, arguments, found, looking.names(self.labels, found), steps, every, listeners,
+                loop, arguments, found, first_checks.names(self.labels, found), steps, every, listeners,
                 keeping == "best", interrupted=revived.interrupted,
             )  # fmt: skip
             with resuming.resumed(checkpoint, run, carry, config) as begun:
@@ -276,10 +278,12 @@ class Maximizer:
             pictures = self._loop.images(chosen.params, arguments)
             judged = self._loop.judge(pictures, arguments)
             scores = judged.scores
-            named = opinion.own_names(self._loop, pictures, judged, arguments, self.labels)
+            named = predicted_classes.own_names(
+                self._loop, pictures, judged, arguments, self.labels
+            )
             history = run.history(state)
-            stand = standing.look(loop, chosen.params, pictures, scores, arguments, history)
-        status, messages = ending.judge(
+            stand = optimality.look(loop, chosen.params, pictures, scores, arguments, history)
+        status, messages = statuses.judge(
             self.problem, state, history, scores.numpy(), run, checkpoint, stand, revived, named,
             self._built.chosen.get("letters", ""),
         )  # fmt: skip
@@ -291,17 +295,17 @@ class Maximizer:
             messages=messages,
             steps=state.carry.done.numpy(),
             targets=found,
-            labels=looking.names(self.labels, found),
+            labels=first_checks.names(self.labels, found),
             config=config | probe,
             probabilities=None if judged.probabilities is None else judged.probabilities.numpy(),
             terms=running.terms(self.problem, judged),
             named=named,
-            frames=ending.frames(listeners),
+            frames=statuses.frames(listeners),
             **stand.fields(self.problem, chosen.params),
         )
         if on_failure == "raise":
-            ending.raise_failures(result)
-        ending.warn_of_names(result)
+            statuses.raise_failures(result)
+        statuses.warn_of_names(result)
         return result
 
     def value_and_gradient(
@@ -334,7 +338,7 @@ class Maximizer:
         step = checks.integer(step, "step")
         span = step + 1 if steps is None else checks.integer(steps, "steps", low=step + 1)
         with self._place():
-            pictures, arguments, found = given.prepare(
+            pictures, arguments, found = scoring.prepare(
                 self, images, targets, weights, seed, span, arrays
             )
             params = {each.name: each.encode(pictures[each.name]) for each in self.problem.inputs}
@@ -349,7 +353,7 @@ class Maximizer:
         images: Any,
         targets: Any = None,
         *,
-        draws: int = chunks.DRAWS,
+        draws: int = batches.DRAWS,
         seed: int = 0,
         arrays: Mapping[str, Any] | None = None,
     ) -> np.ndarray:
@@ -368,13 +372,13 @@ class Maximizer:
         draws = checks.integer(draws, "draws", low=1)
         count = max(len(value) for value in rows.start_images(images, self.problem.inputs).values())
         with self._place():
-            pictures, arguments, found = given.prepare(
+            pictures, arguments, found = scoring.prepare(
                 self, images, targets, None, [seed] * count, 1, arrays
             )
             self._look(pictures, arguments, found)
-            return given.robust_scores(self._loop, pictures, arguments, draws)
+            return scoring.robust_scores(self._loop, pictures, arguments, draws)
 
-    @repeat.sweep
+    @repeated_call.sweep
     def sweep(
         self,
         targets: Any = None,
@@ -435,7 +439,7 @@ class Maximizer:
 
     def renew(self) -> None:
         """Compiles again at the next call, after the model was changed in place (LoRA, quantization ...)."""
-        refused.refuse_surroundings()
+        unsupported.refuse_surroundings()
         members = [taps.model for taps in self.problem.models]
         if self._states is None or self._states == models.states(members):
             return
@@ -454,14 +458,14 @@ class Maximizer:
             with models.explained("the objective, preprocess and regularizers"):
                 self._loop.prepare(pictures, arguments)
         for taps in self.problem.models:
-            looking.check_labels(self.problem, taps.shapes, self.labels)
+            first_checks.check_labels(self.problem, taps.shapes, self.labels)
             self.problem.objective.check(taps.shapes, targets)
             self.problem.objective.check_heads(taps.heads)
         if not self._looked:
             with laws.kept(self.problem):
-                looking.warn_of_probabilities(self._loop, pictures, arguments, targets)
+                first_checks.warn_of_probabilities(self._loop, pictures, arguments, targets)
                 self._broken = laws.look(self._loop, pictures, arguments)
-                wrong_range.warn_of_range(self.problem)
+                range_checks.warn_of_range(self.problem)
             laws.warn(self._broken)
             # A first pass may build a model: what it is now is what was traced.
             self._states = models.states(taps.model for taps in self.problem.models)

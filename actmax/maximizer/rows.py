@@ -14,7 +14,7 @@ import tensorflow as tf
 from actmax import checks, schedules
 from actmax.feeding import array_key
 from actmax.loop import Arguments
-from actmax.maximizer import photos, sets
+from actmax.maximizer import constraint_checks, start_image_checks
 from actmax.objectives import Kind, Objective
 from actmax.problem import Input, Problem
 from actmax.types import Images
@@ -289,7 +289,7 @@ def start_images(value: Any, inputs: Sequence[Input]) -> dict[str, np.ndarray]:
             raise ValueError(
                 checks.message(f"names of inputs {sorted(known)} in initial_images", repr(name))
             )
-        found[name] = photos.checked(np.asarray(images), known[name])
+        found[name] = start_image_checks.checked(np.asarray(images), known[name])
     return found
 
 
@@ -365,7 +365,7 @@ def arguments(
 ) -> Arguments:
     """What stays the same during a run, as tensors."""
     count = int(seeds.shape[0])
-    sets.check_rows(problem.inputs, count)
+    constraint_checks.check_rows(problem.inputs, count)
     if targets is None:
         given = tf.zeros([count], tf.int32)
     elif problem.objective.kind == "vector":

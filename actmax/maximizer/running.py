@@ -13,7 +13,7 @@ import tensorflow as tf
 from actmax import checks, records
 from actmax.callbacks import Callback, Progress, as_callback
 from actmax.loop import Arguments, Carry, Loop, remembers
-from actmax.maximizer import listening
+from actmax.maximizer import callback_calls
 from actmax.problem import Judged, Problem
 from actmax.types import IMAGES, Images, Snapshot
 from regularizers import random
@@ -138,7 +138,7 @@ class Run:
 
     def go(self, state: State) -> State:
         """Runs from a state to the end; to the last whole chunk if interrupted."""
-        with listening.listening(self.listeners, lambda: self._snapshot(state)):
+        with callback_calls.listening(self.listeners, lambda: self._snapshot(state)):
             try:
                 while not (self.interrupted or self.is_over(state)):
                     # One assignment each: an interrupt falls between states, never inside one.
@@ -179,7 +179,7 @@ class Run:
         )
 
     def _ask(self, state: State) -> State:
-        stop, asked = listening.ask(self.listeners, self._snapshot(state))
+        stop, asked = callback_calls.ask(self.listeners, self._snapshot(state))
         if state.done >= self.steps or not any(asked):
             return state  # who stops a run at its last step stops nothing
         live = state.carry.live.numpy()

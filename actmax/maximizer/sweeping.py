@@ -13,8 +13,8 @@ import numpy as np
 
 from actmax import checks
 from actmax.feeding import array_key
-from actmax.maximizer import chunks, ending, rows
-from actmax.maximizer.chunks import Rows
+from actmax.maximizer import batches, rows, statuses
+from actmax.maximizer.batches import Rows
 from actmax.maximizer.misnamed import refuse
 from actmax.result import Result
 from actmax.sweeps import Sweep
@@ -54,7 +54,7 @@ def sweep(
     """See `Maximizer.sweep`."""
     refuse(set(call) - set(_PASSED_ON), [*_OWN, *_PASSED_ON], "sweep")
     restarts = checks.integer(restarts, "restarts", low=1)
-    chunks.check_fixed(maximizer.fixed)
+    batches.check_fixed(maximizer.fixed)
     if maximizer.problem.couples_images:
         raise ValueError(
             checks.message(
@@ -126,7 +126,7 @@ def sweep(
             "batch_size": size,
         },
     }
-    ending.warn_of_names(result)
+    statuses.warn_of_names(result)
     return Sweep(dataclasses.replace(result, config=config), axes, tuple(seeds_), robust)
 
 
@@ -157,7 +157,7 @@ def _run(
     """Result, seeds and robust scores of every point, the best of its restarts."""
     kept = _Kept(restarts)
     judged = restarts > 1
-    with_interrupts = chunks.stream(
+    with_interrupts = batches.stream(
         maximizer, table, size, steps=steps, robust=judged, checkpoint=checkpoint, **call
     )
     try:
@@ -170,12 +170,12 @@ def _run(
         # Ctrl-C: rows that were not begun are their start, so that the table is whole.
         rest = _from(table, done)
         quiet = {name: call[name] for name in ("initial_images", "keep") if name in call}
-        for own, result, robust in chunks.stream(
+        for own, result, robust in batches.stream(
             maximizer, rest, size, steps=0, robust=judged, **quiet
         ):
             kept.add(range(done + own.start, done + own.stop), _not_begun(result), robust)
     parts, numbers, scores = kept.parts()
-    joined = chunks.join(parts, parts[0].config)
+    joined = batches.join(parts, parts[0].config)
     return joined, [table.seeds[n] for n in numbers], np.array(scores) if judged else None
 
 

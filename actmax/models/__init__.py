@@ -18,11 +18,11 @@ from actmax.models.detect import (
     taken,
     weights_digest,
 )
+from actmax.models.layer_activations import activations
 from actmax.models.lookups import Lettered
 from actmax.models.passes import Compute
 from actmax.models.products import onednn
 from actmax.models.ranges import Reading
-from actmax.models.seeing import activations
 from actmax.models.structure import InputSpec, input_specs, is_keras, layer_paths, layers, symbolic
 from actmax.models.taps import Taps
 from actmax.models.trace import states

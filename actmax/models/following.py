@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from actmax.models.known import Constants
+from actmax.models.constants import Constants
 from actmax.models.layout import CALLS, FORMATTED, format_axis, inner_graph, moved
 
 # Operations that leave values alone, whatever they do to axes of space.

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tensorflow.python.framework.func_graph import FuncGraph
 
 from actmax import checks
-from actmax.models.listening import placeholder
+from actmax.models.layer_calls import placeholder
 from actmax.models.program import Made, Node, Program
 from actmax.models.replay import Replay
 from actmax.models.trace import Trace

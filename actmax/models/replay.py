@@ -17,7 +17,7 @@ from tensorflow.python.framework.func_graph import FuncGraph
 from tensorflow.python.ops import cond_v2, handle_data_util, while_v2
 
 from actmax import checks
-from actmax.models.listening import placeholder
+from actmax.models.layer_calls import placeholder
 from actmax.models.program import GRADIENT, Backward, Made, Node, Program
 
 Values: TypeAlias = dict[int, tf.Tensor]

@@ -18,6 +18,7 @@ from actmax.models.layout import channel_axis, order_to_last
 from actmax.models.lookups import Lettered, lettered
 from actmax.models.outputs import Output
 from actmax.models.passes import PlainPass, TracedPass
+from actmax.models.side_effects import Findings, findings
 from actmax.models.structure import (
     arguments,
     fill,
@@ -30,7 +31,6 @@ from actmax.models.structure import (
     symbolic_inputs,
 )
 from actmax.models.trace import Part, Trace, refuse_python, trace
-from actmax.models.writing import Findings, findings
 from actmax.objectives import (
     BATCH_NORM,
     CHANNELS_LAST,

@@ -17,12 +17,12 @@ from typing import Any
 import tensorflow as tf
 
 from actmax import checks
-from actmax.models.listening import Afresh, Heard, ListeningGraph, everywhere, placeholder
+from actmax.models.layer_calls import Afresh, Heard, ListeningGraph, everywhere, placeholder
 from actmax.models.outputs import Outputs
 from actmax.models.program import CALLS, GRADIENT, Program
+from actmax.models.side_effects import settle
 from actmax.models.structure import layers
 from actmax.models.untraceable import explained
-from actmax.models.writing import settle
 
 _LOCK = threading.RLock()
 _KEPT: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDictionary()

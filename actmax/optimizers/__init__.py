@@ -4,9 +4,9 @@ Every optimizer takes one learning rate per image, keeps its state per image, an
 *against* the given gradient. The loop decides the sign of this gradient.
 """
 
-from actmax.optimizers.apart import Apart
 from actmax.optimizers.base import Optimizer
 from actmax.optimizers.keras import KerasOptimizer
+from actmax.optimizers.letters import Apart
 from actmax.optimizers.rules import SGD, Adam, ForgetfulAdagrad, ProgressSGD, RMSprop
 from actmax.optimizers.units import InUnits
 

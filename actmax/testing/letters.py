@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from actmax import checks, models
 from actmax.constraints import Rows
-from actmax.maximizer import lettering
+from actmax.maximizer import letter_inputs
 from actmax.preparing import prepared
 from actmax.types import IMAGES
 
@@ -70,7 +70,7 @@ def letters_of(model: Any, given: Any, shape: Any) -> Letters | None:
         specs = (models.InputSpec(IMAGES, tuple(shape), "float32"),)
     sizes = shape or tuple(_OPEN_LENGTH if s is None else s for s in specs[0].shape or ())
     specs = (dataclasses.replace(specs[0], shape=tuple(sizes)),)
-    found = lettering.read([model], specs, specs, given)
+    found = letter_inputs.read([model], specs, specs, given)
     own = tuple(found.specs[0].shape or ())
     sides = tuple(int(size) for size in own if size is not None)
     given.positions(sides)

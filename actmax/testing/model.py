@@ -13,7 +13,7 @@ from actmax.objectives import LOGITS, OUTPUT
 from actmax.preparing import prepared
 from actmax.testing.differences import Slope, first_wrong, wrong
 from actmax.testing.findings import Finding, Level, ModelReport
-from actmax.testing.held import of_one_input
+from actmax.testing.fixed_inputs import of_one_input
 from actmax.testing.letters import letters_of
 from actmax.testing.rows import ContractError
 from actmax.testing.unchanged import dtype_policy, fingerprint

@@ -25,7 +25,7 @@ from actmax.testing.rows import (
     seeds,
 )
 from actmax.types import STOP, Snapshot
-from regularizers.asking import asked
+from regularizers.signatures import asked
 
 
 def check_gradient_function(function: Any, *, shape: Sequence[int] = (8, 8, 3)) -> None:

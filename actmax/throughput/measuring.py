@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from actmax import checks
-from actmax.loop.floors import bare_floor, strict_floor
+from actmax.loop.bare_pass import bare_floor, strict_floor
 from actmax.maximizer import Maximizer
-from actmax.maximizer.ending import unnamed
+from actmax.maximizer.statuses import unnamed
 from actmax.models import onednn
 from actmax.problem import Problem
 from actmax.throughput.records import Measurement, Throughput

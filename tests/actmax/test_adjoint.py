@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import actmax
 from actmax import models
-from actmax.maximizer import speed
+from actmax.maximizer import fastest_way
 from actmax.objectives import LOGITS, OUTPUT
 
 L = keras.layers
@@ -352,19 +352,19 @@ def test_layers_are_found_inside_models_and_nothing_remains_of_them(model):
 
 def test_it_is_for_cpus_without_onednn(monkeypatch):
     def chosen(name="plain", precision=None, gpu=False):
-        return speed.way_of(name, precision, gpu=gpu).adjoint
+        return fastest_way.way_of(name, precision, gpu=gpu).adjoint
 
     for known in (True, None):
-        monkeypatch.setattr(speed, "onednn", lambda known=known: known)
+        monkeypatch.setattr(fastest_way, "onednn", lambda known=known: known)
         assert not chosen()
-    monkeypatch.setattr(speed, "onednn", lambda: False)
+    monkeypatch.setattr(fastest_way, "onednn", lambda: False)
     assert chosen() and chosen("fold") and chosen("auto") and chosen("recompute")
     assert not any(chosen(name) for name in (False, "xla"))
     assert not chosen(gpu=True) and not chosen(precision="bfloat16")
 
 
 def test_the_loop_follows_the_weights(monkeypatch, model):
-    monkeypatch.setattr(speed, "onednn", lambda: False)
+    monkeypatch.setattr(fastest_way, "onednn", lambda: False)
     settings = {"input_range": (0, 1), "regularizers": [], "copies": 1}
     turned = actmax.Maximizer(model, **settings)
     images = np.random.default_rng(0).uniform(size=(2, 16, 15, 3))
@@ -485,7 +485,7 @@ def test_wherever_a_layer_is_called_the_gradient_is_the_same(monkeypatch, make):
     keras.config.set_dtype_policy("float32")
     keras.utils.set_random_seed(0)
     model = make()
-    monkeypatch.setattr(speed, "onednn", lambda: False)
+    monkeypatch.setattr(fastest_way, "onednn", lambda: False)
     images = np.random.default_rng(0).uniform(size=(3, 12, 12, CHANNELS))
     settings = {"input_range": (0, 1), "regularizers": [], "copies": 1}
     settings["input_shape"] = images.shape[1:]

@@ -16,7 +16,7 @@ import tensorflow as tf
 from PIL import Image
 
 import actmax
-from actmax import films, zoo
+from actmax import videos, zoo
 from regularizers import L2
 
 
@@ -291,7 +291,7 @@ def test_a_tool_that_is_not_installed_is_named(maximizer, monkeypatch, make, pac
 def test_a_film_has_every_frame_and_its_gray(tmp_path, size):
     levels = np.linspace(20, 230, 9).astype(np.uint8)
     frames = np.broadcast_to(levels[:, None, None, None], (9, *size, 3))
-    reader = imageio_ffmpeg.read_frames(str(films.save_mp4(tmp_path / "film.mp4", frames, fps=12)))
+    reader = imageio_ffmpeg.read_frames(str(videos.save_mp4(tmp_path / "film.mp4", frames, fps=12)))
     meta = next(reader)
     assert meta["size"] == (size[1] + size[1] % 2, size[0] + size[0] % 2)
     decoded = [np.frombuffer(frame, np.uint8).mean() for frame in reader]
@@ -314,4 +314,4 @@ def test_a_run_as_a_film(tmp_path):
 def test_an_absent_encoder_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     with pytest.raises(ImportError, match=r"actmax\[video\]"):
-        films.save_mp4(tmp_path / "run.mp4", np.zeros([1, 2, 2, 3], np.uint8), 12)
+        videos.save_mp4(tmp_path / "run.mp4", np.zeros([1, 2, 2, 3], np.uint8), 12)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import actmax
-from actmax.cli import given, main, words
+from actmax.cli import input_options, main, words
 
 
 @pytest.mark.parametrize(
@@ -24,14 +24,14 @@ from actmax.cli import given, main, words
     ],
 )
 def test_options_of_open_length_end_where_their_numbers_end(argv, joined):
-    assert given.joined(argv) == joined
+    assert input_options.joined(argv) == joined
 
 
 def test_spans_of_targets():
-    assert given.spread(["0-3", "7"]) == ["0", "1", "2", "3", "7"]
-    assert given.spread(["0-3", "cat"], ["0-3", "cat"]) == ["0-3", "cat"]
+    assert input_options.spread(["0-3", "7"]) == ["0", "1", "2", "3", "7"]
+    assert input_options.spread(["0-3", "cat"], ["0-3", "cat"]) == ["0-3", "cat"]
     with pytest.raises(ValueError, match="FIRST-LAST"):
-        given.spread(["3-0"])
+        input_options.spread(["3-0"])
 
 
 def test_messages_name_options():
@@ -98,10 +98,10 @@ def test_an_import_that_is_not_installed(tmp_path, capsys):
 
 def settings(*words):
     parser = argparse.ArgumentParser()
-    given.add_input(parser)
-    given.add_look(parser)
-    found = parser.parse_args(given.joined(words))
-    return {**given.settings(found), **given.look(found)}
+    input_options.add_input(parser)
+    input_options.add_look(parser)
+    found = parser.parse_args(input_options.joined(words))
+    return {**input_options.settings(found), **input_options.look(found)}
 
 
 @pytest.mark.parametrize(

@@ -21,12 +21,12 @@ from actmax.loop import (
     Evaluation,
     Loop,
     Way,
-    agree,
     agreement,
+    comparison,
     ways,
 )
-from actmax.loop.connected import check_connected, check_penalty
-from actmax.loop.floors import bare_floor, strict_floor
+from actmax.loop.bare_pass import bare_floor, strict_floor
+from actmax.loop.connectivity import check_connected, check_penalty
 from actmax.loop.tensors import choose, first_cause, minus, same_shape, sizes, spec, sums
 from actmax.maximizer import rows
 from actmax.objectives import LOGITS
@@ -304,14 +304,14 @@ def test_a_gradient_that_is_not_finite_agrees_with_none():
     ("cosine", "relative", "score", "holds"),
     [
         (1.0, 0.0, 0.0, True),
-        (agree.COSINE, agree.RELATIVE, agree.RELATIVE, True),
+        (comparison.COSINE, comparison.RELATIVE, comparison.RELATIVE, True),
         (0.999998, 0.0, 0.0, False),
         (1.0, 2e-5, 0.0, False),
         (1.0, 0.0, 2e-5, False),
     ],
 )
 def test_ways_agree_up_to_rounding_in_all_three(cosine, relative, score, holds):
-    assert (agree.COSINE, agree.RELATIVE) == (0.999999, 1e-5)
+    assert (comparison.COSINE, comparison.RELATIVE) == (0.999999, 1e-5)
     assert Agreement(cosine, relative, score).holds is holds
 
 
@@ -326,7 +326,7 @@ def test_a_fold_is_compared_in_float32_and_where_that_differs_in_float64(
     answers, result, monkeypatch
 ):
     compared, answers = [], list(answers)
-    monkeypatch.setattr(agree, "Loop", lambda problem, way: (problem, way))
+    monkeypatch.setattr(comparison, "Loop", lambda problem, way: (problem, way))
 
     def answer(plain, fast, images, arguments):
         compared.append((plain, fast))
@@ -335,15 +335,15 @@ def test_a_fold_is_compared_in_float32_and_where_that_differs_in_float64(
             raise found
         return found
 
-    monkeypatch.setattr(agree, "agreement", answer)
+    monkeypatch.setattr(comparison, "agreement", answer)
     given = SimpleNamespace(problem="problem", way=Way(fold=True, compute="bfloat16", tail=True))
     if result is None:
         with pytest.raises(
             ValueError, match=r"cosine 0.5000000 and relative difference 0.25, scores .* 0.12"
         ):
-            agree.check_fold(given, {}, None)
+            comparison.check_fold(given, {}, None)
     else:
-        assert agree.check_fold(given, {}, None) is result
+        assert comparison.check_fold(given, {}, None) is result
     expected = [
         tuple(("problem", Way(fold=fold, compute=kind, tail=True)) for fold in (False, True))
         for kind in (None, "float64")

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import actmax
-from actmax.maximizer import refused
+from actmax.maximizer import unsupported
 
 CALL = {"targets": [0], "input_range": (0, 1), "regularizers": [], "steps": 2}
 
@@ -40,7 +40,7 @@ def test_a_call_inside_a_function_or_a_graph(model):
 
 
 def test_another_backend(model, monkeypatch):
-    monkeypatch.setattr(refused, "_backend", lambda: "jax")
+    monkeypatch.setattr(unsupported, "_backend", lambda: "jax")
     with pytest.raises(ValueError, match=r"backend jax(?s:.*)KERAS_BACKEND"):
         actmax.maximize(model, **CALL)
 

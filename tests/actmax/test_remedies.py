@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import actmax
-from actmax.maximizer.looking import ProbabilityWarning
+from actmax.maximizer.first_checks import ProbabilityWarning
 from actmax.optimizers import KerasOptimizer
 
 L = keras.layers

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 import actmax
 import regularizers
-from actmax.loop.floors import bare_floor, strict_floor
+from actmax.loop.bare_pass import bare_floor, strict_floor
 from actmax.throughput import Measurement, Throughput
 from regularizers import L2
 

@@ -12,7 +12,7 @@ import actmax
 import regularizers
 from actmax import models
 from actmax.loop import Loop, Way, agreement, check_fold
-from actmax.maximizer import speed
+from actmax.maximizer import fastest_way
 from actmax.models.folding import Chain
 from actmax.objectives import LOGITS
 from regularizers import L2, Jitter, TotalVariation
@@ -305,7 +305,7 @@ def test_what_is_no_keras_model_is_computed_in_another_way_too(smooth):
 
 
 def test_auto_keeps_what_is_fastest_and_remembers_it(one_block, monkeypatch):
-    monkeypatch.setattr(speed, "SHARE", 1e6)
+    monkeypatch.setattr(fastest_way, "SHARE", 1e6)
     first = maximizer(one_block, compile="auto")
     probe = first(TARGETS, steps=2).config["probe"]
     assert set(probe["milliseconds"]) == {"plain", "fold", "tail"}
@@ -338,7 +338,7 @@ def test_auto_pays_for_its_probe_from_all_runs_together(one_block, monkeypatch):
     assert [probe["seconds"] > 0 for probe in probes] == [False, False, True, True]
     assert "of the 120 steps so far" in probes[2]["left_out"]["fold"]
     # What they have earned is in the end enough, and the choice is kept.
-    monkeypatch.setattr(speed, "SHARE", 1e6)
+    monkeypatch.setattr(fastest_way, "SHARE", 1e6)
     chosen = auto(TARGETS, steps=40).config["probe"]
     assert set(chosen["milliseconds"]) >= {"plain"}
     assert len(chosen["milliseconds"]) + len(chosen["left_out"]) == 3
@@ -346,7 +346,7 @@ def test_auto_pays_for_its_probe_from_all_runs_together(one_block, monkeypatch):
 
 
 def test_auto_leaves_out_what_does_not_agree(one_block, monkeypatch):
-    monkeypatch.setattr(speed, "SHARE", 1e6)
+    monkeypatch.setattr(fastest_way, "SHARE", 1e6)
     scaled = Chain.scaled
     monkeypatch.setattr(
         Chain, "scaled", lambda *given: (1.01 * scaled(*given)[0], scaled(*given)[1])

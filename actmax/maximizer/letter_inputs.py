@@ -10,7 +10,7 @@ import numpy as np
 
 from actmax import checks, models
 from actmax.constraints import Rows
-from actmax.maximizer.reading import given_range
+from actmax.maximizer.inferred import given_range
 from actmax.models import InputSpec, Lettered
 
 _FLOATS = ("float", "bfloat")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from actmax import checks, naming, schedules
-from actmax.maximizer import ending
+from actmax import checks, predictions, schedules
+from actmax.maximizer import statuses
 from actmax.result import Result
 from actmax.types import Status
 
@@ -81,7 +81,7 @@ def stream(
             name: {key: value[padded if len(value) > 1 else [0]] for key, value in each.items()}
             for name, each in rows.arrays.items()
         }
-        with ending.unnamed():
+        with statuses.unnamed():
             result = maximizer(
                 None if rows.targets is None else rows.targets[padded],
                 images=batch_size if rows.targets is None else None,
@@ -158,7 +158,7 @@ def join(parts: Sequence[Result], config: Mapping[str, Any]) -> Result:
         probabilities=None
         if first.probabilities is None
         else np.concatenate([p.probabilities for p in parts if p.probabilities is not None]),
-        named=naming.join([part.named for part in parts]),
+        named=predictions.join([part.named for part in parts]),
         optimality=np.concatenate([_told(part, "optimality") for part in parts]),
         duality_gap=np.concatenate([_told(part, "duality_gap") for part in parts]),
         distance=np.concatenate([_told(part, "distance") for part in parts]),

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from actmax import models, naming
+from actmax import models, predictions
 from actmax.callbacks import Callback, Frames
 from actmax.loop import Cause
 from actmax.maximizer.beginning import Revived
+from actmax.maximizer.optimality import Standing
 from actmax.maximizer.running import Run, State
-from actmax.maximizer.standing import Standing
-from actmax.naming import Named
+from actmax.predictions import Named
 from actmax.problem import Problem
 from actmax.result import Result
 from actmax.types import Status
@@ -187,7 +187,7 @@ def _failure(
 def warn_of_names(result: Result) -> None:
     """Warns of rows that did not fail and that the model itself names otherwise, unless kept quiet."""
     if result.steps.any() and not _QUIET.get():
-        naming.warn(result.named, ~np.isin(result.status, FAILED))
+        predictions.warn(result.named, ~np.isin(result.status, FAILED))
 
 
 @contextlib.contextmanager

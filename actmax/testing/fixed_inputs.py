@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from actmax import checks, models
-from actmax.maximizer import lettering
+from actmax.maximizer import letter_inputs
 from actmax.objectives import OUTPUT
 
 
@@ -28,7 +28,7 @@ def of_one_input(
     held = {name: tf.constant(np.asarray(value)[:1], kinds[name]) for name, value in fixed.items()}
     (spec,) = free
     own_range = input_range.get(spec.name) if isinstance(input_range, Mapping) else input_range
-    letters = lettering.read([model], specs, free, own_range)
+    letters = letter_inputs.read([model], specs, free, own_range)
     taps = models.Taps(model, [OUTPUT], letters.numbers)
     spec = letters.specs[0] if letters.numbers else spec
 

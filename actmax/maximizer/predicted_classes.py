@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from actmax import images, models, scales
 from actmax.loop import Arguments, Loop
-from actmax.naming import Named
+from actmax.predictions import Named
 from actmax.problem import Judged, Problem
 from actmax.types import Images
 

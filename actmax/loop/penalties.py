@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import tensorflow as tf
 
 from actmax.feeding import Given
-from actmax.loop.connected import check_penalty
+from actmax.loop.connectivity import check_penalty
 from actmax.loop.records import Arguments
 from actmax.problem import Problem
 from actmax.types import Images

@@ -8,10 +8,10 @@ import tensorflow as tf
 
 import actmax
 from actmax import zoo
-from actmax.loop import blocks
+from actmax.loop import draws_ahead
 from actmax.loop.engine import Loop
 from actmax.loop.ways import PLAIN
-from actmax.maximizer import speed
+from actmax.maximizer import fastest_way
 from actmax.problem import Draws
 from regularizers import Jitter, Noise, RandomCrop, Rotate, TotalVariation
 
@@ -56,7 +56,7 @@ def test_what_is_drawn_ahead_is_what_each_step_draws(model, listed, settings):
 def test_blocks_of_any_size_give_the_same_bytes(model, size, monkeypatch):
     listed = [Jitter(2), Noise(0.05)]
     whole = maximizer(model, listed)([0, 1], steps=23)
-    monkeypatch.setattr(blocks, "BLOCK", size)
+    monkeypatch.setattr(draws_ahead, "BLOCK", size)
     cut = maximizer(model, listed)([0, 1], steps=23)
     assert whole.images.tobytes() == cut.images.tobytes()
     assert whole.history["score"].tobytes() == cut.history["score"].tobytes()
@@ -77,7 +77,7 @@ def noinline(loop):
 def test_the_scale_of_the_weights_the_loop_and_the_end_share_a_trace(monkeypatch, settings, count):
     """Steps of the loop tell the pull and the look at the end. The two looks at folds have one each."""
     # Without oneDNN every way is a variant.
-    monkeypatch.setattr(speed, "onednn", lambda: True)
+    monkeypatch.setattr(fastest_way, "onednn", lambda: True)
     traced = []
     once = Loop._ascend_once
     monkeypatch.setattr(Loop, "_ascend_once", lambda *given: traced.append(0) or once(*given))

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from actmax import models
 from actmax.constraints import OneHot
-from actmax.maximizer import reading
+from actmax.maximizer import inferred
 from actmax.maximizer.core import Maximizer
 from actmax.maximizer.misnamed import answered
 from actmax.result import Result
@@ -146,7 +146,7 @@ def _shape_of(model: Any, initial_images: Any, input_range: Any) -> Any:
     open_ = {spec.name: spec for spec in specs if spec.shape and None in spec.shape}
     found = {}
     for name, value in given.items():
-        sizes = _sizes(open_.get(name), value, reading.given_range(input_range, name))
+        sizes = _sizes(open_.get(name), value, inferred.given_range(input_range, name))
         if name in open_ and _fills(open_[name].shape, sizes):
             found[name] = sizes
     return found or None
