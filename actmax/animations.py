@@ -35,14 +35,16 @@ def frames_of(result: Any, name: str) -> list[np.ndarray]:
     return [images.grid(images.tiles(channels_last(frame, axis), *bounds)[0]) for frame in kept]
 
 
-def animated(result: Any, animation: Any, film: reporting.Film | None) -> reporting.Film | None:
-    """The animation that `Result.report` shows: from `animation` (a `Frames` or a film) or from `film`.
+def animated(
+    result: Any, animation: Any, film: reporting.RecordedFrames | None
+) -> reporting.RecordedFrames | None:
+    """The animation that `Result.report` shows: `animation`, or `film`, its older name.
 
     Raises:
         TypeError: if it is neither.
         ValueError: if both are given, or the callback was in no run.
     """
-    if animation is None or isinstance(animation, reporting.Film):
+    if animation is None or isinstance(animation, reporting.RecordedFrames):
         given = [one for one in (animation, film) if one is not None]
         if len(given) > 1:
             raise ValueError(checks.message("animation= or film=", "both", "Drop film=."))
@@ -65,5 +67,5 @@ def animated(result: Any, animation: Any, film: reporting.Film | None) -> report
                 "Give it to callbacks=[...] of the run as well.",
             )
         )
-    made: reporting.Film = animation.film(*result.scale())
+    made: reporting.RecordedFrames = animation.film(*result.scale())
     return made

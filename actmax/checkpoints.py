@@ -138,7 +138,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Folder]:
         raise TypeError(checks.message("checkpoint to be the path of a folder", repr(path)))
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
-    with files.held(folder / LOCK) as stream:
+    with files.open_to_lock(folder / LOCK) as stream:
         if not _lock(stream):
             stream.seek(0)
             holder = stream.read(32).decode(errors="replace").strip()

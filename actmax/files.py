@@ -126,7 +126,7 @@ def read(path: str | os.PathLike[str]) -> bytes:
         return stream.read()
 
 
-def held(path: str | os.PathLike[str]) -> IO[bytes]:
+def open_to_lock(path: str | os.PathLike[str]) -> IO[bytes]:
     """A file to lock, open for reading and writing, made if it is not there.
 
     Another user with write access could have put a link there, so the target of a link is never

@@ -224,7 +224,7 @@ class Result:
         *,
         title: str | None = None,
         animation: Any = None,
-        film: reporting.Film | None = None,
+        film: reporting.RecordedFrames | None = None,
         natural: reporting.Natural | None = None,
         metrics: Sequence[Mapping[str, Any]] = (),
         columns: Any = None,

@@ -12,7 +12,7 @@ import numpy as np
 from actmax import checks, images, records
 from actmax.constraints import OneHot, Rows, Simplex
 from actmax.drawing import Kind, Look, draw, nouns, side_by_side, wav
-from actmax.reporting import Film, Natural, Page, scored
+from actmax.reporting import Natural, Page, RecordedFrames, scored
 
 _LETTERS: dict[str, type[Rows]] = {"OneHot": OneHot, "Simplex": Simplex}
 
@@ -257,7 +257,7 @@ def _of(kind: Kind, shape: tuple[int, ...], rows: Rows | None) -> str:
 def page(
     result: Any,
     title: str | None,
-    film: Film | None,
+    film: RecordedFrames | None,
     natural: Natural | None,
     metrics: Sequence[Mapping[str, Any]],
     columns: Any,

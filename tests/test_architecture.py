@@ -6,7 +6,9 @@ Nothing here runs the code it reads, except to resolve the names in `__all__`.
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,6 +95,11 @@ PRINTS = ("actmax/cli", "actmax/callbacks", "actmax/recipes", "actmax/zoo/train"
 MAX_LINES = 600
 
 
+@functools.cache
+def parsed(text: str, name: str) -> ast.Module:
+    return ast.parse(text, name)
+
+
 class Module(NamedTuple):
     """One source file: its dotted name, whether it is a package's `__init__`, its text."""
 
@@ -102,7 +109,7 @@ class Module(NamedTuple):
 
     @property
     def tree(self) -> ast.Module:
-        return ast.parse(self.text, self.name)
+        return parsed(self.text, self.name)
 
     @property
     def place(self) -> str:
@@ -345,6 +352,85 @@ def test_modules_are_short(module):
     )
 
 
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Modules that import each other, each group sorted."""
+    reached = {name: {name} for name in graph}
+    for name in graph:
+        waiting = [name]
+        while waiting:
+            new = graph[waiting.pop()] - reached[name]
+            reached[name] |= new
+            waiting += new
+    return sorted({tuple(sorted(n for n in reached[m] if m in reached[n])) for m in graph})
+
+
+def test_no_modules_import_each_other():
+    graph = {
+        module.name: {name for name, _ in imports(module) if name in NAMES}
+        for module in ALL_MODULES
+    }
+    graph = {name: {n for n in graph[name] if n in graph} for name in graph}
+    found = [circle for circle in circles(graph) if len(circle) > 1]
+    assert not found, (
+        f"Expected no circle of imports. Received: {found}. Name what is needed in a module of its own."
+    )
+
+
+@every_module
+def test_private_names_stay_in_their_room(module):
+    room = module.name if module.is_package else module.name.rpartition(".")[0]
+    faults = []
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in PACKAGES:
+            private = [
+                alias.name
+                for alias in node.names
+                if alias.name.startswith("_") and not alias.name.startswith("__")
+            ]
+            inside = node.module == room or node.module.rpartition(".")[0] == room
+            faults += [f"line {node.lineno}: {name}" for name in private if not inside]
+    assert not faults, (
+        f"Expected public names of other rooms alone. Received: {faults}. Make the name public."
+    )
+
+
+def retired_words() -> set[str]:
+    """The left column of the table of retired words."""
+    text = (ROOT / "docs/development/vocabulary.md").read_text("utf-8").partition("## Retired")[2]
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("|")][2:]
+    return {word.strip() for row in rows for word in row.split(",")}
+
+
+def named_here(module: Module) -> Iterator[tuple[str, int]]:
+    """The names that a module gives: its own, and those of functions, classes and arguments."""
+    yield module.name.rpartition(".")[2], 1
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name, node.lineno
+        if isinstance(node, ast.arg):
+            yield node.arg, node.lineno
+
+
+def words_of(name: str) -> set[str]:
+    """`{"run", "in", "chunks", "chunk"}` of `run_in_chunks`: lower case, and without a plural s."""
+    words = {word.lower() for word in re.findall(r"[A-Z]?[a-z]+", name)}
+    return words | {word.removesuffix("s") for word in words}
+
+
+def old_names(module: Module, retired: set[str]) -> list[str]:
+    return [f"line {line}: {name}" for name, line in named_here(module) if words_of(name) & retired]
+
+
+@every_module
+def test_retired_words_are_gone(module):
+    faults = old_names(module, retired_words())
+    # `film=` goes on working as an argument of reports.
+    faults = [fault for fault in faults if not fault.endswith(": film")]
+    assert not faults, (
+        f"Expected the words of docs/development/vocabulary.md. Received: {faults}. Use its right column."
+    )
+
+
 @every(module for module in ALL_MODULES if not is_at(module, PRINTS))
 def test_libraries_do_not_print(module):
     lines = [
@@ -452,3 +538,18 @@ def test_all_is_read_with_and_without_a_type():
     assert public_names(source("actmax", '__all__ = ["a", "b"]')) == ["a", "b"]
     assert public_names(source("actmax", '__all__: list[str] = ["a"]')) == ["a"]
     assert public_names(source("actmax", "x = 1")) is None
+
+
+def test_circles_are_found():
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}
+    assert [c for c in circles(graph) if len(c) > 1] == [("b", "c")]
+
+
+def test_retired_words_are_found_in_every_kind_of_name():
+    text = "def has_pull(x): ...\nclass FilmMaker: ...\ndef good(*, photos=None): ...\ndef pullover(): ..."
+    assert old_names(source("actmax.loop", text), {"pull", "film", "photo"}) == [
+        "line 1: has_pull",
+        "line 2: FilmMaker",
+        "line 3: photos",
+    ]
+    assert "pull" in retired_words() and "use" not in retired_words()

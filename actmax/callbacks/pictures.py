@@ -50,14 +50,14 @@ class Frames(Callback):
             )
         return images.tiles(channels_last(frame, self._channels), low, high)[0]
 
-    def film(self, low: Any, high: Any) -> reporting.Film:
+    def film(self, low: Any, high: Any) -> reporting.RecordedFrames:
         """The frames, 8 bits deep, for `Result.report`; low becomes black, high white."""
         frames = np.stack([self._tiles(frame, low, high) for frame in self.frames])
-        return reporting.Film(np.asarray(self.steps), frames)
+        return reporting.RecordedFrames(np.asarray(self.steps), frames)
 
     def save(self, folder: str | Path, low: Any, high: Any) -> Path:
         """Writes `frames.npz` into the folder of a saved result, for `actmax report`."""
-        return reporting.save_film(folder, self.film(low, high))
+        return reporting.save_frames(folder, self.film(low, high))
 
     def save_gif(self, path: str | Path, low: Any, high: Any, *, fps: float = 12.0) -> Path:
         """Writes the grid of every kept step as an animated GIF.

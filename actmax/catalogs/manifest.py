@@ -120,7 +120,7 @@ def alone(folder: Path) -> Iterator[None]:
     """
     import fcntl
 
-    with files.held(folder / _LOCK) as stream:
+    with files.open_to_lock(folder / _LOCK) as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

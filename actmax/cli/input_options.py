@@ -220,7 +220,7 @@ def _start(file: Path) -> Any:
     return found["images"] if "images" in found else found
 
 
-def add_look(parser: argparse.ArgumentParser) -> None:
+def add_display(parser: argparse.ArgumentParser) -> None:
     """Adds options for drawing and playing inputs that are not pictures."""
     parser.add_argument(
         "--columns", action="append", metavar="[NAME=]FILE", default=[],
@@ -233,8 +233,8 @@ def add_look(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def look(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The arguments of `save` and `report` that `add_look` read.
+def display(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `save` and `report` that `add_display` read.
 
     Raises:
         ValueError: if a file holds no names, or a rate is no number.

@@ -49,16 +49,16 @@ def add(commands: Any) -> None:
         metavar="MODEL",
         help="of the run, a .keras or .h5 file; for --natural",
     )
-    input_options.add_look(report)
+    input_options.add_display(report)
     report.set_defaults(command=_report)
 
 
 def _report(arguments: argparse.Namespace) -> int:
     from actmax import checks
-    from actmax.reporting import load_film
+    from actmax.reporting import load_frames
     from actmax.result import Result
 
-    folder, shown = arguments.folder, input_options.look(arguments)
+    folder, shown = arguments.folder, input_options.display(arguments)
     if (folder / "manifest.json").exists():
         return _catalog(arguments, shown)
     if arguments.per_page is not None:
@@ -73,7 +73,7 @@ def _report(arguments: argparse.Namespace) -> int:
         _check_same(result, model)
         natural = _natural(result, arguments.natural, model)
     out = folder / "report.html" if arguments.out is None else arguments.out
-    film, metrics = load_film(folder), _metrics(folder / "metrics.json")
+    film, metrics = load_frames(folder), _metrics(folder / "metrics.json")
     try:
         result.report(out, film=film, natural=natural, metrics=metrics, **shown)
     except RecursionError as error:

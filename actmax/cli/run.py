@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
         "--optimizer-rate", type=float, metavar="R", help="learning rate, in units of the input"
     )
     add_run_settings(run)
-    input_options.add_look(run)
+    input_options.add_display(run)
     run.set_defaults(command=_run)
 
 
@@ -47,7 +47,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.layer is not None and arguments.output is not None:
         raise ValueError(checks.message("--layer or --output", "both", "Leave one of them out."))
     look_at(arguments.model, trusted=arguments.trust_model)
-    described, shown = input_options.settings(arguments), input_options.look(arguments)
+    described, shown = input_options.settings(arguments), input_options.display(arguments)
     labels = None if arguments.labels is None else read_labels(arguments.labels)
     targets = [_target(text, labels) for text in input_options.spread(arguments.targets, labels)]
     call = run_settings(arguments)

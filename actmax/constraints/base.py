@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -54,6 +55,8 @@ class Constraint(abc.ABC):
     # True if the set is discrete, such as letters. `apply` then has the gradient of `relax`, or an
     # approximate one if `relax` is not given.
     discrete: ClassVar[bool] = False
+    # What `first & second` is. The module of intersections, which builds on this class, sets it.
+    intersect: ClassVar[Callable[[Constraint, Constraint], Constraint]]
 
     @property
     def convex(self) -> bool:
@@ -225,11 +228,9 @@ class Constraint(abc.ABC):
         return self.clip(images)
 
     def __and__(self, other: Constraint) -> Constraint:
-        from actmax.constraints.intersection import intersect
-
         if not isinstance(other, Constraint):
             return NotImplemented
-        return intersect(self, other)
+        return Constraint.intersect(self, other)
 
 
 def euclidean(difference: tf.Tensor) -> tf.Tensor:

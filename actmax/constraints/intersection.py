@@ -198,3 +198,6 @@ class Intersection(Constraint):
 
 def _is_open(part: Constraint) -> bool:
     return part.by_value and (part.low is None or part.high is None)
+
+
+Constraint.intersect = intersect

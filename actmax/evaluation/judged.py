@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from actmax.evaluation import distances, opinions
+from actmax.evaluation import distances, judge_metrics
 from actmax.evaluation.networks import LOGITS, Judge
 from actmax.evaluation.record import Book
 from actmax.evaluation.sources import Natural
@@ -59,25 +59,28 @@ def _of_logits(
 ) -> None:
     accuracy = None
     if theirs is not None and anchor is not None:
-        accuracy = float(opinions.top1(theirs[LOGITS], anchor.classes).mean())
-    book.add("transfer", lambda: opinions.top1(logits, classes), natural=accuracy, judge=name)
+        accuracy = float(judge_metrics.top1(theirs[LOGITS], anchor.classes).mean())
+    book.add("transfer", lambda: judge_metrics.top1(logits, classes), natural=accuracy, judge=name)
     if theirs is None or anchor is None:
         return
     known = (theirs[LOGITS], anchor.classes)
-    heat = opinions.temperature(*known)
-    natural = opinions.probability(*known, heat).mean()
+    heat = judge_metrics.temperature(*known)
+    natural = judge_metrics.probability(*known, heat).mean()
     book.add(
         "transfer_probability",
-        lambda: opinions.probability(logits, classes, heat),
+        lambda: judge_metrics.probability(logits, classes, heat),
         natural=natural,
         judge=name,
     )
     book.add(
-        "judge_z", lambda: opinions.standardized(logits, classes, *known), natural=0.0, judge=name
+        "judge_z",
+        lambda: judge_metrics.standardized(logits, classes, *known),
+        natural=0.0,
+        judge=name,
     )
     book.add(
         "judge_percentile",
-        lambda: opinions.percentile(logits, classes, *known),
+        lambda: judge_metrics.percentile(logits, classes, *known),
         natural=0.5,
         judge=name,
     )

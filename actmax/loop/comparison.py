@@ -39,7 +39,9 @@ class Agreement:
 
 def agreement(plain: Loop, fast: Loop, images: Images, arguments: Arguments) -> Agreement:
     """How near two loops are at given images, with the same draws of the transforms."""
-    (scores, gradients), (others, theirs) = (loop.pull(images, arguments) for loop in (plain, fast))
+    (scores, gradients), (others, theirs) = (
+        loop.score_and_gradient(images, arguments) for loop in (plain, fast)
+    )
     cosine, relative = 1.0, 0.0
     for name in images:
         ours, other = (

@@ -83,7 +83,7 @@ def _cuts(operation: tf.Operation, image: tf.Tensor) -> bool:
         return True
 
 
-def has_pull(problem: Problem, ascent: Images, size: tf.Tensor) -> tf.Tensor:
+def has_gradient(problem: Problem, ascent: Images, size: tf.Tensor) -> tf.Tensor:
     """Whether the score itself has a gradient, whatever the penalties have. bool `[N]`.
 
     Args:

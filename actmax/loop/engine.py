@@ -17,14 +17,20 @@ import numpy as np
 import tensorflow as tf
 
 from actmax.feeding import tile
-from actmax.loop.connectivity import check_connected, has_pull
+from actmax.loop.connectivity import check_connected, has_gradient
 from actmax.loop.draws_ahead import run_steps
 from actmax.loop.highest import higher, remembered
-from actmax.loop.penalties import Look, burden, check_pulls, look, resist, weights_at
-from actmax.loop.records import Arguments, Carry, Cause, Evaluation, Outlook, hidden
+from actmax.loop.penalties import (
+    PenaltyAndGradient,
+    burden,
+    check_penalty_gradients,
+    penalty_and_gradient,
+    weigh_penalties,
+    weights_at,
+)
+from actmax.loop.records import Arguments, Carry, Cause, Evaluation, RemainingGain, hidden
 from actmax.loop.remaining_gain import at_most, end_of_step, most_gained, of_size_one
 from actmax.loop.tensors import (
-    apart,
     arrays_spec,
     choose,
     first_cause,
@@ -34,6 +40,7 @@ from actmax.loop.tensors import (
     silence,
     sizes,
     spec,
+    split_scores,
     sums,
 )
 from actmax.loop.ways import CAPACITY, PLAIN, Way, run_in_chunks, scaled_back
@@ -56,9 +63,9 @@ class Loop:
         self.traces = 0
         self._functions: dict[tuple[str, Any], Callable[..., Any]] = {}
         self._lock = threading.RLock()
-        self._looks = {place: self._looking(place) for place in problem.lazy}
+        self._lazy = {place: self._lazy_penalty(place) for place in problem.lazy}
         self._called = way.called(self._ascend_once, self.models)
-        self._fast_tail = tf.function(self._tail, jit_compile=True, autograph=False)
+        self._fast_tail = tf.function(self._finish_step, jit_compile=True, autograph=False)
 
     @property
     def compilations(self) -> int:
@@ -104,27 +111,27 @@ class Loop:
     def _chunk(
         self, carry: Carry, arguments: Arguments, start: int, stop: int
     ) -> tuple[Carry, tf.Tensor]:
-        return self._steps(carry, arguments, start, stop, pulled=False)[:2]
+        return self._steps(carry, arguments, start, stop, with_gradient=False)[:2]
 
     def _steps(
-        self, carry: Carry, arguments: Arguments, start: int, stop: int, *, pulled: bool
+        self, carry: Carry, arguments: Arguments, start: int, stop: int, *, with_gradient: bool
     ) -> tuple[Carry, tf.Tensor, Images]:
         """As `run`, with the score's gradient at the last step, for all rows or for none."""
         bounds = (tf.constant(start, tf.int32), tf.constant(stop, tf.int32))
         # Who compiles for every shape gets one.
-        every = pulled or self.way.xla or self.problem.optimizer.fixed_rows
+        every = with_gradient or self.way.xla or self.problem.optimizer.fixed_rows
         rows = tf.shape(carry.live)[0] if every else 0
-        pull = {
+        gradient = {
             entry.name: tf.zeros([rows, *entry.shape], self.problem.dtype)
             for entry in self.problem.inputs
         }
         if not self.compiled:
-            return self._run(carry, arguments, *bounds, pull)
-        return self._compile("run", self._run, carry, arguments, *bounds, pull)
+            return self._run(carry, arguments, *bounds, gradient)
+        return self._compile("run", self._run, carry, arguments, *bounds, gradient)
 
-    def pull(self, images: Images, arguments: Arguments) -> tuple[tf.Tensor, Images]:
+    def score_and_gradient(self, images: Images, arguments: Arguments) -> tuple[tf.Tensor, Images]:
         """Scores `[N]` and their gradient with respect to images, with the draws of step 0."""
-        return self._compile("pull", self._pull, images, self.alone(arguments))
+        return self._compile("gradient", self._score_and_gradient, images, self.alone(arguments))
 
     def images(self, params: Params, arguments: Arguments) -> Images:
         """Images of params, inside the set."""
@@ -159,12 +166,13 @@ class Loop:
         """Sum over values of `|mean over draws of the score's gradient|` at given params. `[N]`.
 
         A penalty that is a mean over pixels has a gradient of about `1 / (H W C)` per value, so a
-        weight in units of this number pulls as hard as the score does.
+        weight in units of this number gradients_of as hard as the score does.
         """
         # A step of the loop is thrown away for each draw: no function beside the loop's is compiled.
         first, arguments = self.begin(params), self.alone(arguments)
         every = [
-            self._steps(first, arguments, draw, draw + 1, pulled=True)[2] for draw in range(draws)
+            self._steps(first, arguments, draw, draw + 1, with_gradient=True)[2]
+            for draw in range(draws)
         ]
         total = functools.reduce(functools.partial(tf.nest.map_structure, tf.add), every)
         return sizes(total) / tf.cast(draws, self.problem.dtype)
@@ -176,9 +184,9 @@ class Loop:
         at = tf.constant(step, tf.int32)
         return self._compile("value_and_gradient", self._value_and_gradient, params, arguments, at)
 
-    def outlook(
+    def remaining_gain(
         self, params: Params, images: Images, scores: tf.Tensor, arguments: Arguments, step: int
-    ) -> Outlook:
+    ) -> RemainingGain:
         """How much images can still gain after the last step, from one step of the loop and three scores.
 
         Args:
@@ -192,7 +200,7 @@ class Loop:
         # It runs one step of the loop and drops the result, so that no other function with the
         # model is compiled.
         first = self.begin(params)
-        ascent = self._steps(first, arguments, step, step + 1, pulled=True)[2]
+        ascent = self._steps(first, arguments, step, step + 1, with_gradient=True)[2]
         given = (params, images, ascent, arguments, at)
         taken, descent, way, bound = self._compile("slope", self._slope, *given)
         if self.problem.inner:  # Their values without transforms need a pass of their own.
@@ -206,7 +214,7 @@ class Loop:
             taken += self._taken(judged, arguments, step)
             return np.asarray(judged.scores - taken), np.asarray(line)
 
-        return Outlook(here, most_gained(here, end), np.asarray(bound))
+        return RemainingGain(here, most_gained(here, end), np.asarray(bound))
 
     def _taken(self, judged: Judged, arguments: Arguments, step: int) -> Any:
         """The weighted sum of the penalties of layers, without transforms. `[N]`, or 0 without any."""
@@ -251,24 +259,24 @@ class Loop:
     def _members(self, images: Images, arguments: Arguments) -> tf.Tensor:
         return self.problem.members(images, arguments.fixed, arguments.targets)
 
-    def _looking(self, place: int) -> Look:
+    def _lazy_penalty(self, place: int) -> PenaltyAndGradient:
         """A function of its own, because what is lazy is large: one trace serves the check and the loop."""
-        once = functools.partial(look, self.problem, place)
+        once = functools.partial(penalty_and_gradient, self.problem, place)
         return tf.function(once, autograph=False) if self.compiled else once
 
     def _check_penalties(self, images: Images, arrays: Images) -> None:
-        check_pulls(self.problem, images, arrays, self._looks)
+        check_penalty_gradients(self.problem, images, arrays, self._lazy)
 
     def _robust_score(self, images: Images, arguments: Arguments, seeds: tf.Tensor) -> tf.Tensor:
         copies = self.problem.transform(images, self.problem.part_seeds(seeds), tf.constant(0))
         found = self._copy_scores(copies, arguments, tf.constant(0))[0]
         return means(found, self.problem.copies)
 
-    def _pull(self, images: Images, arguments: Arguments) -> tuple[tf.Tensor, Images]:
+    def _score_and_gradient(self, images: Images, arguments: Arguments) -> tuple[tf.Tensor, Images]:
         seeds = self.problem.part_seeds(arguments.seeds)
         with self._prepared(arguments):
             heard, ascent = self._ascend(images, arguments, seeds, tf.constant(0))
-        return apart(self.problem, heard)[0], ascent
+        return split_scores(self.problem, heard)[0], ascent
 
     def _copy_scores(
         self, copies: Images, arguments: Arguments, step: tf.Tensor
@@ -318,8 +326,10 @@ class Loop:
             upstream = tf.ones_like(found[0]) if scale is None else tf.tile(scale, [count])
             rows = tf.shape(arguments.seeds)[0]
             weights = weights_at(self.problem, arguments, step, rows) if len(found) > 1 else []
-            pulls = [-upstream * tf.tile(weights[place], [count]) for place in self.problem.inner]
-            ascent = tape.gradient(found, images, output_gradients=[upstream, *pulls])
+            gradients_of = [
+                -upstream * tf.tile(weights[place], [count]) for place in self.problem.inner
+            ]
+            ascent = tape.gradient(found, images, output_gradients=[upstream, *gradients_of])
         check_connected(total, images, ascent)
         if count > 1:
             ascent = tf.nest.map_structure(lambda g: g / count, ascent)
@@ -364,19 +374,19 @@ class Loop:
         """Images at the end of a projected step, what penalties take there, what the gradient promised."""
         end, line = end_of_step(self.problem, params, descent, way, length, arguments)
         images = self.problem.finish(end, arguments.kept)
-        return images, burden(self.problem, images, arguments, step, self._looks), line
+        return images, burden(self.problem, images, arguments, step, self._lazy), line
 
     def _evaluate(
         self, params: Params, arguments: Arguments, seeds: tf.Tensor, step: tf.Tensor, held: Any
     ) -> Evaluation:
-        """J, its parts and its gradient at one step; `held` as in `resist`."""
+        """J, its parts and its gradient at one step; `held` as in `weigh_penalties`."""
         with tf.GradientTape(watch_accessed_variables=False) as decode_tape:
             decode_tape.watch(params)
             images = self.problem.decode(params, arguments.kept)
         heard, ascent = self._ascend(images, arguments, seeds, step)
         return self._assess(params, images, decode_tape, heard, ascent, arguments, step, held)
 
-    def _tail(
+    def _finish_step(
         self,
         carry: Carry,
         heard: tf.Tensor,
@@ -406,11 +416,11 @@ class Loop:
     ) -> Evaluation:
         """What is added to the score and its gradient: penalties, metrics, the way back to params."""
         problem = self.problem
-        score, inner = apart(problem, heard)
-        penalties, weighted, resistance = resist(
-            problem, images, arguments, score, step, held, self._looks, inner
+        score, inner = split_scores(problem, heard)
+        penalties, weighted, penalty_slope = weigh_penalties(
+            problem, images, arguments, score, step, held, self._lazy, inner
         )
-        slope = {name: minus(ascent[name], resistance[name]) for name in images}
+        slope = {name: minus(ascent[name], penalty_slope[name]) for name in images}
         descent: Params = slope
         if any(images[entry.name] is not params[entry.name] for entry in problem.inputs):
             descent = decode_tape.gradient(images, params, output_gradients=slope)
@@ -426,7 +436,7 @@ class Loop:
         arguments: Arguments,
         start: tf.Tensor,
         stop: tf.Tensor,
-        pull: Images,
+        gradient: Images,
     ) -> tuple[Carry, tf.Tensor, Images]:
         self.traces += int(self.compiled)
         seeds = self.problem.part_seeds(arguments.seeds)
@@ -436,7 +446,7 @@ class Loop:
         history = tf.TensorArray(dtype, size=size, element_shape=shape)
 
         def once(seeds: Any, step: tf.Tensor, carry: Carry, kept: Any) -> tuple[Any, ...]:
-            history, pull = kept
+            history, gradient = kept
             if self.way.tail:
                 images = self.problem.decode(carry.params, arguments.kept)
                 heard, ascent = self._ascend(images, arguments, seeds, step)
@@ -447,20 +457,22 @@ class Loop:
                 ascent = found.ascent
                 carry, recorded = self._update(found, arguments, carry, step)
             # All rows of the score's gradient where they are asked for, and none elsewhere.
-            pull = {name: same_shape(ascent[name][: tf.shape(p)[0]], p) for name, p in pull.items()}
-            return step + 1, carry, (history.write(step - start, recorded), pull)
+            gradient = {
+                name: same_shape(ascent[name][: tf.shape(p)[0]], p) for name, p in gradient.items()
+            }
+            return step + 1, carry, (history.write(step - start, recorded), gradient)
 
         def blank(step: tf.Tensor, history: Any) -> tuple[Any, ...]:
             nothing = tf.fill([shape[0], tf.shape(carry.live)[0]], tf.constant(float("nan"), dtype))
             return step + 1, history.write(step - start, nothing)
 
         with self._prepared(arguments):
-            first = (start, carry, (history, pull))
-            step, carry, (history, pull) = run_steps(
+            first = (start, carry, (history, gradient))
+            step, carry, (history, gradient) = run_steps(
                 self.problem, once, seeds, stop, first, ahead=not self.way.xla
             )
         _, history = tf.while_loop(lambda step, history: step < stop, blank, (step, history))
-        return carry, history.stack(), pull
+        return carry, history.stack(), gradient
 
     def _update(
         self,
@@ -474,7 +486,7 @@ class Loop:
         rows = tf.stack([found.score, found.objective, *found.penalties, *found.metrics])
         size = sizes(found.descent)
         descent = problem.shape_gradients(found.descent, found.images, arguments.seeds, step)
-        pulled = has_pull(problem, found.ascent, size)
+        has_own_gradient = has_gradient(problem, found.ascent, size)
         shaped = sizes(descent) if problem.gradients else size
         at = tf.minimum(step, tf.shape(arguments.rates)[0] - 1)
         rate = tf.gather(arguments.rates, at)  # a slice would compile anew for every step
@@ -489,7 +501,7 @@ class Loop:
 
         def all_fine() -> tuple[Any, ...]:
             before = hidden(self.problem, carry.params)
-            return (params, before, carry.live, pulled, size == 0, carry.cause, rows)
+            return (params, before, carry.live, has_own_gradient, size == 0, carry.cause, rows)
 
         def some_not() -> tuple[Any, ...]:
             cause = first_cause(found, size, shaped, updated)
@@ -509,7 +521,7 @@ class Loop:
                 kept,
                 before,
                 fine,
-                fine & pulled,
+                fine & has_own_gradient,
                 tf.where(fine, size == 0, carry.still),
                 tf.where(carry.live, cause, carry.cause),
                 tf.where(carry.live, rows, tf.constant(float("nan"), rows.dtype)),

@@ -15,19 +15,19 @@ from actmax.problem import Problem
 from actmax.types import Images
 
 # `(images, weight [N], what it may ask for) -> (penalty [N], gradient of their product by input)`.
-Look: TypeAlias = Callable[
+PenaltyAndGradient: TypeAlias = Callable[
     [Images, tf.Tensor, Given], tuple[tf.Tensor, dict[str, tf.Tensor | None]]
 ]
 
 
-def resist(
+def weigh_penalties(
     problem: Problem,
     images: Images,
     arguments: Arguments,
     score: tf.Tensor,
     step: tf.Tensor,
     held: tuple[tf.Tensor, ...] | None,
-    looks: Mapping[int, Look],
+    computed: Mapping[int, PenaltyAndGradient],
     inner: Sequence[tf.Tensor] = (),
 ) -> tuple[list[tf.Tensor], tf.Tensor, dict[str, Any]]:
     """Penalties, their weighted sum, and the gradient of those of clean images.
@@ -38,9 +38,9 @@ def resist(
         arguments: with their weights.
         score: `[N]`.
         step: int32 `[]`.
-        held: what lazy penalties were when last looked at, which they are taken for at steps between;
-            None to look at all of them now, with no weight but their own.
-        looks: `look` at each lazy penalty, by place.
+        held: what lazy penalties were when last computed, which they are taken for at steps between;
+            None to compute all of them now, with no weight but their own.
+        computed: `penalty_and_gradient` of each lazy penalty, by place.
         inner: penalties of layers, `[N]` each, whose gradient is in that of the pass already.
 
     Returns:
@@ -53,24 +53,28 @@ def resist(
     lazy = problem.lazy
     eager = [place for place in range(len(weights)) if place not in (*lazy, *problem.inner)]
     values: dict[int, tf.Tensor] = dict(zip(problem.inner, inner, strict=True))
-    pulls = []
+    gradients_of = []
     if eager:
         own = [weights[place] for place in eager]
-        found, pull = _look(problem, images, eager, own, given)
+        found, gradient = _penalties_and_gradient(problem, images, eager, own, given)
         values |= zip(eager, found, strict=True)
-        pulls.append(pull)
+        gradients_of.append(gradient)
     for number, place in enumerate(lazy):
         if held is None:
-            values[place], seen = looks[place](images, weights[place], given)
-            pulls.append(dict.fromkeys(images) | seen)
+            values[place], seen = computed[place](images, weights[place], given)
+            gradients_of.append(dict.fromkeys(images) | seen)
             continue
-        values[place], pull = _now_and_then(
-            problem, images, place, weights[place], given, held[number], looks[place]
+        values[place], gradient = _now_and_then(
+            problem, images, place, weights[place], given, held[number], computed[place]
         )
-        pulls.append(pull)
+        gradients_of.append(gradient)
     penalties = [values[place] for place in range(len(weights))]
     burden = tf.add_n([w * p for w, p in zip(weights, penalties, strict=True)])
-    return penalties, burden, {name: _sum([pull[name] for pull in pulls]) for name in images}
+    return (
+        penalties,
+        burden,
+        {name: _sum([gradient[name] for gradient in gradients_of]) for name in images},
+    )
 
 
 def weights_at(
@@ -87,9 +91,9 @@ def burden(
     images: Images,
     arguments: Arguments,
     step: tf.Tensor,
-    looks: Mapping[int, Look],
+    computed: Mapping[int, PenaltyAndGradient],
 ) -> tf.Tensor:
-    """The weighted sum of all penalties but those of layers, looked at now. `[N]`."""
+    """The weighted sum of all penalties but those of layers, computed now. `[N]`."""
     rows = tf.shape(arguments.seeds)[0]
     total = tf.zeros([rows], problem.dtype)
     if not problem.penalties:
@@ -98,15 +102,15 @@ def burden(
     for place, weight in enumerate(weights_at(problem, arguments, step, rows)):
         if place in problem.inner:
             continue
-        if place in looks:
-            value = looks[place](images, weight, given)[0]
+        if place in computed:
+            value = computed[place](images, weight, given)[0]
         else:
             (value,) = problem.penalize(images, given, [place])
         total = total + weight * value
     return total
 
 
-def look(
+def penalty_and_gradient(
     problem: Problem,
     place: int,
     images: Images,
@@ -114,34 +118,34 @@ def look(
     given: Given,
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor | None]]:
     """One penalty `[N]`, and the gradient of its weighted sum by input; None if it has none."""
-    (value,), pull = _look(problem, images, [place], [weight], given)
-    return value, {name: pull[name] for name in seen_by(problem, place)}
+    (value,), gradient = _penalties_and_gradient(problem, images, [place], [weight], given)
+    return value, {name: gradient[name] for name in inputs_of(problem, place)}
 
 
-def seen_by(problem: Problem, place: int) -> tuple[str, ...]:
+def inputs_of(problem: Problem, place: int) -> tuple[str, ...]:
     """Names of the inputs that a penalty is for."""
     on = problem.penalties[place][1]
     return (on,) if isinstance(on, str) else on
 
 
-def check_pulls(
-    problem: Problem, images: Images, arrays: Images, looks: Mapping[int, Look]
+def check_penalty_gradients(
+    problem: Problem, images: Images, arrays: Images, computed: Mapping[int, PenaltyAndGradient]
 ) -> None:
     """Raises ValueError if a penalty of images has no gradient."""
     for place, (name, _, _) in enumerate(problem.penalties):
         if place in problem.inner:
             continue
-        at = looks.get(place) or functools.partial(look, problem, place)
-        seen = seen_by(problem, place)
+        at = computed.get(place) or functools.partial(penalty_and_gradient, problem, place)
+        seen = inputs_of(problem, place)
         rows = tf.shape(images[seen[0]])[0]
         weight = tf.ones([rows], problem.dtype)
         given = Given(tf.zeros([rows, 2], tf.int32), tf.constant(0), arrays)
-        pulls = at(images, weight, given)[1]
+        gradients_of = at(images, weight, given)[1]
         for input_name in seen:
-            check_penalty(name, pulls[input_name])
+            check_penalty(name, gradients_of[input_name])
 
 
-def _look(
+def _penalties_and_gradient(
     problem: Problem,
     images: Images,
     which: Sequence[int],
@@ -163,23 +167,23 @@ def _now_and_then(
     weight: tf.Tensor,
     given: Given,
     last: tf.Tensor,
-    look: Look,
+    compute: PenaltyAndGradient,
 ) -> tuple[tf.Tensor, dict[str, Any]]:
-    """A lazy penalty and its pull, which is zero between looks."""
+    """A lazy penalty and its gradient, which is zero in the other steps."""
     every = problem.penalties[place][2].every
-    seen = seen_by(problem, place)
+    seen = inputs_of(problem, place)
 
     def now() -> tuple[tf.Tensor, dict[str, tf.Tensor | None]]:
-        return look(images, every * weight, given)
+        return compute(images, every * weight, given)
 
     def rest() -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         return last, {name: tf.zeros_like(images[name]) for name in seen}
 
-    value, pull = tf.cond(tf.equal(given.step % every, 0), now, rest)
-    return value, dict.fromkeys(images) | pull
+    value, gradient = tf.cond(tf.equal(given.step % every, 0), now, rest)
+    return value, dict.fromkeys(images) | gradient
 
 
-def _sum(pulls: Sequence[tf.Tensor | None]) -> tf.Tensor | None:
+def _sum(gradients_of: Sequence[tf.Tensor | None]) -> tf.Tensor | None:
     """The sum of the gradients that there are."""
-    given = [pull for pull in pulls if pull is not None]
+    given = [gradient for gradient in gradients_of if gradient is not None]
     return tf.add_n(given) if len(given) > 1 else (given or [None])[0]

@@ -39,7 +39,7 @@ class Carry(NamedTuple):
     steep: (
         tf.Tensor
     )  # [N, 2], sizes of the largest gradient so far and of the last, as the optimizer got it
-    held: tuple[tf.Tensor, ...]  # [N] each, what lazy penalties were when last looked at
+    held: tuple[tf.Tensor, ...]  # [N] each, what lazy penalties were when last computed
     best: Any = ()  # where J was highest, for problems that remember it
 
 
@@ -73,7 +73,7 @@ class Evaluation(NamedTuple):
     slope: Images  # of -J, with respect to images
 
 
-class Outlook(NamedTuple):
+class RemainingGain(NamedTuple):
     """How much J of each image can still rise, `[N]` each."""
 
     objective: np.ndarray  # J without transforms

@@ -47,7 +47,7 @@ def means(values: tf.Tensor, copies: int) -> tf.Tensor:
     return values if copies == 1 else tf.reduce_mean(tf.reshape(values, [copies, -1]), axis=0)
 
 
-def apart(problem: Problem, heard: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+def split_scores(problem: Problem, heard: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
     """Scores `[N]`, and penalties of layers, `[N]` each, of what was heard in one pass."""
     if not problem.inner:
         return heard, []
@@ -60,9 +60,9 @@ def silence(problem: Problem, rows: tf.Tensor) -> tf.Tensor:
     return tf.zeros([1 + len(problem.inner), rows] if problem.inner else [rows], problem.dtype)
 
 
-def minus(ascent: tf.Tensor, resistance: tf.Tensor | None) -> tf.Tensor:
+def minus(ascent: tf.Tensor, penalty_slope: tf.Tensor | None) -> tf.Tensor:
     """Gradient of -J: what the penalties push against less what the score gains."""
-    return -ascent if resistance is None else resistance - ascent
+    return -ascent if penalty_slope is None else penalty_slope - ascent
 
 
 def sizes(params: Params) -> tf.Tensor:

@@ -6,17 +6,15 @@ import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from actmax import checks, predictions, schedules
 from actmax.maximizer import statuses
+from actmax.maximizer.runner import Runner
 from actmax.result import Result
 from actmax.types import Status
-
-if TYPE_CHECKING:
-    from actmax.maximizer.core import Maximizer
 
 # One value for all rows, or a list with one value for each: numbers or schedules.
 ByRow: TypeAlias = Any
@@ -48,7 +46,7 @@ class Rows:
 
 
 def stream(
-    maximizer: Maximizer,
+    maximizer: Runner,
     rows: Rows,
     batch_size: int,
     *,
@@ -159,15 +157,15 @@ def join(parts: Sequence[Result], config: Mapping[str, Any]) -> Result:
         if first.probabilities is None
         else np.concatenate([p.probabilities for p in parts if p.probabilities is not None]),
         named=predictions.join([part.named for part in parts]),
-        optimality=np.concatenate([_told(part, "optimality") for part in parts]),
-        duality_gap=np.concatenate([_told(part, "duality_gap") for part in parts]),
-        distance=np.concatenate([_told(part, "distance") for part in parts]),
+        optimality=np.concatenate([_per_row(part, "optimality") for part in parts]),
+        duality_gap=np.concatenate([_per_row(part, "duality_gap") for part in parts]),
+        distance=np.concatenate([_per_row(part, "distance") for part in parts]),
         params=_joined([part.params for part in parts]),
         member_scores=_joined([part.member_scores for part in parts]),
     )
 
 
-def _told(part: Result, name: str) -> np.ndarray:
+def _per_row(part: Result, name: str) -> np.ndarray:
     """A number of every row; NaN where an older record has none."""
     found = getattr(part, name)
     return np.full(len(part), np.nan) if found is None else np.asarray(found, float)

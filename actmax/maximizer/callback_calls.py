@@ -20,7 +20,9 @@ def name_of(listener: Callback) -> str:
 
 
 @contextlib.contextmanager
-def listening(listeners: Sequence[Callback], snapshot: Callable[[], Snapshot]) -> Iterator[None]:
+def begun_and_ended(
+    listeners: Sequence[Callback], snapshot: Callable[[], Snapshot]
+) -> Iterator[None]:
     """`on_begin` of all on entry, `on_end` of all that have begun on exit, also after an error.
 
     An error of one callback keeps no other from its `on_end`; the first error is what is raised.

@@ -148,7 +148,7 @@ class Maximizer:
         self._speed = fastest_way.Chooser(
             self._loop, self._device, gpu=gpu, choose=compile == "auto"
         )
-        self._compile, self._looked = compile, False
+        self._compile, self._checked = compile, False
         self._broken: dict[str, str] = {}
         self._states: tuple[Any, ...] | None = None
         # A Keras optimizer updates variables of its own: two threads take turns.
@@ -226,7 +226,7 @@ class Maximizer:
         steps = checks.integer(steps, "steps", low=0, high=2**31 - 2)
         if checkpoint is not None:
             fastest_way.refuse_measured(self._compile)
-        keeping = running.which(keep, self.problem)
+        keeping = running.image_to_return(keep, self.problem)
         checks.one_of(on_failure, "on_failure", ("status", "raise"))
         listeners = running.listeners(callbacks, verbose)
         self.renew()
@@ -243,7 +243,7 @@ class Maximizer:
             count,
         )
         chunked = bool(listeners) or keeping == "best" or checkpoint is not None
-        every = running.chunk(callback_every, steps, chunked)
+        every = running.steps_between_callbacks(callback_every, steps, chunked)
         with self._place(), self._turn, contextlib.ExitStack() as after:
             seeds = rows.row_seeds(seed, found, count)
             initial = rows.spread(first, count, self.problem.dtype)
@@ -252,10 +252,10 @@ class Maximizer:
                 self.problem, found, weight_table, rates, seeds, self._built.fixed, kept, own
             )
             params = self._loop.start(seeds, initial)
-            for entry in () if self._looked else self.problem.inputs:
+            for entry in () if self._checked else self.problem.inputs:
                 entry.parameterization.check(params[entry.name], entry.shape)
-            self._look(self._loop.images(params, arguments), arguments, found)
-            after.enter_context(laws.kept(self.problem))
+            self._check_at_first_run(self._loop.images(params, arguments), arguments, found)
+            after.enter_context(laws.variables_restored(self.problem))
             params, arguments, revived = beginning.begin(
                 self._loop, params, arguments, balance=self._built.balance, steps=steps
             )
@@ -282,13 +282,13 @@ class Maximizer:
                 self._loop, pictures, judged, arguments, self.labels
             )
             history = run.history(state)
-            stand = optimality.look(loop, chosen.params, pictures, scores, arguments, history)
-        status, messages = statuses.judge(
+            stand = optimality.measure(loop, chosen.params, pictures, scores, arguments, history)
+        status, messages = statuses.of_rows(
             self.problem, state, history, scores.numpy(), run, checkpoint, stand, revived, named,
             self._built.chosen.get("letters", ""),
         )  # fmt: skip
         result = Result(
-            images=running.handed_out(self.problem, pictures),
+            images=running.as_arrays(self.problem, pictures),
             scores=scores.numpy(),
             history=history,
             status=status,
@@ -342,11 +342,11 @@ class Maximizer:
                 self, images, targets, weights, seed, span, arrays
             )
             params = {each.name: each.encode(pictures[each.name]) for each in self.problem.inputs}
-            self._look(self._loop.images(params, arguments), arguments, found)
+            self._check_at_first_run(self._loop.images(params, arguments), arguments, found)
             if self._built.balance:
                 arguments, _ = beginning.balanced(self._loop, params, arguments)
             value, gradient = self._loop.value_and_gradient(params, arguments, step)
-        return value.numpy(), running.handed_out(self.problem, gradient)
+        return value.numpy(), running.as_arrays(self.problem, gradient)
 
     def robust_scores(
         self,
@@ -375,7 +375,7 @@ class Maximizer:
             pictures, arguments, found = scoring.prepare(
                 self, images, targets, None, [seed] * count, 1, arrays
             )
-            self._look(pictures, arguments, found)
+            self._check_at_first_run(pictures, arguments, found)
             return scoring.robust_scores(self._loop, pictures, arguments, draws)
 
     @repeated_call.sweep
@@ -450,23 +450,25 @@ class Maximizer:
         self._built = dataclasses.replace(self._built, problem=self.problem)
         self._loop = Loop(self.problem, self._loop.way)
         self._speed = self._speed.renewed(self._loop)
-        self._looked, self._states, self._broken = False, None, {}
+        self._checked, self._states, self._broken = False, None, {}
 
-    def _look(self, pictures: Images, arguments: Arguments, targets: np.ndarray | None) -> None:
+    def _check_at_first_run(
+        self, pictures: Images, arguments: Arguments, targets: np.ndarray | None
+    ) -> None:
         """Traces the clean score once, and checks what only the model's shapes can tell."""
-        if not self._looked:
+        if not self._checked:
             with models.explained("the objective, preprocess and regularizers"):
                 self._loop.prepare(pictures, arguments)
         for taps in self.problem.models:
             first_checks.check_labels(self.problem, taps.shapes, self.labels)
             self.problem.objective.check(taps.shapes, targets)
             self.problem.objective.check_heads(taps.heads)
-        if not self._looked:
-            with laws.kept(self.problem):
+        if not self._checked:
+            with laws.variables_restored(self.problem):
                 first_checks.warn_of_probabilities(self._loop, pictures, arguments, targets)
-                self._broken = laws.look(self._loop, pictures, arguments)
+                self._broken = laws.find_broken(self._loop, pictures, arguments)
                 range_checks.warn_of_range(self.problem)
             laws.warn(self._broken)
             # A first pass may build a model: what it is now is what was traced.
             self._states = models.states(taps.model for taps in self.problem.models)
-        self._looked = True
+        self._checked = True

@@ -31,7 +31,7 @@ class BrokenLawWarning(UserWarning):
     """The model breaks a law of a run: the same call, the same images; or a row alone, the row in a batch."""
 
 
-def look(loop: Loop, pictures: Images, arguments: Arguments) -> dict[str, str]:
+def find_broken(loop: Loop, pictures: Images, arguments: Arguments) -> dict[str, str]:
     """Laws that the models break, each with its cause; empty where all hold.
 
     Two passes over two rows, with the function that judges the run: nothing is traced for it.
@@ -140,7 +140,7 @@ def _companions(entry: Any, images: tf.Tensor) -> tf.Tensor:
 
 
 @contextlib.contextmanager
-def kept(problem: Problem) -> Iterator[None]:
+def variables_restored(problem: Problem) -> Iterator[None]:
     """While open, models may write variables that a pass cannot help to write; then they are as before."""
     variables = [variable for taps in problem.models for variable in taps.findings().kept]
     before = [np.array(variable) for variable in variables]

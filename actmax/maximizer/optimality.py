@@ -26,7 +26,7 @@ _NOTHING = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
-class Standing:
+class EndOfRun:
     """Of every image `[N]`: what is still to gain, distance to the set, and if that is more than rounding.
 
     Of an ensemble also the score by each member, `[N, models]`.
@@ -80,14 +80,14 @@ class Standing:
         return text
 
 
-def look(
+def measure(
     loop: Loop,
     params: Params,
     pictures: Images,
     scores: tf.Tensor,
     arguments: Arguments,
     history: Mapping[str, np.ndarray],
-) -> Standing:
+) -> EndOfRun:
     """How the images of a run stand, in one gradient and three scores; of an ensemble one score more.
 
     Args:
@@ -105,8 +105,8 @@ def look(
     steps = len(history["score"])
     if steps == 0:
         unknown = np.full(len(distance), np.nan)
-        return Standing(unknown, unknown, distance, outside, members)
-    found = loop.outlook(params, pictures, scores, arguments, steps - 1)
+        return EndOfRun(unknown, unknown, distance, outside, members)
+    found = loop.remaining_gain(params, pictures, scores, arguments, steps - 1)
     here, gain, most = (np.asarray(value, np.float64) for value in found)
     with np.errstate(all="ignore"):
         first = history["score"][0].astype(np.float64)
@@ -120,7 +120,7 @@ def look(
         # Of a run that gained nothing no part can be told.
         gap = np.where(most > noise, most, 0.0) / np.where(gained > noise, gained, np.nan)
     live = np.isfinite(here) & np.isfinite(share)
-    return Standing(
+    return EndOfRun(
         np.where(live, share, np.nan),
         np.where(live & np.isfinite(gap), np.maximum(gap, share), np.nan),
         distance,

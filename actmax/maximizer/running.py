@@ -43,7 +43,7 @@ def terms(problem: Problem, judged: Judged) -> dict[str, np.ndarray] | None:
     return dict(zip(names, values, strict=True)) or None
 
 
-def handed_out(problem: Problem, images: Images) -> Any:
+def as_arrays(problem: Problem, images: Images) -> Any:
     """The loop's images, or params, as arrays: images in the model's layout; one or a dict."""
     arrays = tf.nest.map_structure(lambda leaf: leaf.numpy(), dict(images))
     return unwrap({entry.name: entry.hand_out(arrays[entry.name]) for entry in problem.inputs})
@@ -59,14 +59,14 @@ def decoded_from(problem: Problem, params: Any) -> Any:
     return kept[next(iter(kept))] if len(problem.inputs) == 1 and kept else kept or None
 
 
-def chunk(value: Any, steps: int, chunked: bool) -> int:
+def steps_between_callbacks(value: Any, steps: int, chunked: bool) -> int:
     """Steps between callbacks: as given, a twentieth of the run, or all where nobody listens."""
     if value is not None:
         return checks.integer(value, "callback_every", low=1)
     return max(steps // 20, 1) if chunked else max(steps, 1)
 
 
-def which(keep: Any, problem: Problem) -> str:
+def image_to_return(keep: Any, problem: Problem) -> str:
     """Which image is returned; None for the last one, or of letters that of the highest J."""
     checks.one_of(keep, "keep", (None, "last", "best", "highest"))
     if keep == "highest" and not remembers(problem):
@@ -138,7 +138,7 @@ class Run:
 
     def go(self, state: State) -> State:
         """Runs from a state to the end; to the last whole chunk if interrupted."""
-        with callback_calls.listening(self.listeners, lambda: self._snapshot(state)):
+        with callback_calls.begun_and_ended(self.listeners, lambda: self._snapshot(state)):
             try:
                 while not (self.interrupted or self.is_over(state)):
                     # One assignment each: an interrupt falls between states, never inside one.
@@ -219,11 +219,13 @@ class Run:
         pictures = self.loop.images(params, self.arguments)
         if what == "terms":
             return terms(self.loop.problem, self.loop.judge(pictures, self.arguments)) or {}
-        return handed_out(self.loop.problem, self.loop.pull(pictures, self.arguments)[1])
+        return as_arrays(
+            self.loop.problem, self.loop.score_and_gradient(pictures, self.arguments)[1]
+        )
 
     def _pictures(self, params: Any) -> Any:
         pictures = self.loop.images(params, self.arguments)
-        return handed_out(self.loop.problem, pictures)
+        return as_arrays(self.loop.problem, pictures)
 
     def _judge(self, carry: Carry, best: Best | None) -> Best:
         """Per row, the params with the best mean score over a fixed set of transforms."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -10,16 +10,14 @@ import tensorflow as tf
 from actmax import checks
 from actmax.loop import Arguments
 from actmax.maximizer import rows
+from actmax.maximizer.runner import Runner
 from actmax.maximizer.running import JUDGE
 from actmax.types import Images
 from regularizers import random
 
-if TYPE_CHECKING:
-    from actmax.maximizer.core import Maximizer
-
 
 def prepare(
-    maximizer: Maximizer,
+    maximizer: Runner,
     images: Any,
     targets: Any,
     weights: Any,

@@ -14,7 +14,7 @@ from actmax import models, predictions
 from actmax.callbacks import Callback, Frames
 from actmax.loop import Cause
 from actmax.maximizer.beginning import Revived
-from actmax.maximizer.optimality import Standing
+from actmax.maximizer.optimality import EndOfRun
 from actmax.maximizer.running import Run, State
 from actmax.predictions import Named
 from actmax.problem import Problem
@@ -34,14 +34,14 @@ class NonFiniteError(ArithmeticError):
     """Raised with `on_failure="raise"` when an image ended NON_FINITE or NO_GRADIENT."""
 
 
-def judge(
+def of_rows(
     problem: Problem,
     state: State,
     history: Mapping[str, np.ndarray],
     scores: np.ndarray,
     run: Run,
     checkpoint: Any,
-    stand: Standing,
+    stand: EndOfRun,
     revived: Revived,
     named: Named | None,
     note: str = "",

@@ -7,7 +7,7 @@ import itertools
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,12 +16,10 @@ from actmax.feeding import array_key
 from actmax.maximizer import batches, rows, statuses
 from actmax.maximizer.batches import Rows
 from actmax.maximizer.misnamed import refuse
+from actmax.maximizer.runner import Runner
 from actmax.result import Result
 from actmax.sweeps import Sweep
 from actmax.types import Status, describe
-
-if TYPE_CHECKING:
-    from actmax.maximizer.core import Maximizer
 
 _TARGET, _RATE, _SEED = "target", "learning_rate", "seed"
 _WORD = 2**64 - 1
@@ -38,7 +36,7 @@ _PASSED_ON = (
 
 
 def sweep(
-    maximizer: Maximizer,
+    maximizer: Runner,
     targets: Any,
     weights: Mapping[str, Any] | None,
     learning_rate: Any,
@@ -145,7 +143,7 @@ def restart_seed(seed: int, number: int) -> int:
 
 
 def _run(
-    maximizer: Maximizer,
+    maximizer: Runner,
     table: Rows,
     size: int,
     restarts: int,
@@ -240,7 +238,7 @@ class _Kept:
 
 
 def _targets(
-    maximizer: Maximizer, targets: Any
+    maximizer: Runner, targets: Any
 ) -> tuple[np.ndarray | None, dict[str, tuple[Any, ...]]]:
     kind = maximizer.problem.objective.kind
     found, _ = rows.as_targets(targets, maximizer.problem.objective, maximizer.labels, None, None)
@@ -251,7 +249,7 @@ def _targets(
 
 
 def _arrays(
-    maximizer: Maximizer, given: Any, count: int, places: list[int]
+    maximizer: Runner, given: Any, count: int, places: list[int]
 ) -> dict[str, dict[str, np.ndarray]]:
     """Arrays of one row for all or one per target, as those of the rows, by penalty and parameter."""
     found = rows.arrays(maximizer.problem, given, count)

@@ -27,7 +27,7 @@ class Heard(NamedTuple):
     result: Any
 
 
-class ListeningGraph(FuncGraph):
+class RecordingGraph(FuncGraph):
     """A function's graph that notes every call of a Keras layer made while it is the default graph.
 
     Attributes:

@@ -17,7 +17,7 @@ from typing import Any
 import tensorflow as tf
 
 from actmax import checks
-from actmax.models.layer_calls import Afresh, Heard, ListeningGraph, everywhere, placeholder
+from actmax.models.layer_calls import Afresh, Heard, RecordingGraph, everywhere, placeholder
 from actmax.models.outputs import Outputs
 from actmax.models.program import CALLS, GRADIENT, Program
 from actmax.models.side_effects import settle
@@ -194,8 +194,8 @@ def _pass(
     like: Mapping[str, tf.TensorSpec],
     *,
     afresh: bool = False,
-) -> tuple[ListeningGraph, dict[str, tf.Tensor], Any]:
-    graph = ListeningGraph(str(getattr(model, "name", "model")))
+) -> tuple[RecordingGraph, dict[str, tf.Tensor], Any]:
+    graph = RecordingGraph(str(getattr(model, "name", "model")))
     with graph.as_default():
         inputs = {name: placeholder(spec.dtype, spec.shape) for name, spec in like.items()}
         if afresh:
@@ -218,7 +218,7 @@ def _in_graph(value: Any) -> Any:
     return value
 
 
-def _captured(graph: ListeningGraph, result: Any) -> Any:
+def _captured(graph: RecordingGraph, result: Any) -> Any:
     def capture(value: Any) -> Any:
         return graph.capture(value) if tf.is_tensor(value) else value
 

@@ -18,7 +18,7 @@ _FORMAT = 1
 
 
 @dataclasses.dataclass(frozen=True)
-class Film:
+class RecordedFrames:
     """Frames of a run. `steps` int `[F]`, `frames` uint8 `[F, N, H, W, C]`."""
 
     steps: np.ndarray
@@ -35,15 +35,15 @@ class Film:
                 )
             )
 
-    def thinned(self, most: int) -> Film:
+    def thinned(self, most: int) -> RecordedFrames:
         """At most `most` frames, evenly spaced, the first and the last among them."""
         if len(self.steps) <= most:
             return self
         keep = np.unique(np.rint(np.linspace(0, len(self.steps) - 1, most)).astype(int))
-        return Film(self.steps[keep], self.frames[keep])
+        return RecordedFrames(self.steps[keep], self.frames[keep])
 
 
-def save_film(folder: str | Path, film: Film) -> Path:
+def save_frames(folder: str | Path, film: RecordedFrames) -> Path:
     """Writes `frames.npz` into a folder that exists; returns its path."""
     steps = film.steps.astype(np.int64)
     data = archives.pack(
@@ -54,7 +54,7 @@ def save_film(folder: str | Path, film: Film) -> Path:
     return file
 
 
-def load_film(folder: str | Path) -> Film | None:
+def load_frames(folder: str | Path) -> RecordedFrames | None:
     """The film in a folder, or None if there is none.
 
     Raises:
@@ -67,7 +67,7 @@ def load_film(folder: str | Path) -> Film | None:
         with archives.opened(files.read(file)) as arrays:
             if int(arrays["format"]) != _FORMAT:
                 raise ValueError(f"format {int(arrays['format'])}")
-            return Film(arrays["steps"], arrays["frames"])
+            return RecordedFrames(arrays["steps"], arrays["frames"])
     except Exception as error:
         # Whatever a damaged file makes zip and NumPy raise, the caller learns one class.
         do = "Remove the file, or save the frames again."

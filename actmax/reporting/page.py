@@ -18,7 +18,7 @@ from actmax import images
 from actmax.reporting import curves, tables, words
 from actmax.reporting.call import python_call
 from actmax.reporting.document import document, encoded
-from actmax.reporting.frames import Film
+from actmax.reporting.frames import RecordedFrames
 from actmax.reporting.natural import Natural
 from actmax.reporting.tables import number as _number
 from actmax.reporting.tables import text as _text
@@ -80,7 +80,7 @@ class Page:
     optimality: np.ndarray | None = None
     duality_gap: np.ndarray | None = None
     distance: np.ndarray | None = None
-    film: Film | None = None
+    film: RecordedFrames | None = None
     natural: Natural | None = None
     metrics: Sequence[Mapping[str, Any]] = ()
     counted: str | None = None
@@ -143,7 +143,7 @@ def _alt(page: Page, row: int) -> str:
     return f"{noun} of {page.names[row]}, score {_number(float(page.scores[row]))}"
 
 
-def _data(page: Page, film: Film | None, sources: Sequence[str | None]) -> dict[str, Any]:
+def _data(page: Page, film: RecordedFrames | None, sources: Sequence[str | None]) -> dict[str, Any]:
     rows = []
     for row, name in enumerate(page.names):
         score = float(page.scores[row])
@@ -218,7 +218,7 @@ def _facts(page: Page) -> str:
     return f'<dl class="facts">{shown}</dl>'
 
 
-def _slider(name: str, film: Film) -> str:
+def _slider(name: str, film: RecordedFrames) -> str:
     last = len(film.steps) - 1
     return (
         f'<label class="slide" for="{name}"><span>Over the steps</span>'
@@ -227,7 +227,7 @@ def _slider(name: str, film: Film) -> str:
     )
 
 
-def _pictures(page: Page, film: Film | None, sources: Sequence[str | None]) -> str:
+def _pictures(page: Page, film: RecordedFrames | None, sources: Sequence[str | None]) -> str:
     sorts = "".join(
         f'<button type="button" class="pill" data-sort="{key}" '
         f'aria-pressed="{"true" if key == "order" else "false"}">{text}</button>'
@@ -370,7 +370,7 @@ def _configuration(page: Page) -> str:
     )
 
 
-def _dialog(page: Page, film: Film | None) -> str:
+def _dialog(page: Page, film: RecordedFrames | None) -> str:
     small = " small" if _is_small(page) else ""
     image = (
         ""

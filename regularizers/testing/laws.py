@@ -15,7 +15,7 @@ from regularizers.testing.probe import (
     ROUGH,
     Fault,
     Probe,
-    apart,
+    difference,
     distance,
     read_global_seed,
     require,
@@ -152,7 +152,7 @@ def _graph(probe: Probe) -> None:
                     if probe.rough
                     else distance(first, second) <= ROUGH,
                     f"the same {what} in a tf.function of unknown N as in eager mode",
-                    apart(distance(first, second)),
+                    difference(distance(first, second)),
                     "Use TensorFlow operations for all that depends on images, seeds or step.",
                 )
 
@@ -176,7 +176,7 @@ def _repeat(probe: Probe) -> None:
         require(
             first.shape == second.shape and tf.reduce_all(first == second),
             f"the same result of the same call in {mode}",
-            apart(distance(first, second)),
+            difference(distance(first, second)),
             _source(probe),
         )
 
@@ -211,7 +211,7 @@ def _rows_agree(
             require(
                 off <= probe.rounding,
                 f"the {what} of image {row} to depend on that image alone",
-                apart(off),
+                difference(off),
                 do,
             )
 
@@ -254,7 +254,7 @@ def _order(probe: Probe) -> None:
         require(
             off <= (ROUGH if probe.part.couples_images else BY_PLACE),
             f"the same {what} of rows in another order",
-            apart(off),
+            difference(off),
             "Treat all rows alike: no first row, no sorting or weighting by place.",
         )
 
@@ -293,7 +293,7 @@ def _ahead(probe: Probe) -> None:
             require(
                 received.shape == expected.shape and tf.reduce_all(received == expected),
                 "apply(images, ahead) to be what a call with the same seeds returns",
-                apart(distance(received, expected)),
+                difference(distance(received, expected)),
                 "Let __call__, ahead and apply share their code, and draw for each row by itself.",
             )
 

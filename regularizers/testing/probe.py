@@ -233,7 +233,7 @@ def distance(first: tf.Tensor, second: tf.Tensor) -> float:
     return float(largest) if bool(tf.math.is_finite(largest)) else float("inf")
 
 
-def apart(off: float) -> str:
+def difference(off: float) -> str:
     """How far two results are apart, in words."""
     if off == float("inf"):
         return "NaN or infinity"

@@ -182,7 +182,7 @@ def test_a_data_set_that_is_too_large_is_refused(read, folder, large, low):
 
 def test_a_film_that_is_too_large_is_refused(folder, large, low):
     (folder / "frames.npz").write_bytes(large)
-    assert "which unpacks to" in refused(reporting.load_film, folder)
+    assert "which unpacks to" in refused(reporting.load_frames, folder)
 
 
 def test_a_shard_that_is_too_large_is_refused(tmp_path, monkeypatch):

@@ -99,9 +99,9 @@ def test_an_import_that_is_not_installed(tmp_path, capsys):
 def settings(*words):
     parser = argparse.ArgumentParser()
     input_options.add_input(parser)
-    input_options.add_look(parser)
+    input_options.add_display(parser)
     found = parser.parse_args(input_options.joined(words))
-    return {**input_options.settings(found), **input_options.look(found)}
+    return {**input_options.settings(found), **input_options.display(found)}
 
 
 @pytest.mark.parametrize(

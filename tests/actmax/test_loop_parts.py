@@ -77,9 +77,9 @@ def test_a_shape_that_was_lost_is_found_again():
 
 
 def test_a_penalty_pushes_against_the_score():
-    ascent, resistance = tf.constant([2.0]), tf.constant([5.0])
+    ascent, penalty_slope = tf.constant([2.0]), tf.constant([5.0])
     assert minus(ascent, None).numpy() == [-2.0]
-    assert minus(ascent, resistance).numpy() == [3.0]
+    assert minus(ascent, penalty_slope).numpy() == [3.0]
 
 
 def test_causes_have_the_numbers_that_checkpoints_keep():
@@ -250,7 +250,7 @@ class Pulls:
         wide = {name: tf.constant(g, tf.float64) for name, g in gradients.items()}
         self.found = tf.constant(scores, tf.float64), wide
 
-    def pull(self, images, arguments):
+    def score_and_gradient(self, images, arguments):
         return self.found
 
 
@@ -443,7 +443,7 @@ def scene(**settings):
 def test_what_the_engine_pulls_is_the_mean_over_copies_at_its_step(copies):
     maximizer, problem, images, given = scene(copies=copies)
     loop = Loop(problem)
-    scores, gradient = loop.pull(images, given)
+    scores, gradient = loop.score_and_gradient(images, given)
     np.testing.assert_allclose(scores, [-1.5, -2.5])
     np.testing.assert_allclose(gradient["images"], WEIGHTS.T[[1, 0]], rtol=1e-6)
     clean, known, classes, asked, *_ = loop.judge(images, given)

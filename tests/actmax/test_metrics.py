@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import linalg, ndimage, stats
 
-from actmax.evaluation import activations, distances, opinions, pixels, synthetic
+from actmax.evaluation import activations, distances, judge_metrics, pixels, synthetic
 from actmax.evaluation.synthetic import train_on_synthetic
 from actmax.evaluation.variations import NAMES, variations
 
@@ -31,7 +31,7 @@ def noise_of_slope(slope, count=100, size=64, seed=0):
 pictures = hnp.arrays(np.float64, (2, 9, 10, 1), elements=st.floats(0, 1, width=32))
 
 
-@pytest.mark.parametrize("module", [pixels, distances, opinions, activations])
+@pytest.mark.parametrize("module", [pixels, distances, judge_metrics, activations])
 def test_the_examples_run(module):
     failed, attempted = doctest.testmod(module)
     assert attempted and not failed
@@ -241,12 +241,12 @@ def test_the_vendi_score_counts_different_images(different, copies):
 def test_a_perfect_judge_gives_one_and_one_that_sees_another_class_zero():
     classes = np.arange(5) % 3
     logits = np.eye(3)[classes] * 4
-    assert opinions.top1(logits, classes).tolist() == [1.0] * 5
-    assert opinions.top1(logits, (classes + 1) % 3).tolist() == [0.0] * 5
+    assert judge_metrics.top1(logits, classes).tolist() == [1.0] * 5
+    assert judge_metrics.top1(logits, (classes + 1) % 3).tolist() == [0.0] * 5
 
 
 def test_a_judge_that_cannot_tell_has_chance_and_not_the_first_class():
-    assert opinions.top1(np.zeros((2, 4)), [0, 3]).tolist() == [0.25, 0.25]
+    assert judge_metrics.top1(np.zeros((2, 4)), [0, 3]).tolist() == [0.25, 0.25]
 
 
 def test_the_temperature_undoes_a_scale():
@@ -254,10 +254,12 @@ def test_the_temperature_undoes_a_scale():
     logits = draws.normal(size=(4000, 5)) * 2
     odds = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     classes = (odds.cumsum(1) > draws.random((4000, 1))).argmax(1)
-    assert opinions.temperature(logits, classes) == pytest.approx(1.0, abs=0.08)
-    ratio = opinions.temperature(3 * logits, classes) / opinions.temperature(logits, classes)
+    assert judge_metrics.temperature(logits, classes) == pytest.approx(1.0, abs=0.08)
+    ratio = judge_metrics.temperature(3 * logits, classes) / judge_metrics.temperature(
+        logits, classes
+    )
     assert ratio == pytest.approx(3.0, rel=1e-3)
-    assert opinions.probability(3 * logits, classes, 3.0) == pytest.approx(
+    assert judge_metrics.probability(3 * logits, classes, 3.0) == pytest.approx(
         odds[np.arange(4000), classes]
     )
 
@@ -265,14 +267,14 @@ def test_the_temperature_undoes_a_scale():
 def test_natural_logits_are_standardized_to_zero_and_one_and_ranked_evenly():
     classes = rng().integers(0, 3, 900)
     logits = rng(1).normal(size=(900, 3)) * [1, 5, 9] + [3, 2, 1]
-    z = opinions.standardized(logits, classes, logits, classes)
+    z = judge_metrics.standardized(logits, classes, logits, classes)
     for c in range(3):
         assert z[classes == c].mean() == pytest.approx(0, abs=1e-9)
         assert z[classes == c].std(ddof=1) == pytest.approx(1)
-    ranks = opinions.percentile(logits, classes, logits, classes)
+    ranks = judge_metrics.percentile(logits, classes, logits, classes)
     assert ranks.mean() == pytest.approx(0.5)
     best = np.full((1, 3), 1e3)
-    assert opinions.percentile(best, [1], logits, classes)[0] == 1.0
+    assert judge_metrics.percentile(best, [1], logits, classes)[0] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -285,12 +287,12 @@ def test_natural_logits_are_standardized_to_zero_and_one_and_ranked_evenly():
 )
 def test_classes_that_do_not_fit_are_refused(logits, classes, error, text):
     with pytest.raises(error, match=text):
-        opinions.top1(logits, np.array(classes))
+        judge_metrics.top1(logits, np.array(classes))
 
 
 def test_too_few_natural_images_of_a_class_are_refused():
     with pytest.raises(ValueError, match=r"fewer of the classes \[1\]"):
-        opinions.standardized(np.zeros((1, 2)), [1], np.zeros((3, 2)), [0, 0, 1])
+        judge_metrics.standardized(np.zeros((1, 2)), [1], np.zeros((3, 2)), [0, 0, 1])
 
 
 # What the subject says

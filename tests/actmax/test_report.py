@@ -17,7 +17,7 @@ import pytest
 
 import actmax
 from actmax.cli import main
-from actmax.reporting import Film, load_film, save_film
+from actmax.reporting import RecordedFrames, load_frames, save_frames
 from regularizers import Jitter, TotalVariation
 
 EVIL = (
@@ -173,17 +173,17 @@ def test_the_call_of_the_page_repeats_the_run_byte_by_byte(run, model):
 
 def test_frames_travel_through_their_file(tmp_path, run):
     film = run[1].film(0, 1)
-    save_film(tmp_path, film)
-    loaded = load_film(tmp_path)
+    save_frames(tmp_path, film)
+    loaded = load_frames(tmp_path)
     assert np.array_equal(loaded.frames, film.frames)
     assert np.array_equal(loaded.steps, film.steps)
     assert np.array_equal(film.frames[-1], run[0].to_uint8())
     assert list(film.thinned(3).steps) == [0, 10, 20]
     (tmp_path / "frames.npz").write_bytes(b"no")
     with pytest.raises(ValueError, match=r"Frames\.save"):
-        load_film(tmp_path)
+        load_frames(tmp_path)
     with pytest.raises(ValueError, match="ascending steps"):
-        Film(np.array([2, 1]), film.frames[:2])
+        RecordedFrames(np.array([2, 1]), film.frames[:2])
 
 
 def test_the_command_makes_a_report_of_a_folder(tmp_path, capsys):
