@@ -10,13 +10,19 @@ import tensorflow as tf
 
 from regularizers import lanes, random
 from regularizers.base import Strength, check_strength, value_at
-from regularizers.warp import Affine
+from regularizers.warp import Affine, check_along
 
 
 def _linear(rows: Sequence[Sequence[tf.Tensor]]) -> tf.Tensor:
-    """A map without an offset, from its four entries `[N]`. `-> [N, 2, 3]`."""
+    """A map without an offset, from its entries `[N]`. `-> [N, K, K + 1]`."""
     zero = tf.zeros_like(rows[0][0])
     return tf.stack([tf.stack([*row, zero], axis=-1) for row in rows], axis=1)
+
+
+def _times(factor: tf.Tensor, axes: int) -> tf.Tensor:
+    """The map that multiplies positions along every axis by a factor `[N]`. `-> [N, K, K + 1]`."""
+    zero = tf.zeros_like(factor)
+    return _linear([[factor if row == at else zero for at in range(axes)] for row in range(axes)])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +33,13 @@ class Rotate(Affine):
 
     Args:
         degrees: largest angle, at least 0, in degrees; a number or a schedule of the step.
+        axes: the two axes of the plane that it turns in, counted as in a batch: (2, 3) for the space of
+            films [N, T, H, W, C], two of (1, 2, 3) for volumes; one part for each plane. None for H and
+            W of pictures.
 
     Raises:
-        ValueError: if degrees is negative or not finite, or images are not of rank 4.
+        ValueError: if degrees is negative or not finite, axes are not two, or images of another rank than
+            4 meet a part without axes.
 
     Example:
         >>> import tensorflow as tf
@@ -44,6 +54,7 @@ class Rotate(Affine):
     degrees: Strength
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "axes", check_along(self.axes, self.name, plane=True))
         check_strength(self.degrees, f"degrees of {self.name}", at_least=0.0)
 
     def matrix(self, seeds: tf.Tensor, step: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
@@ -64,9 +75,11 @@ class Scale(Affine):
     Args:
         low: smallest factor, above 0; a number or a schedule of the step.
         high: largest factor, at least low; a number or a schedule of the step.
+        axes: the axes that it acts along, counted as in a batch: (1, 2, 3) for volumes [N, D, H, W, C],
+            (2, 3) for the space of films [N, T, H, W, C]. None for H and W of pictures.
 
     Raises:
-        ValueError: if not 0 < low <= high, or images are not of rank 4.
+        ValueError: if not 0 < low <= high, or images of another rank than 4 meet a part without axes.
 
     Example:
         >>> import tensorflow as tf
@@ -82,6 +95,7 @@ class Scale(Affine):
     high: Strength
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "axes", check_along(self.axes, self.name))
         check_strength(self.low, f"low of {self.name}", above=0.0)
         check_strength(self.high, f"high of {self.name}", above=0.0)
         if not callable(self.low) and not callable(self.high) and self.low > self.high:
@@ -93,9 +107,7 @@ class Scale(Affine):
     def matrix(self, seeds: tf.Tensor, step: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         low, high = value_at(self.low, step, dtype), value_at(self.high, step, dtype)
         logarithm = random.uniform(seeds, [], -tf.math.log(low), -tf.math.log(high), dtype)
-        inverse = lanes.by_row(tf.exp, logarithm)
-        zero = tf.zeros_like(inverse)
-        return _linear([[inverse, zero], [zero, inverse]])
+        return _times(lanes.by_row(tf.exp, logarithm), len(self.along))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,9 +119,12 @@ class Shift(Affine):
 
     Args:
         pixels: largest offset, at least 0, in pixels; a number or a schedule of the step.
+        axes: the axes that it acts along, counted as in a batch: (1, 2, 3) for volumes [N, D, H, W, C],
+            (2, 3) for the space of films [N, T, H, W, C]. None for H and W of pictures.
 
     Raises:
-        ValueError: if pixels is negative or not finite, or images are not of rank 4.
+        ValueError: if pixels is negative or not finite, or images of another rank than 4 meet a part
+            without axes.
 
     Example:
         >>> import tensorflow as tf
@@ -125,12 +140,14 @@ class Shift(Affine):
     pixels: Strength
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "axes", check_along(self.axes, self.name))
         check_strength(self.pixels, f"pixels of {self.name}", at_least=0.0)
 
     def matrix(self, seeds: tf.Tensor, step: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         limit = value_at(self.pixels, step, dtype)
-        offset = random.uniform(seeds, [2], -limit, limit, dtype)
-        linear = tf.eye(2, batch_shape=[tf.shape(seeds)[0]], dtype=dtype)
+        axes = len(self.along)
+        offset = random.uniform(seeds, [axes], -limit, limit, dtype)
+        linear = tf.eye(axes, batch_shape=[tf.shape(seeds)[0]], dtype=dtype)
         return tf.concat([linear, tf.expand_dims(offset, 2)], axis=2)
 
 
@@ -149,9 +166,12 @@ class RandomBox(Affine):
         high: largest side, at least low and at most 1; a number or a schedule of the step.
         center_std: standard deviation of the centre, at least 0, in units of the sides; a number, a
             schedule of the step, or None. The default is that of the MACO code.
+        axes: the axes that it acts along, counted as in a batch: (1, 2, 3) for volumes [N, D, H, W, C],
+            (2, 3) for the space of films [N, T, H, W, C]. None for H and W of pictures.
 
     Raises:
-        ValueError: if not 0 < low <= high <= 1, center_std is negative, or images are not of rank 4.
+        ValueError: if not 0 < low <= high <= 1, center_std is negative, or images of another rank than 4
+            meet a part without axes.
 
     Example:
         >>> import tensorflow as tf
@@ -169,6 +189,7 @@ class RandomBox(Affine):
     center_std: Strength | None = 0.15
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "axes", check_along(self.axes, self.name))
         check_strength(self.low, f"low of {self.name}", above=0.0)
         check_strength(self.high, f"high of {self.name}", above=0.0)
         if self.center_std is not None:
@@ -189,22 +210,21 @@ class RandomBox(Affine):
     def box(
         self, seeds: tf.Tensor, step: tf.Tensor, dtype: tf.DType
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Sides, and centres (y, x), in units of the image's sides. `[N, 2], [] -> [N], [N, 2]`."""
+        """Sides, and centres (y, x), in units of the image's sides. `[N, 2], [] -> [N], [N, K]`."""
         low, high = value_at(self.low, step, dtype), value_at(self.high, step, dtype)
         side = random.uniform(random.fold_in(seeds, 0), [], low, high, dtype)
         half = tf.minimum(side / 2, 0.5)[:, None]
         places = random.fold_in(seeds, 1)
         if self.center_std is None:
-            return side, random.uniform(places, [2], half, 1 - half, dtype)
+            return side, random.uniform(places, [len(self.along)], half, 1 - half, dtype)
         spread = value_at(self.center_std, step, dtype)
-        centre = 0.5 + random.normal(places, [2], 0.0, spread, dtype)
+        centre = 0.5 + random.normal(places, [len(self.along)], 0.0, spread, dtype)
         return side, tf.clip_by_value(centre, half, 1 - half)
 
     def matrix_at(
-        self, sizes: tuple[int, int], seeds: tf.Tensor, step: tf.Tensor, dtype: tf.DType
+        self, sizes: tuple[int, ...], seeds: tf.Tensor, step: tf.Tensor, dtype: tf.DType
     ) -> tf.Tensor:
         side, centre = self.box(seeds, step, dtype)
-        zero = tf.zeros_like(side)
         offset = (centre - 0.5) * tf.constant(sizes, dtype)
-        linear = _linear([[side, zero], [zero, side]])
-        return linear + tf.pad(offset[:, :, None], [[0, 0], [0, 0], [2, 0]])
+        linear = _times(side, len(sizes))
+        return linear + tf.pad(offset[:, :, None], [[0, 0], [0, 0], [len(sizes), 0]])
