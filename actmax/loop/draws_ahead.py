@@ -13,7 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from actmax.loop.records import Carry
+from actmax.loop.records import Bounds, Carry
 from actmax.problem import Problem
 
 # Steps whose draws are made at once: few enough to need no memory beside the images.
@@ -32,28 +32,34 @@ def run_steps(
     problem: Problem,
     once: Callable[..., tuple[Any, ...]],
     seeds: tf.Tensor,
-    stop: tf.Tensor,
-    first: tuple[tf.Tensor, Carry, Any],
+    bounds: Bounds,
+    first: tuple[Carry, Any],
     *,
     ahead: bool,
 ) -> Any:
-    """`(step, carry, history)` after the steps before `stop`, or when no row is live.
+    """`(step, carry, history)` after the steps of `bounds`, or when no row is live.
 
     Args:
         problem: whose transforms draw.
         once: `(seeds or draws, step, carry, history) -> (step, carry, history)`, one step.
         seeds: `[T, K * N, 2]`, from `part_seeds`.
-        stop: int32 `[]`.
-        first: before the first step.
+        bounds: the steps.
+        first: `(carry, history)` before the first step.
         ahead: False to let every step draw for itself, as XLA, which fuses a draw into one, has it.
     """
 
     def until(last: tf.Tensor) -> Callable[..., tf.Tensor]:
-        return lambda step, carry, history: (step < last) & tf.reduce_any(carry.live)
+        def goes_on(step: tf.Tensor, carry: Carry, history: Any) -> tf.Tensor:
+            dead = tf.reduce_any(carry.live & ~carry.moved)
+            over = bounds.alive & dead & tf.equal(step, bounds.start + 1)
+            return (step < last) & (tf.reduce_any(carry.live) | bounds.still) & ~over
 
+        return goes_on
+
+    begun = (bounds.start, *first)
     if not (ahead and problem.transformed):
         body = functools.partial(once, seeds)
-        return tf.while_loop(until(stop), body, first, parallel_iterations=1)
+        return tf.while_loop(until(bounds.stop), body, begun, parallel_iterations=1)
 
     def block(begin: tf.Tensor, carry: Carry, history: Any) -> Any:
         draw_at = drawn_at(problem, seeds, begin + tf.range(BLOCK))
@@ -61,7 +67,7 @@ def run_steps(
         def body(step: tf.Tensor, carry: Carry, history: Any) -> tuple[Any, ...]:
             return once(draw_at(step - begin), step, carry, history)
 
-        last = tf.minimum(begin + BLOCK, stop)
+        last = tf.minimum(begin + BLOCK, bounds.stop)
         return tf.while_loop(until(last), body, (begin, carry, history), parallel_iterations=1)
 
-    return tf.while_loop(until(stop), block, first, parallel_iterations=1)
+    return tf.while_loop(until(bounds.stop), block, begun, parallel_iterations=1)

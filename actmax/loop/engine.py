@@ -28,7 +28,15 @@ from actmax.loop.penalties import (
     weigh_penalties,
     weights_at,
 )
-from actmax.loop.records import Arguments, Carry, Cause, Evaluation, RemainingGain, hidden
+from actmax.loop.records import (
+    Arguments,
+    Bounds,
+    Carry,
+    Cause,
+    Evaluation,
+    RemainingGain,
+    hidden,
+)
 from actmax.loop.remaining_gain import at_most, end_of_step, most_gained, of_size_one
 from actmax.loop.tensors import (
     arrays_spec,
@@ -97,27 +105,43 @@ class Loop:
         )
 
     def run(
-        self, carry: Carry, arguments: Arguments, start: int, stop: int
+        self, carry: Carry, arguments: Arguments, start: int, stop: int, *, alive: bool = False
     ) -> tuple[Carry, tf.Tensor]:
         """Steps `start, ..., stop - 1`.
+
+        Args:
+            carry: before the first of them.
+            arguments: of the run.
+            start: number of the first step.
+            stop: number of the step after the last one.
+            alive: True to end after the first step if the score of a row has no gradient in it.
 
         Returns:
             The new carry, and history `[stop - start, series, N]`, NaN after a row stopped.
         """
         if self.way.xla:
             return run_in_chunks(self._chunk, carry, arguments, start, stop)
-        return self._chunk(carry, arguments, start, stop)
+        return self._steps(carry, arguments, start, stop, alive=alive)[:2]
 
     def _chunk(
         self, carry: Carry, arguments: Arguments, start: int, stop: int
     ) -> tuple[Carry, tf.Tensor]:
-        return self._steps(carry, arguments, start, stop, with_gradient=False)[:2]
+        return self._steps(carry, arguments, start, stop)[:2]
 
     def _steps(
-        self, carry: Carry, arguments: Arguments, start: int, stop: int, *, with_gradient: bool
+        self,
+        carry: Carry,
+        arguments: Arguments,
+        start: int,
+        stop: int,
+        *,
+        alive: bool = False,
+        still: bool = False,
+        with_gradient: bool = False,
     ) -> tuple[Carry, tf.Tensor, Images]:
-        """As `run`, with the score's gradient at the last step, for all rows or for none."""
-        bounds = (tf.constant(start, tf.int32), tf.constant(stop, tf.int32))
+        """As `run`, with the sum over the steps of the score's gradients, for all rows or for none."""
+        flags = (tf.constant(alive), tf.constant(still))
+        bounds = Bounds(tf.constant(start, tf.int32), tf.constant(stop, tf.int32), *flags)
         # Who compiles for every shape gets one.
         every = with_gradient or self.way.xla or self.problem.optimizer.fixed_rows
         rows = tf.shape(carry.live)[0] if every else 0
@@ -126,8 +150,8 @@ class Loop:
             for entry in self.problem.inputs
         }
         if not self.compiled:
-            return self._run(carry, arguments, *bounds, gradient)
-        return self._compile("run", self._run, carry, arguments, *bounds, gradient)
+            return self._run(carry, arguments, bounds, gradient)
+        return self._compile("run", self._run, carry, arguments, bounds, gradient)
 
     def score_and_gradient(self, images: Images, arguments: Arguments) -> tuple[tf.Tensor, Images]:
         """Scores `[N]` and their gradient with respect to images, with the draws of step 0."""
@@ -166,15 +190,14 @@ class Loop:
         """Sum over values of `|mean over draws of the score's gradient|` at given params. `[N]`.
 
         A penalty that is a mean over pixels has a gradient of about `1 / (H W C)` per value, so a
-        weight in units of this number gradients_of as hard as the score does.
+        weight in units of this number pulls as hard as the score does.
         """
-        # A step of the loop is thrown away for each draw: no function beside the loop's is compiled.
-        first, arguments = self.begin(params), self.alone(arguments)
-        every = [
-            self._steps(first, arguments, draw, draw + 1, with_gradient=True)[2]
-            for draw in range(draws)
+        # Steps of the loop with rows that stay where they are: no function beside the loop's is compiled.
+        first = self.begin(params)
+        first = first._replace(live=tf.zeros_like(first.live))
+        total = self._steps(first, self.alone(arguments), 0, draws, still=True, with_gradient=True)[
+            2
         ]
-        total = functools.reduce(functools.partial(tf.nest.map_structure, tf.add), every)
         return sizes(total) / tf.cast(draws, self.problem.dtype)
 
     def value_and_gradient(
@@ -434,14 +457,14 @@ class Loop:
         self,
         carry: Carry,
         arguments: Arguments,
-        start: tf.Tensor,
-        stop: tf.Tensor,
+        bounds: Bounds,
         gradient: Images,
     ) -> tuple[Carry, tf.Tensor, Images]:
         self.traces += int(self.compiled)
         seeds = self.problem.part_seeds(arguments.seeds)
         shape = [len(self.problem.series), carry.live.shape[0]]
         dtype = self.problem.dtype
+        start, stop = bounds.start, bounds.stop
         size = CAPACITY if self.way.xla else stop - start
         history = tf.TensorArray(dtype, size=size, element_shape=shape)
 
@@ -458,7 +481,8 @@ class Loop:
                 carry, recorded = self._update(found, arguments, carry, step)
             # All rows of the score's gradient where they are asked for, and none elsewhere.
             gradient = {
-                name: same_shape(ascent[name][: tf.shape(p)[0]], p) for name, p in gradient.items()
+                name: same_shape(total + ascent[name][: tf.shape(total)[0]], total)
+                for name, total in gradient.items()
             }
             return step + 1, carry, (history.write(step - start, recorded), gradient)
 
@@ -467,9 +491,9 @@ class Loop:
             return step + 1, history.write(step - start, nothing)
 
         with self._prepared(arguments):
-            first = (start, carry, (history, gradient))
+            first = (carry, (history, gradient))
             step, carry, (history, gradient) = run_steps(
-                self.problem, once, seeds, stop, first, ahead=not self.way.xla
+                self.problem, once, seeds, bounds, first, ahead=not self.way.xla
             )
         _, history = tf.while_loop(lambda step, history: step < stop, blank, (step, history))
         return carry, history.stack(), gradient

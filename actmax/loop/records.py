@@ -43,6 +43,17 @@ class Carry(NamedTuple):
     best: Any = ()  # where J was highest, for problems that remember it
 
 
+class Bounds(NamedTuple):
+    """Which steps one call of the loop makes."""
+
+    start: tf.Tensor  # int32 []
+    stop: tf.Tensor  # int32 []
+    # bool []: end after the first step if the score of a row has no gradient in it.
+    alive: tf.Tensor
+    # bool []: go on although no row is live, for gradients at images that stay as they are.
+    still: tf.Tensor
+
+
 class Arguments(NamedTuple):
     """What stays the same during a run, as tensors."""
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from actmax.loop import Arguments, Loop
+from actmax.loop import Arguments, Carry, Loop
 from actmax.loop.redirected import STEPS, revive
 from actmax.types import Params
 
@@ -65,44 +66,86 @@ _HOW = f"before the first step came up to {STEPS} with a redirected gradient"
 
 
 def balanced(loop: Loop, params: Params, arguments: Arguments) -> tuple[Arguments, np.ndarray]:
-    """The arguments with weights in units of the score's own pull, and where there is none, bool `[N]`."""
-    pull = loop.sensitivity(params, arguments, _DRAWS)
-    return arguments._replace(weights=arguments.weights * pull), pull.numpy() == 0
+    """Weights in units of the score's own gradient, and where that is zero, bool `[N]`."""
+    size = loop.sensitivity(params, arguments, _DRAWS)
+    return arguments._replace(weights=arguments.weights * size), size.numpy() == 0
+
+
+class Beginning(NamedTuple):
+    """What a run starts from.
+
+    Attributes:
+        params: of the first step.
+        arguments: of the run.
+        revived: the outcome for rows whose start had no gradient.
+        done: the loop's state and history `[steps, series, N]` after all steps, if they are done already.
+    """
+
+    params: Params
+    arguments: Arguments
+    revived: Revived
+    done: tuple[Carry, np.ndarray] | None = None
 
 
 def begin(
-    loop: Loop, params: Params, arguments: Arguments, *, balance: bool, steps: int
-) -> tuple[Params, Arguments, Revived]:
+    loop: Loop,
+    params: Params,
+    arguments: Arguments,
+    *,
+    balance: bool,
+    steps: int,
+    at_once: bool,
+) -> Beginning:
     """Params and arguments of the first step, after a remedy for rows whose start is dead.
 
     After Ctrl-C they are those that were given.
+
+    Args:
+        loop: of the run.
+        params: as they were drawn or given.
+        arguments: of the run.
+        balance: whether weights are relative to the score's gradient.
+        steps: of the run.
+        at_once: whether nothing happens between the steps. The loop then makes all of them if no start
+            is dead, so that no step is spent on the question.
     """
     count = int(arguments.seeds.shape[0])
     revived = Revived(np.zeros(count, bool), np.zeros(count, np.int32))
     with revived.interruptible():
-        return _begun(loop, params, arguments, balance=balance, steps=steps)
-    return params, arguments, revived
+        return _begun(loop, params, arguments, balance=balance, steps=steps, at_once=at_once)
+    return Beginning(params, arguments, revived)
 
 
 def _begun(
-    loop: Loop, params: Params, arguments: Arguments, *, balance: bool, steps: int
-) -> tuple[Params, Arguments, Revived]:
-    weighed = arguments
+    loop: Loop,
+    params: Params,
+    arguments: Arguments,
+    *,
+    balance: bool,
+    steps: int,
+    at_once: bool,
+) -> Beginning:
+    weighed, done = arguments, None
+    none = np.zeros(int(arguments.seeds.shape[0]), np.int32)
+    dead = none.astype(bool)
     if balance:
         weighed, dead = balanced(loop, params, arguments)
     elif steps:
-        # The step is thrown away: it tells what the score's own gradient is in the loop itself.
-        after, _ = loop.run(loop.begin(params), loop.alone(arguments), 0, 1)
+        alone = loop.alone(arguments)
+        # Penalties of layers change the gradient by which a dead start is known.
+        at_once = at_once and alone is arguments
+        upto = steps if at_once else 1
+        after, history = loop.run(loop.begin(params), alone, 0, upto, alive=True)
         dead = (after.live & ~after.moved).numpy()
+        done = (after, history.numpy()) if at_once else None
     if not steps or not dead.any():
-        none = np.zeros(int(arguments.seeds.shape[0]), np.int32)
-        return params, weighed, Revived(none.astype(bool), none)
+        return Beginning(params, weighed, Revived(none.astype(bool), none), done)
     try:
         params, taken = revive(loop.problem, params, arguments, tf.constant(dead))
     except (LookupError, NotImplementedError, RuntimeError, ValueError) as error:
         # tf.gradients needs a graph, and knows fewer operations than a tape.
         reason = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
-        return params, weighed, Revived(dead, np.zeros(len(dead), np.int32), reason)
+        return Beginning(params, weighed, Revived(dead, none, reason))
     if balance:
         weighed, _ = balanced(loop, params, arguments)
-    return params, weighed, Revived(dead, taken.numpy())
+    return Beginning(params, weighed, Revived(dead, taken.numpy()))

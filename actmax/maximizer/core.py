@@ -256,9 +256,10 @@ class Maximizer:
                 entry.parameterization.check(params[entry.name], entry.shape)
             self._check_at_first_run(self._loop.images(params, arguments), arguments, found)
             after.enter_context(laws.variables_restored(self.problem))
-            params, arguments, revived = beginning.begin(
-                self._loop, params, arguments, balance=self._built.balance, steps=steps
-            )
+            params, arguments, revived, done = beginning.begin(
+                self._loop, params, arguments, balance=self._built.balance, steps=steps,
+                at_once=not chunked and self._compile in ("plain", False),
+            )  # fmt: skip
             call = described(steps, seed, weights, learning_rate, keeping, count, first, own)
             config = record(self._built, self._compile, self._device, call) | revived.record()
             config |= started_from | ({"broken_laws": self._broken} if self._broken else {})
@@ -270,7 +271,7 @@ class Maximizer:
                 )
             run = running.Run(
                 loop, arguments, found, first_checks.names(self.labels, found), steps, every, listeners,
-                keeping == "best", interrupted=revived.interrupted,
+                keeping == "best", done, interrupted=revived.interrupted,
             )  # fmt: skip
             with resuming.resumed(checkpoint, run, carry, config) as begun:
                 state = run.go(begun)

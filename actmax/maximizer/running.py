@@ -114,6 +114,7 @@ class Run:
     """One run in compiled chunks, with Python between them.
 
     Attributes:
+        done: the loop's state and history after all steps, if they are done already.
         save: called with the state after every chunk, when the callbacks have answered.
         interrupted: True once Ctrl-C has ended it.
         kept: the step of the checkpoint that an interrupted run left; None if it left none.
@@ -127,14 +128,18 @@ class Run:
     every: int
     listeners: list[Callback]
     judged: bool
+    done: tuple[Carry, np.ndarray] | None = None
     save: Callable[[State], None] | None = None
     interrupted: bool = False
     kept: int | None = None
 
     def begin(self, carry: Carry) -> State:
         """The state before the first step."""
+        halted = ("",) * int(carry.live.shape[0])
+        if self.done is not None:
+            return State(self.done[0], (self.done[1],), self.steps, None, halted)
         best = self._judge(carry, None) if self.judged else None
-        return State(carry, (), 0, best, ("",) * int(carry.live.shape[0]))
+        return State(carry, (), 0, best, halted)
 
     def go(self, state: State) -> State:
         """Runs from a state to the end; to the last whole chunk if interrupted."""

@@ -595,6 +595,28 @@ def test_weights_and_rates_are_those_of_their_step_and_image_and_the_last_ones_h
     assert carry.done.numpy().tolist() == [4, 4]
 
 
+@regularizers.transform
+def rectified(images, seeds, step):
+    """No gradient where a value is negative."""
+    return tf.nn.relu(images)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"preprocess": tf.nn.relu, "regularizers": []}, {"regularizers": [rectified]}]
+)
+def test_a_loop_that_must_be_alive_ends_after_its_first_step_if_a_row_is_dead(settings):
+    _, problem, _, given = scene(**settings)
+    loop = Loop(problem)
+    dead = {"images": tf.constant([[1.0, 1.0, 1.0], [-1.0, -1.0, -1.0]])}
+    carry, history = loop.run(loop.begin(dead), given, 0, 5, alive=True)
+    assert carry.done.numpy().tolist() == [1, 1] and np.isnan(history[1:]).all()
+    assert carry.moved.numpy().tolist() == [True, False]
+    carry, _ = loop.run(loop.begin(dead), given, 0, 5)
+    assert carry.done.numpy().tolist() == [5, 5]
+    carry, _ = loop.run(loop.begin({"images": tf.ones([2, 3])}), given, 0, 5, alive=True)
+    assert carry.done.numpy().tolist() == [5, 5] and loop.traces == 1
+
+
 def test_the_gradient_of_params_is_taken_through_what_makes_images_of_them():
     """The slope of a sigmoid on (0, 4) is 1 at its middle, 4 times 1/4."""
     _, problem, _, given = scene(regularizers=[], input_range=actmax.Sigmoid(0, 4))

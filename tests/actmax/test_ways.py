@@ -331,7 +331,9 @@ def test_auto_pays_for_its_probe_from_all_runs_together(one_block, monkeypatch):
     (plain,) = auto._speed.loops
     ran = []
     run = plain.run
-    monkeypatch.setattr(plain, "run", lambda *given: ran.append(given[2:]) or run(*given))
+    monkeypatch.setattr(
+        plain, "run", lambda *given, **more: ran.append(given[2:]) or run(*given, **more)
+    )
     probes = [auto(TARGETS, steps=40).config["probe"] for _ in range(4)]
     # Once, when 100 steps had been asked for; every run looks at its start and its end besides.
     assert [bounds for bounds in ran if bounds == (0, 2)] == [(0, 2), (0, 2)]

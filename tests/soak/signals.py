@@ -96,11 +96,11 @@ def instrument(hook) -> None:
     """Calls the hook at every place of this process; a file is then half written and flushed."""
     run, replace, sync, opened = Loop.run, Path.replace, files.sync_folder, Path.open
 
-    def own_run(*arguments):
+    def own_run(*arguments, **more):
         timer = threading.Timer(0.002, hook, ["step"])  # while the compiled chunk is at it
         timer.start()
         try:
-            return run(*arguments)
+            return run(*arguments, **more)
         finally:
             timer.join()
 
