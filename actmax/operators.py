@@ -1,8 +1,8 @@
 """Operators change images after every update; `AfterUpdate` is an optimizer that applies them.
 
 An operator is `(images, gradients, step) -> images`, for each image separately. `gradients` are those
-that the optimizer used, and `step` counts updates from 1. An operator can also have the parameter
-`learning_rate`, `[N]`. The constraint is applied after the operators.
+that the optimizer used, and `step` counts updates from 1. An operator can also have the parameters
+`learning_rate`, `[N]`, and `seeds`, int32 `[N, 2]`. The constraint is applied after the operators.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from actmax import checks
 from actmax.gradients import blur_axis
 from actmax.optimizers import Optimizer
 from actmax.types import Params
+from regularizers import random
 from regularizers.base import Strength, function_name, spatial_axes, value_at
-from regularizers.signatures import asked
+from regularizers.signatures import asks
 
 Operator: TypeAlias = Callable[..., tf.Tensor]
 
@@ -37,7 +38,7 @@ class AfterUpdate(Optimizer):
     Args:
         base: the optimizer; its learning rate is used.
         operators: functions `(images, gradients, step) -> images`, which may also ask for
-            `learning_rate`, `[N]`.
+            `learning_rate`, `[N]`, and for `seeds`, int32 `[N, 2]`, new ones at every step.
         on: "images"; "params" for operators on each leaf of params, whatever they are.
 
     Raises:
@@ -80,23 +81,36 @@ class AfterUpdate(Optimizer):
     def by_value(self) -> bool:  # type: ignore[override]
         return self.base.by_value
 
+    @property
+    def asks(self) -> tuple[str, ...]:
+        drawn = any("seeds" in asks("operator", operator) for operator in self.operators)
+        return ("seeds",) if drawn else self.base.asks
+
     def init(self, params: Params) -> Any:
         return {"base": self.base.init(params), "step": tf.zeros([], tf.int32)}
 
     def update(
-        self, gradients: Params, state: Any, params: Params, learning_rate: tf.Tensor
+        self,
+        gradients: Params,
+        state: Any,
+        params: Params,
+        learning_rate: tf.Tensor,
+        **given: tf.Tensor,
     ) -> tuple[Params, Any]:
         step = state["step"] + 1
-        moved, base = self.base.update(gradients, state["base"], params, learning_rate)
+        own = given if "seeds" in self.base.asks else {}
+        moved, base = self.base.update(gradients, state["base"], params, learning_rate, **own)
         rows = tf.shape(tf.nest.flatten(params)[0])[:1]
         rates = tf.broadcast_to(learning_rate, rows)
 
         def operate(old: tf.Tensor, new: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-            for operator in self.operators:
-                asks = asked(operator, ("learning_rate",), first=3)
-                given = {"learning_rate": rates} if asks else {}
+            for place, operator in enumerate(self.operators):
+                wanted = asks("operator", operator)
+                named = {"learning_rate": rates} if "learning_rate" in wanted else {}
+                if "seeds" in wanted:
+                    named["seeds"] = random.fold_in(given["seeds"], place + 1)
                 with checks.at_fault(f"the operator {function_name(operator)!r}"):
-                    new = operator(new, gradient, step, **given)
+                    new = operator(new, gradient, step, **named)
             moves = tf.reshape(learning_rate != 0, [-1] + [1] * (new.shape.rank - 1))
             return tf.where(moves, new, old)
 

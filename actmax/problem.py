@@ -8,7 +8,9 @@ with one input has the one entry `"images"`.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -25,6 +27,10 @@ from actmax.preparing import from_last, prepare
 from actmax.types import FixedArray, GradientFunction, Images, Metric, Params
 from regularizers import random
 from regularizers.base import Penalty, Transform
+from regularizers.signatures import asks
+
+# Names under which the seeds and the step stand beside what masks keep; no input's name has a "/".
+_SEEDS, _STEP = "/seeds", "/step"
 
 
 class Composed(Protocol):
@@ -126,8 +132,8 @@ class Input:
 
     def decode(self, params: Params, kept: Images, *, last: bool = False) -> tf.Tensor:
         """Images of params, as they are returned if `last`; outside of the mask those kept. `-> [N, ...]`."""
-        images = self._own_set(kept).apply(self.parameterization.decode(params, self.shape))
-        images = self.constraint.finish(images) if last else images
+        images = self.own_set(kept).apply(self.parameterization.decode(params, self.shape))
+        images = self.own_set(kept).finish(images) if last else images
         if self.mask is None:
             return images
         mask = masks.spread(self.mask, self.shape, images)
@@ -139,17 +145,23 @@ class Input:
         """Params back in the set, where params are images; outside of a mask nothing counts."""
         if not self.parameterization.are_images:
             return params
-        return masks.project(self._own_set(kept), self.mask, self.shape, params)
+        return masks.project(self.own_set(kept), self.mask, self.shape, params)
 
     def distance(self, images: tf.Tensor, kept: Images) -> tf.Tensor:
         """How far images are outside of the set, in its own units. `[N, ...] -> [N]`."""
-        return masks.distance(self._own_set(kept), self.mask, self.shape, images)
+        return masks.distance(self.own_set(kept), self.mask, self.shape, images)
 
-    def _own_set(self, kept: Images) -> Constraint:
-        """The constraint; around each row's own start where it is one of those."""
-        return (
-            self.constraint.at(kept[self.name]) if self.constraint.needs_start else self.constraint
-        )
+    def own_set(self, kept: Images) -> Constraint:
+        """The constraint: around each row's own start, and at its step, where it is one of those."""
+        own = self.constraint
+        if own.needs_start:
+            own = own.at(kept[self.name])
+        if own.asks and _STEP in kept:
+            seeds = random.fold_in(
+                kept[_SEEDS], feeding.FIRST_SET + zlib.crc32(self.name.encode()) % feeding.FIRST_SET
+            )
+            own = own.at_step(random.fold_in(seeds, kept[_STEP]), kept[_STEP])
+        return own
 
     def fit(self, images: tf.Tensor) -> tf.Tensor:
         """Images at the size and in the convention of the model. `[N, ...] -> [N, ...]`."""
@@ -211,6 +223,23 @@ class Problem:
         """Positions of the penalties on layers, which use activations of the model's own pass."""
         return tuple(k for k, (_, _, penalty) in enumerate(self.penalties) if penalty.inner_layers)
 
+    @functools.cached_property
+    def remembers(self) -> bool:
+        """Whether a penalty has a state."""
+        return any(penalty.remembers for _, _, penalty in self.penalties)
+
+    @functools.cached_property
+    def follows_rate(self) -> bool:
+        """Whether a penalty or a gradient function asks for the learning rate."""
+        return any("learning_rate" in penalty.asks for _, _, penalty in self.penalties) or any(
+            "learning_rate" in asks("gradient function", function) for function in self.gradients
+        )
+
+    @functools.cached_property
+    def moves(self) -> bool:
+        """Whether a constraint asks for seeds or the step."""
+        return any(entry.constraint.asks for entry in self.inputs)
+
     @property
     def transformed(self) -> bool:
         """Whether there is a transform."""
@@ -230,7 +259,7 @@ class Problem:
     def start(self, seeds: tf.Tensor, initial: Mapping[str, tf.Tensor]) -> Params:
         """Params before the first step, from noise or from the images given, inside the set."""
         params = {}
-        kept = self.keep(initial)
+        kept = self.keep(initial) | self.moment(seeds, tf.constant(0))
         for position, entry in enumerate(self.inputs):
             # With a mask, what cannot be encoded starts from noise beside the images kept.
             if entry.name in initial and (entry.mask is None or entry.parameterization.invertible):
@@ -258,6 +287,10 @@ class Problem:
             )
         return {entry.name: entry.constraint.clip(initial[entry.name]) for entry in masked}
 
+    def moment(self, seeds: tf.Tensor, step: tf.Tensor) -> Images:
+        """What is kept for constraints that ask for it: seeds of the run, and the step."""
+        return {_SEEDS: seeds, _STEP: step} if self.moves else {}
+
     def decode(self, params: Params, kept: Images) -> Images:
         """Images of params: inside the set up to rounding."""
         return {entry.name: entry.decode(params[entry.name], kept) for entry in self.inputs}
@@ -281,18 +314,24 @@ class Problem:
         with checks.at_fault("the constraint"):
             return {entry.name: entry.project(params[entry.name], kept) for entry in self.inputs}
 
-    def shape_gradients(
-        self, gradients: Params, images: Images, seeds: tf.Tensor, step: tf.Tensor
-    ) -> Params:
+    def shape_gradients(self, gradients: Params, images: Images, given: Given) -> Params:
         """Gradients after the gradient functions, in list order.
 
         Args:
             gradients: with respect to params.
             images: what params decode to, for functions that ask for them.
-            seeds: of the run, int32 `[N, 2]`, for functions that draw.
-            step: int32 `[]`.
+            given: what else functions may ask for.
         """
-        return feeding.shape_gradients(self.gradients, gradients, images, seeds, step)
+        return feeding.shape_gradients(self.gradients, gradients, images, given)
+
+    def update(
+        self, gradients: Params, state: Any, params: Params, rate: tf.Tensor, given: Given
+    ) -> tuple[Params, Any]:
+        """The optimizer's update, with seeds where it asks for them."""
+        if "seeds" not in self.optimizer.asks:
+            return self.optimizer.update(gradients, state, params, rate)
+        seeds = random.fold_in(random.fold_in(given.seeds, feeding.FIRST_OPTIMIZER), given.step)
+        return self.optimizer.update(gradients, state, params, rate, seeds=seeds)
 
     def penalize(self, images: Images, given: Given, which: Sequence[int]) -> list[tf.Tensor]:
         """Unweighted penalties of clean images, one `[N]` for each of some places.

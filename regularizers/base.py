@@ -12,10 +12,10 @@ from typing import Any, ClassVar, TypeAlias, cast
 
 import tensorflow as tf
 
-from regularizers.signatures import of_class, unknown
+from regularizers.signatures import OFFERED, of_class, parameters, unknown
 
 # What the call of a penalty may ask for beside images, and the arrays that it names.
-GIVEN = ("seeds", "step", "activations")
+GIVEN = OFFERED["penalty"][1]
 
 Schedule: TypeAlias = Callable[[Any], Any]
 Weight: TypeAlias = float | tuple[float, ...] | Schedule
@@ -111,11 +111,28 @@ def check_named(part: Penalty) -> None:
             f"Expected {part.name}, which asks for activations, to name layers of the model. "
             f'Received: layers = {part.layers!r}. Write layers = ("name",), with the comma.'
         )
+    if "state" in asks and part.inner_layers:
+        raise TypeError(
+            f"Expected {part.name}, which has a state, to be a penalty of images. Received: one of "
+            f"the layers {list(part.inner_layers)}. Keep the state of images, or leave one out."
+        )
+    if not part.remembers and _must_have(part, "state"):
+        raise TypeError(
+            f"Expected the class of {part.name}, whose call asks for a state, to have the methods "
+            "init(images) and update(images, state), which return it. Received: a class without "
+            "them. Write both, or leave state out."
+        )
     if part.inner_layers and part.every > 1:
         raise ValueError(
             f"Expected every=1 of {part.name}, which is fed from the pass that each step makes. "
             f"Received: every={part.every}. Leave every out."
         )
+
+
+def _must_have(part: Penalty, name: str) -> bool:
+    """Whether the call has a parameter of that name without a default."""
+    own = [each for each in parameters(type(part).__call__) if each.name == name]
+    return bool(own) and own[0].default is own[0].empty
 
 
 def _weight_message(owner: str, weight: Any) -> str:
@@ -254,8 +271,13 @@ class Penalty(Regularizer, abc.ABC):
     Source of `every`: lazy regularization of Karras et al., StyleGAN2, CVPR 2020,
     https://arxiv.org/abs/1912.04958.
 
-    A call can have the parameters `seeds` and `step`: int32 `[N, 2]`, with new seeds at every step,
-    and int32 `[]`.
+    A call can have the parameters `seeds`, `step` and `learning_rate`: int32 `[N, 2]`, with new seeds
+    at every step; int32 `[]`; and the rates of the step, `[N]`.
+
+    A penalty can have a state, as an optimizer has. Its class has `init(images) -> state` and
+    `update(images, state) -> state`, and its call has the parameter `state`. A state is a structure of
+    tensors `[N, ...]`, a row for each image. `update` comes after every step, with the images of that
+    step. It is part of checkpoints. The gradient does not flow through it.
 
     A penalty that names `layers` of the model gets `activations`, a dict by those names. They come from
     the model's own forward pass of the step, so they are those of the transformed copies, `[K * N, ...]`.
@@ -296,7 +318,15 @@ class Penalty(Regularizer, abc.ABC):
     @property
     def asks(self) -> tuple[str, ...]:
         """The parameters of its call besides images: those of `GIVEN`, and the arrays that it names."""
-        return of_class(type(self), (*GIVEN, *self.array_names))
+        found = of_class("penalty", type(self), own=self.array_names)
+        return found if self.remembers else tuple(name for name in found if name != "state")
+
+    @property
+    def remembers(self) -> bool:
+        """Whether it has a state: its call asks for it, and its class has `init` and `update`."""
+        kind = type(self)
+        methods = all(callable(getattr(kind, name, None)) for name in ("init", "update"))
+        return methods and "state" in of_class("penalty", kind, own=self.array_names)
 
     @property
     def array_names(self) -> tuple[str, ...]:

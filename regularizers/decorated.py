@@ -11,7 +11,7 @@ from typing import Any, overload
 import tensorflow as tf
 
 from regularizers.base import GIVEN, Penalty, Regularizer, Transform, function_name
-from regularizers.signatures import asked, unknown
+from regularizers.signatures import asked, asks, unknown
 
 # What a part may say of itself, for those that are made of a function and have no class to say it in.
 PENALTY_WORDS = (
@@ -88,7 +88,8 @@ class FunctionPenalty(Penalty):
     @property
     def asks(self) -> tuple[str, ...]:
         """The parameters of the function besides images."""
-        return asked(self.function, (*GIVEN, *self.array_names))
+        found = asks("penalty", self.function, self.array_names)
+        return tuple(name for name in found if name != "state")
 
     def __call__(self, images: tf.Tensor, **given: tf.Tensor) -> tf.Tensor:
         return self.function(images, **given)
@@ -129,7 +130,8 @@ def penalty(function: Any = None, /, **said: Any) -> Any:
     """Makes a penalty of a function `images [N, ...] -> [N]`.
 
     The function can have more parameters: `seeds` (int32 `[N, 2]`, new ones at every step), `step`
-    (int32 `[]`), `activations` of the given `layers`, and the given `arrays`.
+    (int32 `[]`), `learning_rate` (`[N]`), `activations` of the given `layers`, and the given `arrays`.
+    For a penalty with a state, subclass `Penalty`.
 
     Args:
         function: the function; left out if properties are given.
@@ -167,7 +169,8 @@ def penalty(function: Any = None, /, **said: Any) -> Any:
 
     def make(function: Any) -> FunctionPenalty:
         _check_function(function, "penalty", "(images)")
-        offered = (*GIVEN, *map(str, dict(words).get("arrays", ())))
+        given = tuple(name for name in GIVEN if name != "state")
+        offered = (*given, *map(str, dict(words).get("arrays", ())))
         missing = unknown(function, offered)
         if missing or not _takes(function, 1, offered):
             raise TypeError(

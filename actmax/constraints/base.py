@@ -5,13 +5,14 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
 
 from actmax import checks
 from actmax.constraints.bounds import Bound, as_bound, check_bound, check_order
+from actmax.constraints.moments import asked_of, at_step, with_moment
 
 __all__ = [
     "Bound",
@@ -34,8 +35,9 @@ class Constraint(abc.ABC):
     `images = apply(raw)` is part of the graph, and the gradient flows through it. `project` runs
     after every update, on params that are images. Usually one of the two is the identity.
 
-    Your own set only needs `project` (or `apply` with `projects = False`). These attributes make its
-    runs better:
+    Your own set only needs `project` (or `apply` with `projects = False`). Both can have the parameters
+    `seeds`, int32 `[N, 2]`, new ones at every step, and `step`, int32 `[]`: a set that moves with the
+    step, or that draws. Without a run they are those of step 0. These attributes make its runs better:
 
     Attributes:
         projects: True if `project` makes images of the set; False if `apply` does.
@@ -57,6 +59,19 @@ class Constraint(abc.ABC):
     discrete: ClassVar[bool] = False
     # What `first & second` is. The module of intersections, which builds on this class, sets it.
     intersect: ClassVar[Callable[[Constraint, Constraint], Constraint]]
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        with_moment(cls)
+
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """Which of `seeds` and `step` it or a part of it asks for."""
+        return asked_of(self, Constraint)
+
+    def at_step(self, seeds: tf.Tensor, step: tf.Tensor) -> Constraint:
+        """The set at a step, for a set that asks for seeds or the step. `[N, 2], []`."""
+        return at_step(self, Constraint, {"seeds": seeds, "step": step})
 
     @property
     def convex(self) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from actmax.feeding import tile
+from actmax.feeding import first_states, next_states, tile
 from actmax.loop.connectivity import check_connected, has_gradient
 from actmax.loop.draws_ahead import run_steps
 from actmax.loop.highest import higher, remembered
@@ -55,6 +55,9 @@ from actmax.loop.ways import CAPACITY, PLAIN, Way, run_in_chunks, scaled_back
 from actmax.problem import Judged, Problem
 from actmax.types import Images, Params
 
+# Functions that look at penalties beside the loop, which has their states in its carry.
+_WITH_STATES = ("slope", "end_of_step", "value_and_gradient")
+
 
 class Loop:
     """A problem's compiled functions.
@@ -86,7 +89,7 @@ class Loop:
             return self.problem.start(seeds, initial)
         return self._compile("start", self.problem.start, seeds, initial)
 
-    def begin(self, params: Params) -> Carry:
+    def begin(self, params: Params, arguments: Arguments) -> Carry:
         """The carry before the first step."""
         rows = tf.shape(tf.nest.flatten(params)[0])[:1]
         off = tf.zeros(rows, tf.bool)
@@ -102,7 +105,15 @@ class Loop:
             steep=(tf.zeros(rows, self.problem.dtype),) * 2,
             held=(tf.zeros(rows, self.problem.dtype),) * len(self.problem.lazy),
             best=remembered(self.problem, params),
+            states=self._states(params, arguments),
         )
+
+    def _states(self, params: Params, arguments: Arguments) -> Any:
+        """States of penalties: those of the arguments, or the first ones; nothing if none has one."""
+        if arguments.states or not self.problem.remembers:
+            return arguments.states
+        images = self.problem.decode(params, arguments.kept)
+        return first_states(self.problem.penalties, images, arguments.seeds)
 
     def run(
         self, carry: Carry, arguments: Arguments, start: int, stop: int, *, alive: bool = False
@@ -193,7 +204,7 @@ class Loop:
         weight in units of this number pulls as hard as the score does.
         """
         # Steps of the loop with rows that stay where they are: no function beside the loop's is compiled.
-        first = self.begin(params)
+        first = self.begin(params, arguments)
         first = first._replace(live=tf.zeros_like(first.live))
         total = self._steps(first, self.alone(arguments), 0, draws, still=True, with_gradient=True)[
             2
@@ -205,6 +216,8 @@ class Loop:
     ) -> tuple[tf.Tensor, Params]:
         """J and the gradient of J, per image, with the transforms drawn for `step`."""
         at = tf.constant(step, tf.int32)
+        kept = arguments.kept | self.problem.moment(arguments.seeds, at)
+        arguments = arguments._replace(states=self._states(params, arguments), kept=kept)
         return self._compile("value_and_gradient", self._value_and_gradient, params, arguments, at)
 
     def remaining_gain(
@@ -216,13 +229,13 @@ class Loop:
             params: that the images were made of.
             images: `[N, ...]` by name.
             scores: of them without transforms, `[N]`.
-            arguments: of the run, whose models and judge are traced already.
+            arguments: at the end of the run, whose models and judge are traced already.
             step: of the weights and of the draws.
         """
         at = tf.constant(step, tf.int32)
         # It runs one step of the loop and drops the result, so that no other function with the
         # model is compiled.
-        first = self.begin(params)
+        first = self.begin(params, arguments)
         ascent = self._steps(first, arguments, step, step + 1, with_gradient=True)[2]
         given = (params, images, ascent, arguments, at)
         taken, descent, way, bound = self._compile("slope", self._slope, *given)
@@ -248,6 +261,10 @@ class Loop:
         return tf.add_n([weights[place] * value for place, value in pairs])
 
     def _compile(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        if name not in _WITH_STATES:
+            arguments = tuple(
+                each.stateless() if isinstance(each, Arguments) else each for each in arguments
+            )
         return self._function(name, function, *arguments)(*arguments)
 
     def _function(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -276,7 +293,7 @@ class Loop:
         return self.way.prepared(self.models, self.problem, arguments.fixed)
 
     def _judge(self, images: Images, arguments: Arguments) -> Judged:
-        given = arguments.given(tf.constant(0))
+        given = arguments.given(self.problem, tf.constant(0))
         return self.problem.judge(images, arguments.fixed, arguments.targets, given)
 
     def _members(self, images: Images, arguments: Arguments) -> tf.Tensor:
@@ -310,7 +327,12 @@ class Loop:
         if count > 1:
             targets = tile(targets, count)
         return self.problem.hear(
-            copies, arguments.fixed, targets, arguments.given(step), self.models, count
+            copies,
+            arguments.fixed,
+            targets,
+            arguments.given(self.problem, step),
+            self.models,
+            count,
         )
 
     def _ascend(
@@ -322,7 +344,7 @@ class Loop:
         The backward pass carries a unit score; weights and copies are applied after it, in the
         images' own precision, so that no weight overflows in a model of half precision.
         """
-        once = functools.partial(self._called, images, arguments, seeds, step)
+        once = functools.partial(self._called, images, arguments.stateless(), seeds, step)
         rows = tf.shape(arguments.seeds)[0]
         # A model's own float16 is known since its scores were traced.
         half = self.way.scaled or any(taps.half for taps in self.problem.models)
@@ -470,15 +492,16 @@ class Loop:
 
         def once(seeds: Any, step: tf.Tensor, carry: Carry, kept: Any) -> tuple[Any, ...]:
             history, gradient = kept
+            now = arguments.now(self.problem, carry, step)
             if self.way.tail:
-                images = self.problem.decode(carry.params, arguments.kept)
-                heard, ascent = self._ascend(images, arguments, seeds, step)
-                carry, recorded = self._fast_tail(carry, heard, ascent, arguments, step)
+                images = self.problem.decode(carry.params, now.kept)
+                heard, ascent = self._ascend(images, now, seeds, step)
+                carry, recorded = self._fast_tail(carry, heard, ascent, now, step)
                 recorded.set_shape(shape)
             else:
-                found = self._evaluate(carry.params, arguments, seeds, step, carry.held)
+                found = self._evaluate(carry.params, now, seeds, step, carry.held)
                 ascent = found.ascent
-                carry, recorded = self._update(found, arguments, carry, step)
+                carry, recorded = self._update(found, now, carry, step)
             # All rows of the score's gradient where they are asked for, and none elsewhere.
             gradient = {
                 name: same_shape(total + ascent[name][: tf.shape(total)[0]], total)
@@ -509,12 +532,12 @@ class Loop:
         problem = self.problem
         rows = tf.stack([found.score, found.objective, *found.penalties, *found.metrics])
         size = sizes(found.descent)
-        descent = problem.shape_gradients(found.descent, found.images, arguments.seeds, step)
+        given = arguments.given(problem, step)
+        descent = problem.shape_gradients(found.descent, found.images, given)
         has_own_gradient = has_gradient(problem, found.ascent, size)
         shaped = sizes(descent) if problem.gradients else size
-        at = tf.minimum(step, tf.shape(arguments.rates)[0] - 1)
-        rate = tf.gather(arguments.rates, at)  # a slice would compile anew for every step
-        params, state = problem.optimizer.update(descent, carry.state, carry.params, rate)
+        rate = arguments.rate(step)
+        params, state = problem.update(descent, carry.state, carry.params, rate, given)
         params = problem.settle(params, carry.params, arguments.kept)
         params = tf.nest.map_structure(same_shape, params, carry.params)
         state = tf.nest.map_structure(same_shape, state, carry.state)
@@ -570,5 +593,6 @@ class Loop:
             steep=(tf.maximum(carry.steep[0], shaped), shaped),
             held=tf.nest.map_structure(same_shape, found.held, carry.held),
             best=higher(carry.best, carry.params, found.objective, carry.live),
+            states=next_states(problem.penalties, found.images, given) or carry.states,
         )
         return after, recorded

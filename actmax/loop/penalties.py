@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import tensorflow as tf
 
-from actmax.feeding import Given
+from actmax.feeding import Given, first_states
 from actmax.loop.connectivity import check_penalty
 from actmax.loop.records import Arguments
 from actmax.problem import Problem
@@ -49,7 +49,7 @@ def weigh_penalties(
     if not problem.penalties:
         return [], tf.zeros_like(score), dict.fromkeys(images)
     weights = weights_at(problem, arguments, step, tf.shape(score)[0])
-    given = arguments.given(step)
+    given = arguments.given(problem, step)
     lazy = problem.lazy
     eager = [place for place in range(len(weights)) if place not in (*lazy, *problem.inner)]
     values: dict[int, tf.Tensor] = dict(zip(problem.inner, inner, strict=True))
@@ -98,7 +98,7 @@ def burden(
     total = tf.zeros([rows], problem.dtype)
     if not problem.penalties:
         return total
-    given = arguments.given(step)
+    given = arguments.given(problem, step)
     for place, weight in enumerate(weights_at(problem, arguments, step, rows)):
         if place in problem.inner:
             continue
@@ -139,7 +139,10 @@ def check_penalty_gradients(
         seen = inputs_of(problem, place)
         rows = tf.shape(images[seen[0]])[0]
         weight = tf.ones([rows], problem.dtype)
-        given = Given(tf.zeros([rows, 2], tf.int32), tf.constant(0), arrays)
+        seeds = tf.zeros([rows, 2], tf.int32)
+        rates = tf.ones([rows], problem.dtype) if problem.follows_rate else None
+        states = first_states(problem.penalties, images, seeds) if problem.remembers else None
+        given = Given(seeds, tf.constant(0), arrays, rates, states)
         gradients_of = at(images, weight, given)[1]
         for input_name in seen:
             check_penalty(name, gradients_of[input_name])

@@ -41,6 +41,7 @@ class Carry(NamedTuple):
     )  # [N, 2], sizes of the largest gradient so far and of the last, as the optimizer got it
     held: tuple[tf.Tensor, ...]  # [N] each, what lazy penalties were when last computed
     best: Any = ()  # where J was highest, for problems that remember it
+    states: Any = ()  # of the penalties that have a state, by name
 
 
 class Bounds(NamedTuple):
@@ -64,10 +65,31 @@ class Arguments(NamedTuple):
     fixed: Images  # by name, [1 or N, ...]
     kept: Images  # of masked inputs, what the mask keeps, by name, [N, ...]
     arrays: Images  # of penalties, by feeding.array_key, [N, ...]
+    states: Any = ()  # of the penalties that have a state, by name, at the step of the carry
 
-    def given(self, step: tf.Tensor) -> Given:
-        """The arguments that penalties can take at a step."""
-        return Given(self.seeds, step, self.arrays)
+    def given(self, problem: Problem, step: tf.Tensor) -> Given:
+        """The arguments that penalties and gradient functions can take at a step."""
+        states = self.states if problem.remembers else None
+        if not problem.follows_rate:
+            return Given(self.seeds, step, self.arrays, None, states)
+        rates = tf.broadcast_to(self.rate(step), tf.shape(self.seeds)[:1])
+        return Given(self.seeds, step, self.arrays, rates, states)
+
+    def stateless(self) -> Arguments:
+        """The arguments without states of penalties."""
+        return self if self.states == () else self._replace(states=())
+
+    def rate(self, step: tf.Tensor) -> tf.Tensor:
+        """The learning rate of a step, `[1 or N]`."""
+        at = tf.minimum(step, tf.shape(self.rates)[0] - 1)
+        return tf.gather(self.rates, at)  # a slice would compile anew for every step
+
+    def now(self, problem: Problem, carry: Carry, step: tf.Tensor) -> Arguments:
+        """The arguments at a step, with what changes from step to step, for the parts that ask for it."""
+        found = self._replace(states=carry.states) if problem.remembers else self
+        if not problem.moves:
+            return found
+        return found._replace(kept=found.kept | problem.moment(self.seeds, step))
 
 
 class Evaluation(NamedTuple):

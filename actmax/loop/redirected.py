@@ -94,8 +94,9 @@ def _step(
     descent = tf.nest.map_structure(tf.negative, ascent)
     reached = sizes(descent) > 0
     images = problem.decode(params, arguments.kept)
-    descent = problem.shape_gradients(descent, images, arguments.seeds, tf.constant(0))
-    moved, state = problem.optimizer.update(descent, state, params, arguments.rates[0])
+    given = arguments.given(problem, tf.constant(0))
+    descent = problem.shape_gradients(descent, images, given)
+    moved, state = problem.update(descent, state, params, arguments.rates[0], given)
     return problem.settle(moved, params, arguments.kept), state, sizes(own) > 0, reached
 
 

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from actmax.constraints import Constraint
 from actmax.constraints.bounds import widths
 from actmax.constraints.linear import MappedMixture
 from actmax.constraints.mapped import Mapped
@@ -123,13 +122,11 @@ def _onto(
     entry: Input, arguments: Arguments
 ) -> tuple[Callable[[tf.Tensor], tf.Tensor] | None, Any]:
     """The projection on what a set that maps can reach, None where it is not known, and its units."""
-    constraint: Constraint = entry.constraint
+    constraint, fixed = entry.own_set(arguments.kept), entry.constraint
     if entry.mask is not None:
         return None, 1.0
-    if isinstance(constraint, Mapped):
-        inner = constraint.inner
-        own = inner.at(arguments.kept[entry.name]) if inner.needs_start else inner
-        return own.project, inner.units(entry.shape)
+    if isinstance(constraint, Mapped) and isinstance(fixed, Mapped):
+        return constraint.inner.project, fixed.inner.units(entry.shape)
     if isinstance(constraint, MappedMixture):
         return constraint.inner.project, constraint.inner.units(entry.shape)
     ends = (constraint.low, constraint.high)

@@ -135,7 +135,7 @@ def _begun(
         # Penalties of layers change the gradient by which a dead start is known.
         at_once = at_once and alone is arguments
         upto = steps if at_once else 1
-        after, history = loop.run(loop.begin(params), alone, 0, upto, alive=True)
+        after, history = loop.run(loop.begin(params, alone), alone, 0, upto, alive=True)
         dead = (after.live & ~after.moved).numpy()
         done = (after, history.numpy()) if at_once else None
     if not steps or not dead.any():

@@ -247,7 +247,7 @@ class Maximizer:
         with self._place(), self._turn, contextlib.ExitStack() as after:
             seeds = rows.row_seeds(seed, found, count)
             initial = rows.spread(first, count, self.problem.dtype)
-            kept = self.problem.keep(initial)
+            kept = self.problem.keep(initial) | self.problem.moment(seeds, tf.constant(0))
             arguments = rows.arguments(
                 self.problem, found, weight_table, rates, seeds, self._built.fixed, kept, own
             )
@@ -263,7 +263,7 @@ class Maximizer:
             call = described(steps, seed, weights, learning_rate, keeping, count, first, own)
             config = record(self._built, self._compile, self._device, call) | revived.record()
             config |= started_from | ({"broken_laws": self._broken} if self._broken else {})
-            carry = self._loop.begin(params)
+            carry = self._loop.begin(params, arguments)
             loop, probe = self._loop, dict[str, Any]()
             with revived.interruptible():
                 loop, probe = self._speed.fastest(
@@ -275,6 +275,9 @@ class Maximizer:
             )  # fmt: skip
             with resuming.resumed(checkpoint, run, carry, config) as begun:
                 state = run.go(begun)
+            arguments = arguments.now(
+                self.problem, state.carry, tf.constant(max(state.done - 1, 0))
+            )
             chosen = state.best or (state.carry.best if keeping == "highest" else state.carry)
             pictures = self._loop.images(chosen.params, arguments)
             judged = self._loop.judge(pictures, arguments)

@@ -125,8 +125,8 @@ def _by_passes(loop: Loop, pictures: Images, arguments: Arguments) -> dict[str, 
 
 
 def _first(value: tf.Tensor, rows: int) -> tf.Tensor:
-    """The first row, so many times."""
-    return tf.repeat(value[:1], rows, axis=0)
+    """The first row, so many times; what has no rows as it is."""
+    return tf.repeat(value[:1], rows, axis=0) if value.shape.rank else value
 
 
 def _companions(entry: Any, images: tf.Tensor) -> tf.Tensor:

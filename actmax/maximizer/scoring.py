@@ -43,9 +43,8 @@ def prepare(
     seeds = rows.row_seeds(seed, found, count)
     given = {name: tf.constant(value, problem.dtype) for name, value in first.items()}
     own = rows.arrays(problem, arrays, count)
-    arguments = rows.arguments(
-        problem, found, table, rates, seeds, maximizer.fixed, problem.keep(given), own
-    )
+    kept = problem.keep(given) | problem.moment(seeds, tf.constant(0))
+    arguments = rows.arguments(problem, found, table, rates, seeds, maximizer.fixed, kept, own)
     return given, arguments, found
 
 

@@ -16,6 +16,7 @@ import tensorflow as tf
 from actmax import checks
 from actmax.types import Params
 from regularizers.base import Weight, check_weight
+from regularizers.signatures import of_class
 
 
 def like(rate: tf.Tensor, leaf: tf.Tensor) -> tf.Tensor:
@@ -51,6 +52,11 @@ class Optimizer(abc.ABC):
                     "To minimize, negate the objective.",
                 )
             )
+
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """What `update` asks for beside its four arguments: `seeds`, int32 `[N, 2]`, new at every step."""
+        return of_class("optimizer", type(self), "update")
 
     @abc.abstractmethod
     def init(self, params: Params) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
@@ -28,6 +28,8 @@ class KerasOptimizer:
     def by_value(self) -> bool:
         """Whether every value is scaled by its own history; False for plain gradient descent."""
         return self.name != "SGD"
+
+    asks: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, optimizer: Any) -> None:
         self._kind = type(optimizer)

@@ -32,14 +32,23 @@ class Apart(Optimizer):
         named = {name: part for name, part in params.items() if name in self.names}
         return named, {name: part for name, part in params.items() if name not in self.names}
 
+    @property
+    def asks(self) -> tuple[str, ...]:
+        return self.inner.asks
+
     def init(self, params: Params) -> Any:
         return self.inner.init(self._apart(params)[1])
 
     def update(
-        self, gradients: Params, state: Any, params: Params, learning_rate: tf.Tensor
+        self,
+        gradients: Params,
+        state: Any,
+        params: Params,
+        learning_rate: tf.Tensor,
+        **given: tf.Tensor,
     ) -> tuple[Params, Any]:
         (ours, others), (down, slopes) = self._apart(params), self._apart(gradients)
         direction = SGD(1.0, normalize=True)
         ours, _ = direction.update(down, (), ours, 2.0 * learning_rate)
-        others, state = self.inner.update(slopes, state, others, learning_rate)
+        others, state = self.inner.update(slopes, state, others, learning_rate, **given)
         return {name: {**ours, **others}[name] for name in params}, state

@@ -57,14 +57,23 @@ class InUnits(Optimizer):
         """Gradients with respect to `params / units` as gradients with respect to params."""
         return self._in(gradients)
 
+    @property
+    def asks(self) -> tuple[str, ...]:
+        return self.inner.asks
+
     def init(self, params: Params) -> Any:
         return self.inner.init(params)
 
     def update(
-        self, gradients: Params, state: Any, params: Params, learning_rate: tf.Tensor
+        self,
+        gradients: Params,
+        state: Any,
+        params: Params,
+        learning_rate: tf.Tensor,
+        **given: tf.Tensor,
     ) -> tuple[Params, Any]:
         scaled = self._in(gradients, back=True)
-        moved, state = self.inner.update(scaled, state, self._in(params), learning_rate)
+        moved, state = self.inner.update(scaled, state, self._in(params), learning_rate, **given)
         # The move alone is scaled back, so that what does not move keeps its bytes.
         moves = tf.nest.map_structure(tf.subtract, moved, self._in(params))
         return tf.nest.map_structure(tf.add, params, self._in(moves, back=True)), state

@@ -25,7 +25,7 @@ from actmax.testing.rows import (
     pick,
     seeds,
 )
-from regularizers.testing.sizes import sizes_held
+from regularizers.testing.sizes import arrays_held, sizes_held
 
 
 def check_parameterization(
@@ -156,14 +156,16 @@ def check_constraint(
 ) -> None:
     """Checks a constraint: `apply`, `invert`, `project`, `start` and `clip`.
 
-    Laws: fields; shapes and dtypes kept; `apply` differentiable, equal to central differences, finite
-    with a finite gradient at large inputs; `project(apply(x))` in `[low, high]`; `project` idempotent;
-    for a convex set `project` gives the nearest point, so it is non-expansive, it does not move points
-    between two points of the set, and `<x - project(x), z - project(x)> <= 0` for every z in the set;
-    `apply(invert(x))` is x inside the set; the start is in the set; a graph of unknown N agrees; rows are
-    independent, also next to a row of NaN. For a discrete set (`discrete = True`): `apply` gives images
-    of the set and does not change such images. Its gradient is that of `relax`; if `relax` is not given,
-    it is finite and not zero.
+    A set that asks for the step is checked at steps 0 and 100.
+
+    Laws: fields; shapes and dtypes kept; an array that the set holds is used with its own axes; `apply`
+    differentiable, equal to central differences, finite with a finite gradient at large inputs;
+    `project(apply(x))` in `[low, high]`; `project` idempotent; for a convex set `project` gives the
+    nearest point, so it is non-expansive, it does not move points between two points of the set, and
+    `<x - project(x), z - project(x)> <= 0` for every z in the set; `apply(invert(x))` is x inside the
+    set; the start is in the set; a graph of unknown N agrees; rows are independent, also next to a row
+    of NaN. For a discrete set (`discrete = True`): `apply` gives images of the set and does not change
+    such images. Its gradient is that of `relax`; if `relax` is not given, it is finite and not zero.
 
     Args:
         constraint: the part.
@@ -186,6 +188,9 @@ def check_constraint(
     do = "Make it run on any images of that shape, whatever N is."
     with part.trying("runs", do):
         _check_constraint(part, constraint, sizes, convex, tolerance)
+        if constraint.asks == ("step",):
+            later = constraint.at_step(tf.zeros([1, 2], tf.int32), tf.constant(100))
+            _check_constraint(part, later, sizes, convex, tolerance)
 
 
 def _check_constraint(
@@ -224,9 +229,29 @@ def _check_constraint(
         do = "Invert apply, or leave both out."
         fine = gap <= FLOAT32_ROUNDING
         part.require("invert", fine, "apply(invert(x)) to be x", f"{gap:.1e} off", do)
+    if constraint.projects and len(sizes) == 3 and sizes[0] == sizes[1]:
+        for array in arrays_held(constraint, sizes):
+            _check_array(part, constraint, array)
     if convex:
         _check_non_expansive(part, constraint, images)
         _check_nearest(part, constraint, images)
+
+
+def _check_array(part: Part, constraint: Constraint, array: np.ndarray) -> None:
+    """An array that the set holds is not used with rows for columns."""
+
+    def moves(values: np.ndarray) -> bool:
+        images = constraint.clip(tf.constant(values[None], tf.float64))
+        return difference(constraint.project(images), images) > FLOAT32_ROUNDING
+
+    turned = moves(array) and not moves(array.transpose(1, 0, 2))
+    part.require(
+        "axes",
+        not turned,
+        "the array that it holds to be used as it stands, [H, W, C]",
+        "a projection that leaves the transposed array and moves the array itself",
+        "Rows are axis 1 of images, columns axis 2.",
+    )
 
 
 def _check_discrete(part: Part, constraint: Constraint, images: tf.Tensor) -> None:

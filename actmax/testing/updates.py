@@ -25,7 +25,7 @@ from actmax.testing.rows import (
     seeds,
 )
 from actmax.types import STOP, Snapshot
-from regularizers.signatures import asked
+from regularizers.signatures import asks
 
 
 def check_gradient_function(function: Any, *, shape: Sequence[int] = (8, 8, 3)) -> None:
@@ -37,7 +37,7 @@ def check_gradient_function(function: Any, *, shape: Sequence[int] = (8, 8, 3)) 
     are independent. A function with `seeds` gives another result for other seeds.
 
     Args:
-        function: the part. It may ask for `images`, `seeds` and `step`.
+        function: the part. It may ask for `images`, `seeds`, `step` and `learning_rate`.
         shape: of one image.
 
     Raises:
@@ -51,12 +51,13 @@ def check_gradient_function(function: Any, *, shape: Sequence[int] = (8, 8, 3)) 
     part = Part(name_of(function))
     check_fields(part, function)
     sizes = tuple(int(size) for size in shape)
-    asks = asked(function, ("images", "seeds", "step"))
+    wanted = asks("gradient function", function)
 
     def call(gradients: tf.Tensor, others: Any) -> tf.Tensor:
         images, own, step = others
         offered = {"images": tf.cast(images, gradients.dtype), "seeds": own, "step": step[0]}
-        return tf.convert_to_tensor(function(gradients, **{name: offered[name] for name in asks}))
+        offered["learning_rate"] = tf.fill(tf.shape(gradients)[:1], tf.cast(0.05, gradients.dtype))
+        return tf.convert_to_tensor(function(gradients, **{name: offered[name] for name in wanted}))
 
     given = [sample_images(sizes, tf.float64), seeds(COUNT, 7), tf.zeros([COUNT], tf.int32)]
     for dtype in (tf.float32, tf.float64):
@@ -84,7 +85,7 @@ def check_gradient_function(function: Any, *, shape: Sequence[int] = (8, 8, 3)) 
         f"one that points against it, products {along.numpy()}",
         "Leave its sign: the loop has chosen it.",
     )
-    if "seeds" in asks:
+    if "seeds" in wanted:
         others = [given[0], seeds(COUNT, 8), given[2]]
         differs = difference(call(gradients, others), call(gradients, given)) > 0
         do = "Draw with regularizers.random from the seeds, or do not ask for them."
@@ -118,7 +119,8 @@ def check_operator(operator: Any, *, shape: Sequence[int] = (8, 8, 3)) -> None:
 
     Laws: fields; shape and dtype kept; finite, also on constant images and with zero gradients; repeat;
     a graph of unknown N agrees; rows are independent, also next to a row of NaN. An operator with
-    `learning_rate` does not change images whose rate is 0, and uses the rate of each row.
+    `learning_rate` does not change images whose rate is 0, and uses the rate of each row. One with
+    `seeds` gives another result for other seeds.
 
     Args:
         operator: the part.
@@ -135,11 +137,13 @@ def check_operator(operator: Any, *, shape: Sequence[int] = (8, 8, 3)) -> None:
     part = Part(name_of(operator))
     check_fields(part, operator)
     sizes = tuple(int(size) for size in shape)
-    asks = asked(operator, ("learning_rate",), first=3)
+    wanted = asks("operator", operator)
+    own = seeds(COUNT, 7)
 
     def call(images: tf.Tensor, others: Any) -> tf.Tensor:
-        gradients, rates = others
-        given = {"learning_rate": tf.cast(rates, images.dtype)} if asks else {}
+        gradients, rates, drawn = others
+        offered = {"learning_rate": tf.cast(rates, images.dtype), "seeds": drawn}
+        given = {name: offered[name] for name in wanted}
         step = tf.constant(1)
         found = operator(images, tf.cast(gradients, images.dtype), step, **given)
         return tf.convert_to_tensor(found)
@@ -155,7 +159,7 @@ def check_operator(operator: Any, *, shape: Sequence[int] = (8, 8, 3)) -> None:
         ):
             part.place = f"on {dtype.name} {word} of shape {sizes}"
             with part.trying("shape", "Make it run there."):
-                found = call(images, [gradients, rates])
+                found = call(images, [gradients, rates, own])
             kept = found.shape == images.shape and found.dtype == dtype
             received = f"{tuple(found.shape)} {found.dtype.name}"
             part.require("shape", kept, "shape and dtype kept", received, "")
@@ -164,18 +168,23 @@ def check_operator(operator: Any, *, shape: Sequence[int] = (8, 8, 3)) -> None:
     part.place = "in float64"
     images = sample_images(sizes, tf.float64)
     with part.trying("repeat", "Keep no state."):
-        check_repeat(part, call, images, [push, rates])
-    if asks:
-        mixed = call(images, [push, tf.constant([0.0, 0.05, 0.05], tf.float64)])
+        check_repeat(part, call, images, [push, rates, own])
+    if "seeds" in wanted:
+        other = call(images, [push, rates, seeds(COUNT, 8)])
+        differs = difference(other, call(images, [push, rates, own])) > 0
+        do = "Draw with regularizers.random from the seeds, or do not ask for them."
+        part.require("seeds", differs, "other results of other seeds", "the same", do)
+    if "learning_rate" in wanted:
+        mixed = call(images, [push, tf.constant([0.0, 0.05, 0.05], tf.float64), own])
         still = difference(pick(mixed, [0]), pick(images, [0])) == 0
         do = "Multiply what it does by the learning rate of the row."
         part.require("rate", still, "rate 0 to move nothing", "a move", do)
-        alone = call(images, [push, rates])
+        alone = call(images, [push, rates, own])
         off = difference(pick(mixed, [1, 2]), pick(alone, [1, 2]))
         expected = "each row to follow its own rate"
         part.require("rate", off == 0, expected, f"a difference of {off:.1e}", do)
-    check_graph(part, call, images, [push, rates])
-    check_independent(part, call, images, [push, rates])
+    check_graph(part, call, images, [push, rates, own])
+    check_independent(part, call, images, [push, rates, own])
 
 
 def check_optimizer(optimizer: Any, *, steps: int = 40) -> None:
@@ -206,12 +215,16 @@ def check_optimizer(optimizer: Any, *, steps: int = 40) -> None:
     start = {"image": sample_images((4, 4, 1), tf.float64, -1.0, 1.0)}
     rate = tf.constant([0.05] if rule.fixed_rows else [0.05] * COUNT, tf.float64)
 
+    def drawn(params: Any) -> dict[str, tf.Tensor]:
+        rows = tf.shape(tf.nest.flatten(params)[0])[0]
+        return {"seeds": tf.zeros([rows, 2], tf.int32)} if "seeds" in rule.asks else {}
+
     def run(values: Any, others: Any, updates: int = 3) -> Any:
         # The gradient of sum(p^2): another one at every step.
         params, state = values, rule.init(values)
         for _ in range(updates):
             gradients = tf.nest.map_structure(lambda leaf: 2.0 * leaf, params)
-            params, state = rule.update(gradients, state, params, others[0])
+            params, state = rule.update(gradients, state, params, others[0], **drawn(params))
         return params
 
     with part.trying("repeat", "Return new params and a new state; assign to nothing."):
@@ -219,7 +232,7 @@ def check_optimizer(optimizer: Any, *, steps: int = 40) -> None:
         check_repeat(part, run, narrow, [tf.cast(rate, tf.float32)])
     with part.trying("pure", "Return new params and a new state; assign to nothing."):
         state = rule.init(start)
-        _, after = rule.update(start, state, start, rate)
+        _, after = rule.update(start, state, start, rate, **drawn(start))
         tf.nest.assert_same_structure(state, after)
     same = all(
         a.shape == b.shape and a.dtype == b.dtype
@@ -228,9 +241,9 @@ def check_optimizer(optimizer: Any, *, steps: int = 40) -> None:
     part.require("state", same, "state of the same shapes and dtypes", "others", "")
     check_repeat(part, run, start, [rate])
     flat = tf.nest.map_structure(tf.zeros_like, start)
-    unmoved, rest = rule.update(flat, rule.init(start), start, rate)
+    unmoved, rest = rule.update(flat, rule.init(start), start, rate, **drawn(start))
     for _ in range(2):
-        unmoved, rest = rule.update(flat, rest, unmoved, rate)
+        unmoved, rest = rule.update(flat, rest, unmoved, rate, **drawn(start))
     do = "Guard the division: a gradient may be 0 from the first step on."
     part.require(
         "finite", all_finite(unmoved), "finite params of gradient 0", "NaN or infinity", do

@@ -53,6 +53,7 @@ def check_regularizer(
 
     - fields: plain, hashable configuration; no tensors.
     - kept: nothing of a first trace is kept for the next call, and nothing has to be made before it.
+    - state: `update` of a penalty with a state returns a state like that of `init`, `[N, ...]`.
     - shape: `[N]` of a penalty; rank, N and channels kept by a transform, and all sizes if
       `keeps_shape = True`. At several sizes.
     - dtype: float32 and float64 are kept.

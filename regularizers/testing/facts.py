@@ -135,6 +135,28 @@ class Facts:
             return math.nan
         return math.log(large / small) / math.log(1.25)
 
+    @functools.cached_property
+    def smooth(self) -> tf.Tensor:
+        """Noise of a quarter of the size, enlarged to the size: neither white nor flat."""
+        spatial = len(self.shape) - 1 or 1
+        sizes = tuple(max(size // 4, 1) for size in self.shape[:spatial]) + self.shape[spatial:]
+        images = self.probe.sample("random", sizes, tf.float64, self.count)
+        for axis in range(1, spatial + 1):
+            size = self.shape[axis - 1]
+            factor = -(-size // int(images.shape[axis]))
+            images = tf.gather(_stretched(images, factor, axis), tf.range(size), axis=axis)
+        return images
+
+    def degree_of_change(self, scale: float, zero: tf.Tensor) -> float:
+        """Exponent of `|value - value at zero| ~ factor ** d` for a smooth picture; NaN for no change."""
+        small, large = (
+            float(tf.reduce_mean(tf.abs(self.value(factor * self.smooth) - zero)))
+            for factor in (scale / 1.25, scale)
+        )
+        if not (math.isfinite(small) and math.isfinite(large)) or small * large <= 0:
+            return math.nan
+        return math.log(large / small) / math.log(1.25)
+
     def growth(self, kind: str, factor: int) -> float:
         """Exponent g of `value ~ pixels ** g`, for images whose sides are `factor` times as large.
 

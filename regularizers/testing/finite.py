@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +24,20 @@ def check_finite(probe: Probe) -> None:
                 probe.place = f"on {KINDS[kind]} {dtype.name} batch of shape {(1, *shape)}"
                 for what, values in zip(("finite values", "a finite gradient"), found, strict=True):
                     require(_all_finite(values), what, "NaN or infinity", do)
+    if probe.is_penalty and probe.part.remembers:
+        _finite_at_first(probe, do)
     _finite_under_xla(probe)
+
+
+def _finite_at_first(probe: Probe, do: str) -> None:
+    """At the first step a state is made of the very images: differences from it are 0."""
+    first = dataclasses.replace(probe, fresh=True)
+    found = first.differentiated(
+        probe.images("random", probe.shapes[0], tf.float32), probe.seeds(1)
+    )
+    probe.place = "at the first step, with the state that init makes of the same images"
+    for what, values in zip(("finite values", "a finite gradient"), found, strict=True):
+        require(_all_finite(values), what, "NaN or infinity", do)
 
 
 def _finite_under_xla(probe: Probe) -> None:

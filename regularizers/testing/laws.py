@@ -58,6 +58,12 @@ def _fields(probe: Probe) -> None:
         ) from error
 
 
+def _state(probe: Probe) -> None:
+    """`update` returns a state like that of `init`, with a row for each image."""
+    for dtype in probe.dtypes:
+        probe(probe.images("random", probe.shapes[0], dtype, 2), probe.seeds(2))
+
+
 def _kept(probe: Probe) -> None:
     """After a first trace, which came before any other call: a second trace, and an eager call."""
     shape = probe.first or probe.shapes[0]
@@ -358,6 +364,7 @@ def _is_drawing(part: Any) -> bool:
 LAWS: dict[str, tuple[Callable[[Any], bool], Callable[[Probe], None]]] = {
     "fields": (lambda part: True, _fields),
     "kept": (lambda part: True, _kept),
+    "state": (lambda part: _is_penalty(part) and part.remembers, _state),
     "shape": (lambda part: True, _shape),
     "dtype": (lambda part: True, _dtype),
     "repeat": (lambda part: True, _repeat),
@@ -385,6 +392,7 @@ LAWS: dict[str, tuple[Callable[[Any], bool], Callable[[Probe], None]]] = {
 _COMPARED = ("gradient", "graph", "independent", "isolated", "order", "share", "resolution", "axes",
              "units", "words", "weight", "ahead", "seeds")  # fmt: skip
 IMPLIED: dict[str, tuple[str, ...]] = {
+    "state": (*_COMPARED, "shape", "dtype", "repeat", "global state", "connected", "finite"),
     "shape": ("share", "order", "resolution", "axes", "units", "words"),
     "repeat": _COMPARED,
     "finite": ("order", "share", "resolution", "units"),

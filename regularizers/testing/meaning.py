@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -138,17 +140,13 @@ def check_units(probe: Probe) -> None:
         "range 0 to 1. For images of another range give image_range=."
     )
     if not probe.rough:
-        first, second, far = (facts.degree(scale) for scale in (1.0, 0.25, BYTES))
-        whole = round(first) if math.isfinite(first) else 0
-        straight = whole >= 1 and max(abs(first - whole), abs(first - second)) < STRAIGHT
-        bends = straight and abs(far - first) > BENT
-        require(
-            not bends,
-            "a penalty that bends where images are",
-            f"one that goes as their power of {first:.2f} in their range, and bends only near images "
-            f"{BYTES:g} times as large (power {far:.2f})",
-            do,
-        )
+        _bends_in_range(facts.degree, "one that", do)
+        zero = facts.value(tf.zeros_like(facts.smooth))
+        # One that is 0 on large images, a floor under contrast for example, bends where it is reached.
+        large = facts.value(BYTES * facts.smooth)
+        if bool(tf.reduce_any(zero != 0)) and bool(tf.reduce_any(large != 0)):
+            degree = functools.partial(facts.degree_of_change, zero=zero)
+            _bends_in_range(degree, "one whose change from an image of zeros", do)
     samples = {
         kind: facts.value(probe.sample(kind, shape, tf.float64, facts.count)) for kind in KINDS
     }
@@ -158,6 +156,20 @@ def check_units(probe: Probe) -> None:
         not (0 < high - low <= 0.01 * max(abs(low), abs(high))),
         "a penalty that tells images apart",
         f"values between {low:.5g} and {high:.5g} for noise, a constant and a checkerboard",
+        do,
+    )
+
+
+def _bends_in_range(degree: Callable[[float], float], what: str, do: str) -> None:
+    first, second, far = (degree(scale) for scale in (1.0, 0.25, BYTES))
+    whole = round(first) if math.isfinite(first) else 0
+    straight = whole >= 1 and max(abs(first - whole), abs(first - second)) < STRAIGHT
+    bends = straight and abs(far - first) > BENT
+    require(
+        not bends,
+        "a penalty that bends where images are",
+        f"{what} goes as the power of {first:.2f} in their range, and bends only near images "
+        f"{BYTES:g} times as large (power {far:.2f})",
         do,
     )
 

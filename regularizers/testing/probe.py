@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from regularizers import random
 from regularizers.base import Penalty
+from regularizers.signatures import asks
 
 # Images that are tried, and how a message speaks of them.
 KINDS = {
@@ -31,7 +32,9 @@ _NARROW = tuple(
 
 
 # Channels of what stands for a layer, and the stream of what stands for an array per image.
-_FEATURES, _ARRAYS = 8, 1 << 22
+_FEATURES, _ARRAYS, _STATES = 8, 1 << 22, 1 << 23
+# What a part gets that asks for the learning rate.
+_RATE = 0.05
 
 
 class Fault(Exception):
@@ -77,6 +80,7 @@ class Probe:
     global_seed: Any = dataclasses.field(default_factory=read_global_seed)
     first: tuple[int, ...] | None = None  # the shape of the first trace, before any eager call
     first_error: BaseException | None = None  # and what it raised
+    fresh: bool = False  # whether a state is that of the first step, made of the images themselves
 
     @property
     def is_penalty(self) -> bool:
@@ -137,6 +141,10 @@ class Probe:
         if not self.is_penalty:
             return tf.convert_to_tensor(self.part(images, seeds, step))
         offered: dict[str, Any] = {"seeds": seeds, "step": step}
+        if "learning_rate" in self.part.asks:
+            offered["learning_rate"] = tf.fill(tf.shape(images)[:1], tf.cast(_RATE, images.dtype))
+        if self.part.remembers:
+            offered["state"] = self._state(images, seeds, offered)
         for number, name in enumerate(self.part.array_names):
             # Rows follow the seeds, which tell rows apart in every law.
             shape = self.arrays.get(name, tuple(images.shape[1:]))
@@ -147,6 +155,41 @@ class Probe:
             offered["activations"] = dict(made(images))
         given = {name: offered[name] for name in self.part.asks}
         return tf.convert_to_tensor(self.part(images, **given))
+
+    def _state(self, images: tf.Tensor, seeds: tf.Tensor, offered: Mapping[str, Any]) -> Any:
+        """Of a penalty with a state: that of the first step, or after an update with other images."""
+
+        def called(kind: str, method: str, *arguments: Any) -> Any:
+            function = getattr(self.part, method)
+            named = {name: offered[name] for name in asks(kind, function)}
+            return function(*arguments, **named)
+
+        if self.fresh:
+            return _held(called("init of a penalty", "init", images))
+        earlier = [
+            random.uniform(
+                random.fold_in(seeds, _STATES + number),
+                tuple(images.shape[1:]),
+                self.low,
+                self.high,
+                images.dtype,
+            )
+            for number in range(2)
+        ]
+        first = _held(called("init of a penalty", "init", earlier[0]))
+        rows = {leaf.shape[0] if leaf.shape.rank else 1 for leaf in tf.nest.flatten(first)}
+        if any(leaf.shape.rank == 0 for leaf in tf.nest.flatten(first)) or rows - {images.shape[0]}:
+            raise Fault(
+                "Expected init to return tensors [N, ...], a row for each image. Received "
+                f"{_like(first)}. Make a row for each of tf.shape(images)[0] images."
+            )
+        after = _held(called("update of a penalty", "update", earlier[1], first))
+        if _like(first) != _like(after):
+            raise Fault(
+                f"Expected update to return a state like that of init, {_like(first)}. Received "
+                f"{_like(after)}. Return the same structure, with the same shapes and types."
+            )
+        return after
 
     def features(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Activations that stand for a layer's: 8 smooth, positive features of every pixel."""
@@ -215,6 +258,16 @@ class Probe:
     def rounding(self) -> float:
         """How far equal values may be apart in float64, in units of the largest."""
         return ROUGH if self.rough else PRECISE
+
+
+def _held(state: Any) -> Any:
+    return tf.nest.map_structure(lambda leaf: tf.stop_gradient(tf.convert_to_tensor(leaf)), state)
+
+
+def _like(state: Any) -> str:
+    """Structure, types and shapes of a state in words."""
+    words = tf.nest.map_structure(lambda leaf: f"{leaf.dtype.name} {leaf.shape}", state)
+    return str(words)
 
 
 def require(kept: Any, expected: str, received: Any, do: str) -> None:

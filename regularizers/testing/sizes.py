@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from regularizers.testing.probe import Probe
@@ -79,6 +80,13 @@ def sizes_held(part: Any) -> Iterator[tuple[int, ...]]:
         shape = getattr(held, "shape", None)
         if isinstance(shape, tuple) and len(shape) in (3, 4) and all(map(_whole, shape)):
             yield tuple(shape[-3:])
+
+
+def arrays_held(part: Any, shape: tuple[int, ...]) -> Iterator[Any]:
+    """NumPy arrays of a shape that a part reaches."""
+    for held in _held(part, _DEPTH, set()):
+        if isinstance(held, np.ndarray) and held.shape == shape and held.dtype.kind == "f":
+            yield held
 
 
 def _whole(size: Any) -> bool:

@@ -474,7 +474,7 @@ def test_xla_is_where_it_is_asked_for_and_nowhere_else(way):
 
     _, problem, images, given = scene(metrics={"middle": middle}, regularizers=[])
     loop = Loop(problem, way)
-    carry = loop.begin(images)
+    carry = loop.begin(images, given)
     if way != PLAIN:
         with pytest.raises((tf.errors.OpError, ValueError), match=r"XLA|PyFunc"):
             loop.run(carry, given, 0, 1)
@@ -497,7 +497,7 @@ def test_parts_run_as_they_are_written():
     for way in (PLAIN, Way(tail=True)):
         loop = Loop(problem, way)
         with pytest.raises(ValueError, match=refused):
-            loop.run(loop.begin(images), given, 0, 1)
+            loop.run(loop.begin(images, given), given, 0, 1)
 
 
 def test_every_penalty_is_asked_for_its_gradient_before_a_run():
@@ -584,7 +584,7 @@ def test_weights_and_rates_are_those_of_their_step_and_image_and_the_last_ones_h
         value, slope = loop.value_and_gradient(images, given, step)
         np.testing.assert_allclose(value, np.sum(w * x, 1) - weight * np.mean(x**2, 1), rtol=1e-5)
         np.testing.assert_allclose(slope["images"], w - weight[:, None] * 2 / 3 * x, rtol=1e-5)
-    carry, history = loop.run(loop.begin(images), given, 0, 4)
+    carry, history = loop.run(loop.begin(images, given), given, 0, 4)
     for step in range(4):
         weight, rate = table[min(step, 1)], rates[min(step, 2)]
         score, penalty = np.sum(w * x, 1), np.mean(x**2, 1)

@@ -259,3 +259,147 @@ def test_an_optimizer_that_divides_by_its_own_history_is_tried_with_gradients_of
     with pytest.raises(testing.ContractError) as caught:
         testing.check_optimizer(Divided(0.05))
     assert caught.value.law == "finite"
+
+
+# Terms with a state, the learning rate, and sets that move
+
+
+@dataclasses.dataclass(frozen=True)
+class Inertia(regularizers.Penalty):
+    """Mean squared distance from a running mean of the images, which starts at the start."""
+
+    momentum: float = 0.5
+
+    def init(self, images):
+        return images
+
+    def update(self, images, state):
+        return self.momentum * state + (1 - self.momentum) * images
+
+    def __call__(self, images, state):
+        return tf.reduce_mean((images - state) ** 2, AXES)
+
+
+@pytest.fixture(scope="module")
+def inert():
+    return maximizer(3.0 * Inertia(), parameterization=actmax.Pixels())
+
+
+def test_a_term_with_a_state_is_what_it_is_by_hand(inert):
+    x = inert([0], steps=0, seed=1).images.astype(np.float64)
+    mean, values = x.copy(), []
+    for _ in range(5):
+        values.append(np.mean((x - mean) ** 2))
+        gradient = 1 - 3 * 2 * (x - mean) / 16
+        mean = 0.5 * mean + 0.5 * x
+        x = np.clip(x + 0.05 * gradient, 0, 1)
+    result = inert([0, 0], steps=5, seed=[2, 1])
+    np.testing.assert_allclose(result.history["inertia"][:, 1], values, rtol=1e-4)
+    np.testing.assert_allclose(result.images[1], x[0], atol=1e-6)
+    other = inert([0, 0, 0], steps=5, seed=[1, 3, 2])
+    np.testing.assert_array_equal(other.images[[2, 0]], result.images)
+    assert inert.traces == 1
+
+
+def test_a_term_with_a_state_goes_on_from_a_checkpoint(inert, tmp_path):
+    class StopError(Exception):
+        pass
+
+    def stop(snapshot):
+        if snapshot.step == 4 and not (tmp_path / "stopped").exists():
+            (tmp_path / "stopped").touch()
+            raise StopError
+
+    arguments = {
+        "steps": 6,
+        "callbacks": [stop],
+        "callback_every": 2,
+        "checkpoint": tmp_path / "run",
+    }
+    with pytest.raises(StopError):
+        inert([0, 0], seed=[1, 2], **arguments)
+    again = inert([0, 0], seed=[1, 2], **arguments)
+    whole = inert([0, 0], seed=[1, 2], steps=6)
+    np.testing.assert_array_equal(again.images, whole.images)
+    np.testing.assert_array_equal(again.history["inertia"], whole.history["inertia"])
+
+
+def test_a_state_of_another_shape_names_the_penalty():
+    class Growing(Inertia):
+        def update(self, images, state):
+            return tf.concat([state, images], -1)
+
+    with pytest.raises(ValueError, match="update of the penalty 'growing' to return a state like"):
+        maximizer(Growing(), parameterization=actmax.Pixels())([0], steps=1)
+    with pytest.raises(TypeError, match="to have the methods init"):
+        type("Halfway", (regularizers.Penalty,), {"__call__": lambda self, images, state: images})()
+
+
+def test_penalties_and_gradient_functions_get_the_rate_of_the_row_and_operators_seeds():
+    @regularizers.penalty
+    def rated(images, learning_rate):
+        return learning_rate + 0.0 * tf.reduce_mean(images, AXES)
+
+    def by_rate(gradients, learning_rate):
+        return 0.05 * gradients / tf.reshape(learning_rate, [-1, 1, 1, 1])
+
+    def shaken(images, gradients, step, seeds):
+        return images + 0.01 * random.normal(seeds, images.shape[1:], dtype=images.dtype)
+
+    run = maximizer(rated, gradients=[by_rate], parameterization=actmax.Pixels(),
+                    optimizer=actmax.AfterUpdate(actmax.SGD(), [shaken]))  # fmt: skip
+    result = run([0, 0], steps=2, seed=[1, 1], learning_rate=[0.1, 0.2])
+    np.testing.assert_allclose(result.history["rated"], [[0.1, 0.2]] * 2, rtol=1e-6)
+    np.testing.assert_array_equal(result.images[0], result.images[1])  # rate times 0.05 / rate
+    other = run([0, 0], steps=2, seed=[2, 1], learning_rate=[0.1, 0.1]).images
+    np.testing.assert_array_equal(other[1], result.images[0])
+    assert (other[0] != other[1]).all()
+
+
+@dataclasses.dataclass(frozen=True)
+class Falling(actmax.Constraint):
+    """Images in [0, 1 - step / 10]."""
+
+    low = 0.0
+    high = 1.0
+
+    def project(self, images, step):
+        return tf.clip_by_value(images, 0.0, 1.0 - 0.1 * tf.cast(step, images.dtype))
+
+
+class Noisy(actmax.Constraint):
+    def project(self, images, seeds):
+        return images + 0.01 * random.normal(seeds, images.shape[1:], dtype=images.dtype)
+
+
+def test_a_set_moves_with_the_step_and_draws_for_its_row():
+    pixels = {"parameterization": actmax.Pixels(), "optimizer": actmax.SGD(1.0)}
+    result = maximizer(input_range=Falling(), **pixels)([0], steps=5)
+    assert result.images.max() == np.float32(1.0 - 0.1 * 4) and result.distance[0] == 0
+    both = maximizer(input_range=actmax.Box(0.1, 1) & Falling(), **pixels)([0], steps=4)
+    assert both.images.max() == np.float32(1.0 - 0.1 * np.float32(3))
+    run = maximizer(input_range=Noisy(), **pixels)
+    forward, backward = run([0, 0], steps=2, seed=[1, 2]), run([0, 0], steps=2, seed=[2, 1])
+    np.testing.assert_array_equal(forward.images, backward.images[::-1])
+    assert (forward.images[0] != forward.images[1]).all()
+    testing.check_constraint(Falling())
+
+
+@dataclasses.dataclass(frozen=True)
+class Around(actmax.Constraint):
+    """Images near a reference, which is used with its axes or with rows for columns."""
+
+    reference: Any = dataclasses.field(compare=False, repr=False)
+    turned: bool = False
+
+    def project(self, images):
+        center = self.reference.transpose(1, 0, 2) if self.turned else self.reference
+        center = tf.constant(center, images.dtype)
+        return tf.clip_by_value(images, center - 0.1, center + 0.1)
+
+
+def test_an_array_of_a_set_is_used_with_its_own_axes():
+    reference = np.random.default_rng(0).uniform(0.2, 0.8, (6, 6, 3))
+    with pytest.raises(testing.ContractError) as caught:
+        testing.check_constraint(Around(reference, turned=True))
+    assert caught.value.law == "axes"

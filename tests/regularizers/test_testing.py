@@ -261,7 +261,39 @@ def one_way(images):
     return tf.reduce_mean((images[:, 1:] - images[:, :-1]) ** 2, AXES)
 
 
+@dataclasses.dataclass(frozen=True)
+class Running(regularizers.Penalty):
+    """Distance from a running mean of the images, or from one whose count changes its type."""
+
+    counts: tf.DType = tf.int32
+
+    def init(self, images):
+        return {"mean": images, "steps": tf.zeros(tf.shape(images)[:1], tf.int32)}
+
+    def update(self, images, state):
+        steps = tf.cast(state["steps"] + 1, self.counts)
+        return {"mean": 0.5 * (state["mean"] + images), "steps": steps}
+
+    def __call__(self, images, state):
+        return mean_square(images - state["mean"])
+
+
+class Rooted(Running):
+    """At the first step the images are their own mean."""
+
+    def __call__(self, images, state):
+        return tf.sqrt(super().__call__(images, state))
+
+
+class Leaking(Running):
+    def update(self, images, state):
+        return super().update(images - tf.reduce_mean(images, 0), state)
+
+
 ONE_LAW = {
+    "state of another type": ("state", lambda: Running(counts=tf.int64)),
+    "root at the first step": ("finite", Rooted),
+    "state of the batch": ("independent", Leaking),
     "tensor of a trace": ("kept", lambda: kept_tensor),
     "weighted by place": ("order", lambda: by_place),
     "one number for the batch": ("share", lambda: one_for_all),
@@ -549,3 +581,21 @@ def test_checking_leaves_the_global_seed():
     check_regularizer(L2())
     check_regularizer(Jitter(2))
     np.testing.assert_array_equal(tf.random.uniform([4]), expected)
+
+
+def test_a_constant_of_bytes_is_found_behind_a_logarithm():
+    """Of a log spectrum the value at zero is not 0, so the change from it is looked at."""
+
+    def spectrum(guard):
+        @penalty
+        def slope(images):
+            planes = tf.cast(tf.transpose(images, [0, 3, 1, 2]), tf.complex128)
+            power = tf.math.real(tf.signal.fft2d(planes)) ** 2 / 64
+            logs = tf.math.log(tf.cast(power, images.dtype) + guard)
+            return tf.reduce_mean((logs + tf.range(8, dtype=images.dtype)) ** 2, AXES)
+
+        return slope
+
+    for guard, laws in ((1e-4, []), (1e-4 * 255**2, ["units"])):
+        found = broken_laws(spectrum(guard), shapes=[(8, 8, 3)])
+        assert [error.law for error in found if error.law == "units"] == laws
