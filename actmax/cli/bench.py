@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from actmax.cli import input_options
+from actmax.cli import input_options, own_parts
 from actmax.cli.files import add_model, load_model, look_at
 
 
@@ -21,9 +21,11 @@ def add(commands: Any) -> None:
     input_options.add_input(bench)
     bench.add_argument(
         "--regularizers",
-        choices=("usual", "recipe"),
-        default="usual",
-        help="total variation, L2 and jitter, or what a run without regularizers= chooses",
+        action="append",
+        metavar="NAME",
+        help="usual: total variation, L2 and jitter (the default); recipe: what a run without "
+        "regularizers= chooses; or MODULE:NAME, a regularizer of your own, which is priced. May be given "
+        "several times",
     )
     bench.add_argument("--device", metavar="D", help="as CPU:0 or GPU:0")
     bench.add_argument(
@@ -46,13 +48,17 @@ def _bench(arguments: argparse.Namespace) -> int:
 
     if arguments.out is not None:
         refuse_no_file(arguments.out)
-    usual = [TotalVariation(0.1), L2(0.1), Jitter(2)]
+    named = arguments.regularizers or ["usual"]
+    parts: list[Any] | None = [TotalVariation(0.1), L2(0.1), Jitter(2)]
+    if named == ["recipe"] or (named == ["usual"] and arguments.letters):
+        parts = None  # The usual ones are for images; letters have a recipe of their own.
+    elif named != ["usual"]:
+        parts = own_parts.regularizers(named)
     found = throughput.benchmark(
         load_model(arguments),
         batch_sizes=arguments.batch_sizes,
         **settings,
-        # The usual ones are for images; letters have a recipe of their own.
-        regularizers=usual if arguments.regularizers == "usual" and not arguments.letters else None,
+        regularizers=parts,
         device=arguments.device,
         rounds=arguments.rounds,
         steps=arguments.steps,

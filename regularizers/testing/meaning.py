@@ -13,11 +13,13 @@ from regularizers.testing.probe import KINDS, Probe, require
 
 # A sum over pixels grows with exponent 1, a sum over one side or a root of a sum with 1/2. Both show
 # alike on tiled images and on more noise; other things grow in ways of their own.
-LEAST_GROWTH, ALIKE, _BETWEEN = 0.35, 0.12, 0.75
+LEAST_GROWTH, ALIKE, _EXACT, _BETWEEN = 0.35, 0.12, 0.04, 0.75
 # Byte images are 255 times as large as those of the unit range, the usual mistake about units.
 BYTES = 255.0
 # How far the power of a penalty is from a whole number where it is that power, and where it is not.
-STRAIGHT, BENT = 0.06, 0.3
+STRAIGHT, BENDING, BENT = 0.06, 0.4, 0.3
+# What is left on images of bytes, of the value at zero, by a penalty that does not end.
+_LEFT = 0.05
 
 
 def check_share(probe: Probe) -> None:
@@ -63,7 +65,13 @@ def check_resolution(probe: Probe) -> None:
 def _grows(found: list[float]) -> bool:
     if any(math.isnan(growth) for growth in found):
         return False
-    return min(map(abs, found)) >= LEAST_GROWTH and max(found) - min(found) <= ALIKE
+    if min(map(abs, found)) < LEAST_GROWTH:
+        return False
+    if max(found) - min(found) <= ALIKE:
+        return True
+    # A pyramid has more levels at twice the size; from there on a sum shows as what it is.
+    later = [2 * large - small for small, large in zip(found[::2], found[1::2], strict=True)]
+    return all(min(abs(growth - 0.5), abs(growth - 1.0)) <= _EXACT for growth in later)
 
 
 def check_axes(probe: Probe) -> None:
@@ -140,13 +148,14 @@ def check_units(probe: Probe) -> None:
         "range 0 to 1. For images of another range give image_range=."
     )
     if not probe.rough:
-        _bends_in_range(facts.degree, "one that", do)
+        _bends_in_range(facts.degree, "one that", do, BENDING)
         zero = facts.value(tf.zeros_like(facts.smooth))
-        # One that is 0 on large images, a floor under contrast for example, bends where it is reached.
-        large = facts.value(BYTES * facts.smooth)
-        if bool(tf.reduce_any(zero != 0)) and bool(tf.reduce_any(large != 0)):
+        # One that ends on large images, a floor under contrast for example, bends where it is reached.
+        left = float(tf.reduce_mean(tf.abs(facts.value(BYTES * facts.images))))
+        size = float(tf.reduce_mean(tf.abs(zero)))
+        if size > 0 and left > _LEFT * size:
             degree = functools.partial(facts.degree_of_change, zero=zero)
-            _bends_in_range(degree, "one whose change from an image of zeros", do)
+            _bends_in_range(degree, "one whose change from an image of zeros", do, STRAIGHT)
     samples = {
         kind: facts.value(probe.sample(kind, shape, tf.float64, facts.count)) for kind in KINDS
     }
@@ -160,11 +169,13 @@ def check_units(probe: Probe) -> None:
     )
 
 
-def _bends_in_range(degree: Callable[[float], float], what: str, do: str) -> None:
+def _bends_in_range(degree: Callable[[float], float], what: str, do: str, begun: float) -> None:
     first, second, far = (degree(scale) for scale in (1.0, 0.25, BYTES))
-    whole = round(first) if math.isfinite(first) else 0
-    straight = whole >= 1 and max(abs(first - whole), abs(first - second)) < STRAIGHT
-    bends = straight and abs(far - first) > BENT
+    whole = round(second) if math.isfinite(second) else 0
+    # A robust penalty may have begun to bend, from a square towards an absolute value.
+    begun = begun if whole > 1 and far < first else STRAIGHT
+    straight = whole >= 1 and abs(second - whole) < STRAIGHT and abs(first - whole) < begun
+    bends = straight and abs(far - first) > BENT + abs(first - whole)
     require(
         not bends,
         "a penalty that bends where images are",

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from regularizers.testing.probe import Probe
@@ -85,7 +84,8 @@ def sizes_held(part: Any) -> Iterator[tuple[int, ...]]:
 def arrays_held(part: Any, shape: tuple[int, ...]) -> Iterator[Any]:
     """NumPy arrays of a shape that a part reaches."""
     for held in _held(part, _DEPTH, set()):
-        if isinstance(held, np.ndarray) and held.shape == shape and held.dtype.kind == "f":
+        kind = getattr(getattr(held, "dtype", None), "kind", None)  # tensors' types have none
+        if kind == "f" and getattr(held, "shape", None) == shape:
             yield held
 
 

@@ -560,3 +560,25 @@ def test_a_signal_ends_a_run_with_its_pictures_and_the_same_command_goes_on(tmp_
     resumed = actmax.Result.load(folder / "out")
     assert (resumed.status == actmax.Status.OK).all()
     assert (resumed.steps == steps).all()
+
+
+def test_bench_prices_regularizers_of_the_users_own(tmp_path, monkeypatch, capsys):
+    (tmp_path / "own_priors.py").write_text(
+        "import tensorflow as tf\nimport regularizers\n\n"
+        "@regularizers.penalty\ndef flat(images):\n    return tf.reduce_mean(images**2, [1, 2, 3])\n\n"
+        "several = [flat, regularizers.L2(0.1)]\nnumber = 3\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    model = str(Path(actmax.__file__).parent / "zoo" / "mnist_cnn.keras")
+    shared = ["bench", model, "--input-range", "0", "1", "--batch-sizes", "1", "--rounds", "1"]
+    shared += ["--steps", "1"]
+    assert main([*shared, "--regularizers", "own_priors:several"]) == 0
+    printed = capsys.readouterr().out
+    assert "flat" in printed and "l2" in printed and "of a step" in printed
+    for name, text in (
+        ("own_priors:number", "to be a regularizer, its class, or a list"),
+        ("own_priors:none", "a module own_priors that has none"),
+        ("nothing", "as MODULE:NAME"),
+    ):
+        assert main([*shared, "--regularizers", name]) == 2
+        assert text in capsys.readouterr().err
