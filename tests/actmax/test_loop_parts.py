@@ -608,12 +608,12 @@ def test_a_loop_that_must_be_alive_ends_after_its_first_step_if_a_row_is_dead(se
     _, problem, _, given = scene(**settings)
     loop = Loop(problem)
     dead = {"images": tf.constant([[1.0, 1.0, 1.0], [-1.0, -1.0, -1.0]])}
-    carry, history = loop.run(loop.begin(dead), given, 0, 5, alive=True)
+    carry, history = loop.run(loop.begin(dead, given), given, 0, 5, alive=True)
     assert carry.done.numpy().tolist() == [1, 1] and np.isnan(history[1:]).all()
     assert carry.moved.numpy().tolist() == [True, False]
-    carry, _ = loop.run(loop.begin(dead), given, 0, 5)
+    carry, _ = loop.run(loop.begin(dead, given), given, 0, 5)
     assert carry.done.numpy().tolist() == [5, 5]
-    carry, _ = loop.run(loop.begin({"images": tf.ones([2, 3])}), given, 0, 5, alive=True)
+    carry, _ = loop.run(loop.begin({"images": tf.ones([2, 3])}, given), given, 0, 5, alive=True)
     assert carry.done.numpy().tolist() == [5, 5] and loop.traces == 1
 
 
