@@ -10,12 +10,12 @@ import tensorflow as tf
 
 
 class Constants:
-    """Values of tensors, by calling it; None for what comes from an input, is trained, or is not known.
+    """Gives the value of a tensor. None if it depends on an input, is trained, or is unknown.
 
     Args:
-        graph: of the tensors.
-        outside: values of the graph's arguments by place, where a function is called; None where they are
-            inputs.
+        graph: the graph of the tensors.
+        outside: values of the graph's arguments by position, if it is the graph of a called function.
+            None for arguments that are inputs.
     """
 
     _UNARY: ClassVar[dict[str, Callable[[Any], Any]]] = {
@@ -37,7 +37,7 @@ class Constants:
         self._places = {entry.name: place for place, entry in enumerate(graph.inputs)}
         captures = getattr(graph, "captures", ()) if outside is None else ()
         self._captured = {inside.name: given for given, inside in captures}
-        # What training moves is a layer's, not a unit of the images.
+        # A trainable variable belongs to a layer. It is not a unit of the images.
         self._trained = {
             id(variable.handle) for variable in getattr(graph, "trainable_variables", ())
         }
@@ -78,7 +78,7 @@ class Constants:
         return tf.get_static_value(tensor)
 
     def _of_capture(self, given: Any) -> Any:
-        """The value of what a graph captured: an array, or a variable that is not trained."""
+        """The value that a graph captured: an array, or a variable that is not trained."""
         if not hasattr(given, "numpy"):
             return None
         if given.dtype != tf.resource:

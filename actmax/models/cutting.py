@@ -11,13 +11,13 @@ import tensorflow as tf
 def cut_behind(model: Any, inputs: Any, layers: Sequence[Any]) -> Any | None:
     """A model of the same layers and inputs that ends with these layers, or None.
 
-    None where the model's own code says how its layers are called, where a layer is called several
-    times or is a part of another layer, and where the cut would leave out nothing.
+    None in these cases: the code of the model calls the layers; a layer is called several times or
+    is inside another layer; nothing would be left out.
 
     Args:
         model: a Keras model.
         inputs: structure of its symbolic inputs.
-        layers: of it.
+        layers: the last layers to keep.
     """
     import keras
 
@@ -33,6 +33,6 @@ def cut_behind(model: Any, inputs: Any, layers: Sequence[Any]) -> Any | None:
     if not own or any(len(found) != 1 for found in own):
         return None
     ends = [tensor for (node,) in own for tensor in tf.nest.flatten(node.output_tensors)]
-    # With a name, or Keras would count one more model that it names itself.
+    # Without a name, Keras would use up one number of its counter of models.
     part = keras.Model(inputs, ends, name=model.name)
     return part if len(part.operations) < len(graph.operations) else None

@@ -16,16 +16,16 @@ from actmax.models.lookups import looked_up
 from actmax.models.ranges import Reading, read_range
 from actmax.models.structure import InputSpec, every_layer, input_specs, is_keras, layers
 
-# Sides from which on a picture may be one that nothing but its shape tells of.
+# Minimum sides of an input that counts as a picture because of its shape alone.
 _SIDE = 8
-# How near to 0 or 1 a sigmoid is saturated.
+# A sigmoid this near to 0 or 1 is saturated.
 _END = 1e-2
 
 
 def readings(model: Any, specs: Sequence[InputSpec]) -> dict[str, Reading]:
     """The operations of a model on each of its inputs before its first layer with weights, by name.
 
-    Empty where the model cannot be traced: its first run says what is wrong with it.
+    Empty if the model cannot be traced. Its first run then explains the error.
     """
     traced = _traced(model, specs)
     if traced is None:
@@ -41,14 +41,14 @@ def readings(model: Any, specs: Sequence[InputSpec]) -> dict[str, Reading]:
 
 
 def only_looked_up(model: Any, specs: Sequence[InputSpec], name: str) -> bool:
-    """Whether an input's numbers are looked up in tables, as an Embedding does, and nothing else."""
+    """Whether the only use of an input is as indices of tables, as in an Embedding."""
     traced = _traced(model, specs)
     return traced is not None and looked_up(traced.program, traced.inputs[name])
 
 
 def _traced(model: Any, specs: Sequence[InputSpec]) -> Any:
-    """The model's trace; None where there is none."""
-    from actmax.models.taps import Taps  # which needs what this module tells
+    """The model's trace, or None if tracing fails."""
+    from actmax.models.taps import Taps  # it imports this module
 
     signature = {
         spec.name: tf.TensorSpec([None, *(spec.shape or ())], spec.dtype) for spec in specs
@@ -60,7 +60,7 @@ def _traced(model: Any, specs: Sequence[InputSpec]) -> Any:
 
 
 def _layer(source: str, known: Container[str]) -> str:
-    """`layer 'x'` or `operation 'x'`; a graph has numbered the names that it had already."""
+    """`layer 'x'` or `operation 'x'`. The number that a graph adds to a repeated name is removed."""
     for name in (source, re.sub(r"_\d+$", "", source)):
         if name in known:
             return f"layer {name!r}"
@@ -70,8 +70,8 @@ def _layer(source: str, known: Container[str]) -> str:
 def channels_of(reading: Reading, shape: tuple[int | None, ...]) -> int | None:
     """Axis of an input's channels, batch axis counted; None if they are the last.
 
-    What a convolution or a pooling takes for them; where there is none, three sizes that are those of a
-    picture with its channels first.
+    A convolution or a pooling says it. Without one, the shape decides: three sizes of a picture with
+    its channels first.
     """
     if reading.channels is not None:
         return reading.channels if reading.channels < len(shape) else None
@@ -81,7 +81,7 @@ def channels_of(reading: Reading, shape: tuple[int | None, ...]) -> int | None:
 
 
 def may_come_first(model: Any, shape: tuple[int | None, ...] | None) -> bool:
-    """Whether channels may stand elsewhere than last in an input: then a trace is worth its time."""
+    """Whether the channels of an input may not be its last axis. Only then a trace is needed."""
     if shape is None or len(shape) < 2:
         return False
     if len(shape) == 3 and shape[0] in (1, 2, 3, 4) and shape[2] not in (1, 3, 4):
@@ -96,7 +96,7 @@ def may_come_first(model: Any, shape: tuple[int | None, ...] | None) -> bool:
 
 
 def taken(model: Any) -> tuple[tuple[int | None, ...] | None, int | None]:
-    """Shape of a model's one input in its own layout, and the axis of its channels; None where unknown."""
+    """Shape of a model's only input in its own layout, and its channel axis. None if unknown."""
     specs = input_specs(model)
     if specs is None or len(specs) != 1 or specs[0].shape is None:
         return None, None
@@ -108,15 +108,15 @@ def taken(model: Any) -> tuple[tuple[int | None, ...] | None, int | None]:
 
 
 def detect_range(model: Any) -> tuple[tuple[float, float], str] | None:
-    """Input range of a model of one input, from what it does with it before its first layer, and from where.
+    """Input range of a model with one input, from the operations before its first layer, and its source.
 
-    Operations and layers count alike, on every branch: `x / 255`, a Rescaling, a Normalization. What makes
-    0..255, 0..1 or -1..1 of the input what networks are trained on says which of them it takes; a
-    standardization by means and deviations of images says it, too. None for vectors, and if the branches
-    disagree.
+    Operations and layers are treated alike, on every branch: `x / 255`, a Rescaling, a Normalization. If
+    an operation maps 0..255, 0..1 or -1..1 to a usual range of networks, the input has this range. A
+    standardization by means and deviations of images also gives the range. None for vectors, and if the
+    branches disagree.
 
     Returns:
-        `((low, high), "layer 'rescaling'")`, or None if nothing of the kind was found.
+        `((low, high), "layer 'rescaling'")`, or None if no such operation was found.
 
     Source:
         The means and deviations of images: two deviations around the mean are in their range.
@@ -129,7 +129,7 @@ def detect_range(model: Any) -> tuple[tuple[float, float], str] | None:
 
 
 def applications_preprocess(model: Any) -> str | None:
-    """Name of the `keras.applications` module whose preprocessing a model by its name expects."""
+    """Name of the `keras.applications` module whose preprocessing a model expects, by the model's name."""
     modules = {
         "resnet50": "resnet", "resnet101": "resnet", "resnet152": "resnet", "vgg16": "vgg16",
         "vgg19": "vgg19", "densenet121": "densenet", "densenet169": "densenet",
@@ -145,7 +145,7 @@ def applications_preprocess(model: Any) -> str | None:
 def look_like_probabilities(values: np.ndarray) -> bool:
     """Whether all rows of `[N, ..., C]`, C > 1, are non-negative and sum to 1 within 1e-3.
 
-    The sum is over the last axis, over another one, or over several, the first never.
+    The sum is over the last axis, another axis, or several axes, but never over the first.
     """
     if values.ndim < 2 or not np.all(values >= 0):
         return False
@@ -175,7 +175,7 @@ def bad_weight(model: Any) -> str | None:
 def weights_digest(model: Any) -> str | None:
     """SHA-256 over shapes, dtypes and values of a Keras model's weights in order; None for a callable.
 
-    By place and not by name: Keras numbers names by a counter of the process.
+    Weights are identified by position, because Keras numbers names with a counter of the process.
     """
     weights = getattr(model, "weights", None)
     if not isinstance(weights, list):

@@ -1,4 +1,4 @@
-"""A softmax that is written out of exponentials, sums and logarithms, over one axis or over several.
+"""Finds a softmax that is made of exponentials, sums and logarithms, over one or more axes.
 
 Keras writes `Softmax(axis=(1, 2))` in this way, and so do people who write a softmax by hand.
 """
@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from actmax.models.program import Node, Program
 
-# They leave values as they are, in any shape.
+# They keep the values, and may change the shape.
 _SAME = (
     "Identity", "StopGradient", "Cast", "Reshape", "ExpandDims", "Squeeze", "EnsureShape",
 )  # fmt: skip
@@ -23,8 +23,8 @@ class Written(NamedTuple):
     """A softmax, or its logarithm.
 
     Attributes:
-        given: number of the logits.
-        axes: over which they compete, counted from the front, the batch axis never.
+        given: number of the logits' tensor. axes: axes of the softmax, counted from the front. The
+            batch axis is never one of them.
     """
 
     given: int
@@ -32,12 +32,12 @@ class Written(NamedTuple):
 
 
 class _Raised(NamedTuple):
-    """`exp(x - m)`, where m is 0 or a maximum of x, or the sum of it over axes.
+    """`exp(x - m)` or its sum over axes. m is 0 or a maximum of x.
 
     Attributes:
-        given: number of x.
-        moved: number of `x - m`; that of x if m is 0.
-        axes: of the sum.
+        given: number of the tensor x.
+        moved: number of `x - m`, or of x if m is 0.
+        axes: axes of the sum.
     """
 
     given: int
@@ -46,7 +46,7 @@ class _Raised(NamedTuple):
 
 
 def softmax(program: Program, node: Node) -> Written | None:
-    """The softmax that an operation ends: `exp(x - log sum exp x)`, or `exp x / sum exp x`."""
+    """The softmax whose last operation is given: `exp(x - log sum exp x)`, or `exp x / sum exp x`."""
     if node.kind == "Exp":
         inner = program.makers.get(node.inputs[0])
         return None if inner is None else log_softmax(program, inner)
@@ -60,14 +60,14 @@ def softmax(program: Program, node: Node) -> Written | None:
 
 
 def log_softmax(program: Program, node: Node) -> Written | None:
-    """The logarithm of a softmax that an operation ends: `x - log sum exp x`."""
+    """The logarithm of a softmax whose last operation is given: `x - log sum exp x`."""
     if node.kind != "Sub":
         return None
     given, number = node.inputs
     node_of_log = _behind(program, number)
     plain = _log_sum(program, node_of_log)
     if plain is not None and plain.moved == given:
-        # Either x, or x - m beside the logarithm of the sum of exp(x - m).
+        # Either x, or x - m together with the logarithm of the sum of exp(x - m).
         return _beside(program, node, plain)
     if node_of_log is None or node_of_log.kind not in ("AddV2", "Add"):
         return None
@@ -79,7 +79,7 @@ def log_softmax(program: Program, node: Node) -> Written | None:
 
 
 def _beside(program: Program, node: Node, total: _Raised) -> Written | None:
-    """The softmax, if the axes of the sum were kept with size 1; else values and sums do not fit."""
+    """The softmax, if the sum kept its axes with size 1. Otherwise the shapes do not match."""
     first, second = (program.tensors[number].shape for number in node.inputs)
     if first.rank is None or first.rank != second.rank:
         return None
@@ -95,7 +95,7 @@ def _log_sum(program: Program, node: Node | None) -> _Raised | None:
 
 
 def _sum(program: Program, node: Node | None) -> _Raised | None:
-    """`sum exp(x - m)` over constant axes, the batch axis not among them."""
+    """`sum exp(x - m)` over constant axes without the batch axis."""
     if node is None or node.kind != "Sum":
         return None
     raised = _exponential(program, program.makers.get(node.inputs[0]))
@@ -123,7 +123,7 @@ def _exponential(program: Program, node: Node | None) -> _Raised | None:
 
 
 def _is_maximum(program: Program, number: int, given: int) -> bool:
-    """Whether a tensor is a maximum of another one; a number may replace infinite maxima."""
+    """Whether a tensor is a maximum of another one. Infinite maxima may be replaced by a number."""
     node = _behind(program, number)
     if node is not None and node.kind in _CHOSEN:
         node = _behind(program, node.inputs[1])
@@ -131,7 +131,7 @@ def _is_maximum(program: Program, number: int, given: int) -> bool:
 
 
 def _behind(program: Program, number: int) -> Node | None:
-    """The operation that computed a value, before any change of its shape."""
+    """The operation that computed a value, without later changes of shape."""
     node = program.makers.get(number)
     while node is not None and node.kind in _SAME:
         node = program.makers.get(node.inputs[0])

@@ -25,9 +25,9 @@ class Link:
     """One operation of a chain.
 
     Attributes:
-        node: the operation.
-        operands: places of its operands among the chain's.
-        flipped: whether the operand stands first.
+        node: an operation.
+        operands: positions of its operands in the chain's list of operands.
+        flipped: whether the operand is the first input.
     """
 
     node: Node
@@ -37,11 +37,11 @@ class Link:
 
 @dataclasses.dataclass(frozen=True)
 class Chain:
-    """What follows a product, channel by channel.
+    """Operations per channel that follow a product.
 
     Attributes:
         links: in order.
-        moves: operations that give the values another shape, with their operands' numbers.
+        moves: operations that change the shape of the values, with the numbers of their operands.
         operands: numbers of all operands of the links.
         depthwise: whether the kernel's last two axes are channels.
     """
@@ -53,7 +53,7 @@ class Chain:
 
     @property
     def last(self) -> Node:
-        """The operation whose result the chain's is."""
+        """The operation whose result is the result of the chain."""
         return self.__dict__["end"]
 
     @property
@@ -73,7 +73,7 @@ class Chain:
     def scaled(self, given: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """Kernel and shift that do the same at once. `(kernel, *operands) -> (kernel, [C])`."""
         kernel, *operands = given
-        # Half precision loses more in these few numbers than in all that they multiply.
+        # These few numbers affect all products, so they are computed with more than half precision.
         wide = tf.float32 if kernel.dtype.size < tf.float32.size else kernel.dtype
         made = kernel.shape[-2] * kernel.shape[-1] if self.depthwise else kernel.shape[-1]
         scale, shift = tf.ones([made], wide), tf.zeros([made], wide)
@@ -116,9 +116,9 @@ def chain_behind(
     readers: Mapping[int, list[Node]],
     wanted: set[int],
 ) -> Chain | None:
-    """The chain behind a product, as long as nobody else reads what stands inside of it.
+    """The chain after a product, as long as no other operation reads its inner values.
 
-    None if nothing in it scales: what only shifts is added as it is.
+    None if nothing in it scales. Shifts alone need no folding.
     """
     last = product.last and not product.turned
     channels = program.tensors[node.outputs[0]].shape[-1 if last else 1]
@@ -161,7 +161,7 @@ def chain_behind(
 
 
 def _moves(program: Program, node: Node, number: int, channels: int, moving: set[int]) -> bool:
-    """Whether an operation gives values another shape, channels last before and after."""
+    """Whether an operation only changes the shape, with channels last before and after."""
     if node.kind not in ("Squeeze", "Reshape") or node.inputs[0] != number:
         return False
     before, after = (program.tensors[n].shape for n in (number, node.outputs[0]))

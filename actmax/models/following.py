@@ -15,7 +15,7 @@ import tensorflow as tf
 from actmax.models.constants import Constants
 from actmax.models.layout import CALLS, FORMATTED, format_axis, inner_graph, moved
 
-# Operations that leave values alone, whatever they do to axes of space.
+# Operations that keep values, and may change spatial axes.
 SAME = frozenset(
     "Identity IdentityN StopGradient PreventGradient CheckNumerics EnsureShape Snapshot Cast "
     "ResizeBilinear ResizeNearestNeighbor ResizeBicubic ResizeArea MaxPool AvgPool MaxPool3D AvgPool3D "
@@ -30,7 +30,7 @@ _ABOUT_SHAPES = frozenset("Shape ShapeN Size Rank ZerosLike OnesLike".split())
 
 
 class Step(NamedTuple):
-    """What a value was after one operation, and the layer or operation that did it."""
+    """A value after one operation, and the layer or the operation that computed it."""
 
     scale: np.ndarray
     offset: np.ndarray
@@ -42,8 +42,8 @@ class Value(NamedTuple):
 
     scale: np.ndarray
     offset: np.ndarray
-    axes: tuple[int | None, ...]  # which axis of the input each is
-    steps: tuple[Step, ...] = ()  # how it came about, one for each sum, product or quotient
+    axes: tuple[int | None, ...]  # for each axis, the axis of the input
+    steps: tuple[Step, ...] = ()  # its history: one entry per sum, product or quotient
 
 
 class End(NamedTuple):
@@ -76,11 +76,12 @@ def follow(
     """Follows values through a graph. `values` and `returned` are filled.
 
     Args:
-        graph: of the operations.
-        values: by name, of tensors that come from the input.
-        outputs: of the graph.
-        outside: constants that the graph gets as arguments, by place; None for the outermost.
-        returned: filled with the value of each output, None for one that is none.
+        graph: the graph of the operations.
+        values: values of the tensors that depend on the input, by name.
+        outputs: the outputs of the graph.
+        outside: constants that the graph gets as arguments, by position. None for the outermost
+            graph.
+        returned: filled with the value of each output. None for an output without one.
     """
     needed = _needed(outputs)
     constants = Constants(graph, outside)
@@ -98,7 +99,7 @@ def follow(
             ends += [End(values[entry.name], operation) for entry in own]
             continue
         if operation.type in FORMATTED and operation.type in SAME:
-            ends.append(End(values[own[0].name], operation))  # pooling says where channels are
+            ends.append(End(values[own[0].name], operation))  # pooling shows the channel axis
         for result, value in zip(operation.outputs, made, strict=False):
             values[result.name] = value
     returned += [values.get(output.name) for output in outputs]
@@ -108,7 +109,7 @@ def follow(
 def _into_call(
     operation: Any, values: dict[str, Value], constants: Constants, ends: list[End]
 ) -> bool:
-    """Follows values into the function that is called; False if it cannot be looked into."""
+    """Follows values into the called function. False if its graph cannot be read."""
     graph = inner_graph(operation)
     if graph is None:
         return False
@@ -126,7 +127,7 @@ def _into_call(
 
 
 def _next(operation: Any, values: dict[str, Value], constants: Constants) -> list[Value] | None:
-    """Values of an operation's results; None if it is not understood."""
+    """Values of an operation's results, or None if the operation is not understood."""
     kind, result = operation.type, operation.outputs[0] if operation.outputs else None
     if result is None or result.shape.rank is None:
         return None
@@ -145,7 +146,7 @@ def _next(operation: Any, values: dict[str, Value], constants: Constants) -> lis
     if kind in ("MatMul", "Mean"):
         return _weighted(operation, value, result, constants)
     if kind in SAME:
-        # What differs from place to place is blurred by all of them: it counts as its mean.
+        # These operations blur values that differ between positions. Use the mean.
         return [_even(value) if kind.startswith(("Resize", "Pad", "Mirror")) else value]
     if kind in _MOVING:
         moved_value = _moved(operation, value, result, constants)
@@ -160,7 +161,7 @@ def _next(operation: Any, values: dict[str, Value], constants: Constants) -> lis
 def _weighted(
     operation: Any, value: Value, result: Any, constants: Constants
 ) -> list[Value] | None:
-    """Of a mean with weights that are no layer's, such as the gray of a color; None for another sum."""
+    """A weighted mean whose weights belong to no layer, such as gray from colors. None for other sums."""
     if value.scale.size > 1 or value.offset.size > 1:
         return None
     if operation.type == "MatMul":
@@ -182,7 +183,7 @@ def _weighted(
 
 
 def _even(value: Value) -> Value:
-    """A value without differences along space, which the last axis and the second need not be."""
+    """A value that is constant along spatial axes. The second and the last axis may be channels."""
     axes = tuple(range(1, value.scale.ndim - 1))
     if value.scale.size == value.scale.shape[-1] and value.offset.size == value.offset.shape[-1]:
         return value
@@ -235,7 +236,7 @@ def _stepped(value: Value, operation: Any) -> Value:
 
 
 def _name(operation: Any) -> str:
-    """The layer that an operation stands in, as Keras names the places; else the operation's kind."""
+    """The layer that contains an operation, from its name scope. Without one, the type of the operation."""
     places = operation.name.split("/")
     return places[-2] if len(places) > 2 else places[-1]
 
@@ -266,12 +267,12 @@ def _moved(operation: Any, value: Value, result: Any, constants: Constants) -> V
 def _kept(
     array: np.ndarray, places: dict[int, int], rank: int, operation: Any, result: Any
 ) -> np.ndarray | None:
-    """An array that broadcasts over a value, with its axes moved as the value's are."""
+    """An array that broadcasts over a value. Its axes move together with those of the value."""
     wide = [axis for axis, size in enumerate(array.shape) if size > 1]
     if not wide:
         return array.reshape([1] * rank)
     if any(axis not in places for axis in wide):
-        # Cut or joined with others: what is one number per channel is repeated, or flattened.
+        # The axis is divided or merged: numbers per channel are repeated or flattened.
         flat = array.reshape(-1)
         return np.full([1] * rank, flat[0]) if np.all(flat == flat[0]) else None
     shape = [1] * rank
@@ -286,7 +287,7 @@ def _kept(
 
 
 def _chosen(array: np.ndarray, operation: Any, result: Any) -> np.ndarray | None:
-    """What slices, and turning an axis round, leave of an array."""
+    """The part of an array that remains after slices and reversed axes."""
     if operation.type == "StridedSlice":
         ends = [tf.get_static_value(entry) for entry in operation.inputs[1:]]
         if any(end is None for end in ends) or operation.get_attr("shrink_axis_mask"):
@@ -324,7 +325,7 @@ def _chosen(array: np.ndarray, operation: Any, result: Any) -> np.ndarray | None
 
 
 def _joined(operation: Any, parts: list[Value]) -> list[Value] | None:
-    """Of values put side by side: one if they are alike, else one per channel; None for others."""
+    """The value of a concatenation: one value if all are alike, else one per channel. None otherwise."""
     first = parts[0]
     alike = all(
         np.array_equal(part.scale, first.scale) and np.array_equal(part.offset, first.offset)

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from actmax.models.program import Node, Program
 
-# In the place of a size that is open, where sizes do not matter.
+# Replaces an unknown size if sizes do not matter.
 _OPEN = 2
 _SHAPED = ("Reshape", "Squeeze", "ExpandDims")
 _AS_IT_IS = ("Identity", "Cast", "StopGradient", "Snapshot", "PreventGradient", "EnsureShape")
@@ -26,10 +26,11 @@ class Classes:
     """Where the classes of a softmax are in an output.
 
     Attributes:
-        axis: of the classes, batch axis counted; None if the layout of the output already says it.
-        groups: for every unit along that axis the number of its softmax; None where all are in one,
-            and none of its units is left out.
-        scattered: whether a softmax over several axes has classes along more than that axis.
+        axis: axis of the classes, counted with the batch axis. None if the layout of the output
+            gives it.
+        groups: the number of its softmax for every unit along that axis. None if one softmax has
+            all units and no other ones.
+        scattered: whether a softmax over several axes also has classes along another axis.
     """
 
     axis: int | None = None
@@ -41,7 +42,7 @@ NO_CLASSES = Classes()
 
 
 def classes_of(program: Program, part: Any, output: int) -> Classes:
-    """The classes of an output that ends with softmaxes, as `heads` has read it."""
+    """The classes of an output that ends with softmaxes found by `heads`."""
     shape = program.tensors[output].shape
     several = any(len(_axes(program, head)) > 1 for head in part.heads())
     plain = all(each.kind in _AS_IT_IS for each in _movers(part))
@@ -62,11 +63,11 @@ def classes_of(program: Program, part: Any, output: int) -> Classes:
         return Classes(None, (0,), several)
     sizes = {head: _size(program, head) for head in part.heads()}
     whole = max(size for size in sizes.values())
-    # The axis along which all units are in one softmax; the last one first.
+    # The axis along which all units are in one softmax. The last axis is tried first.
     for axis in range(found.ndim - 1, 0, -1):
         moved = np.moveaxis(found[0], axis - 1, -1).reshape(-1, found.shape[axis])
         if several and moved.shape[1] < whole:
-            continue  # a part of a softmax over several axes is no axis of classes
+            continue  # one of several softmax axes does not hold all classes
         if moved.shape[1] > 1 and np.all(moved == moved[:, :1]):
             complete = len(sizes) == 1 and moved.shape[1] == whole
             return Classes(axis, None if complete else (0,) * moved.shape[1])
@@ -78,7 +79,7 @@ def classes_of(program: Program, part: Any, output: int) -> Classes:
 
 
 def _rows(program: Program, part: Any, shape: tf.TensorShape) -> list[int]:
-    """How many rows of a softmax one row of the output may be: axes may be folded into the first one."""
+    """Number of softmax rows per row of the output. Axes may be merged into the first one."""
     inner = [program.tensors[head.given].shape[1:].num_elements() for head in part.heads()]
     outer = shape[1:].num_elements()
     if len(inner) != 1 or not inner[0] or not outer or outer % inner[0] or outer == inner[0]:
@@ -93,7 +94,7 @@ def _movers(part: Any) -> list[Node]:
 
 
 def _axes(program: Program, head: Any) -> tuple[int, ...]:
-    """The axes over which a softmax competes."""
+    """The axes of a softmax."""
     rank = program.tensors[head.given].shape.rank
     return head.axes or (-1 if rank is None else rank - 1,)
 
@@ -105,7 +106,7 @@ def _size(program: Program, head: Any) -> int:
 
 
 def _numbered(program: Program, part: Any, rows: int, used: list[int]) -> np.ndarray | None:
-    """For one row, the number of the softmax of every value. `-> [1, ...]`."""
+    """For one row: the number of the softmax of every value. `-> [1, ...]`."""
     if not part.parts:
         shape = [_OPEN if s is None else s for s in program.tensors[part.given].shape.as_list()]
         shape[0] = rows
@@ -152,7 +153,7 @@ def _moved(program: Program, node: Node, values: list[np.ndarray]) -> np.ndarray
 
 
 def _known(program: Program, number: int) -> Any:
-    """A tensor's value where it follows from constants and shapes, for one row; None where it does not."""
+    """A tensor's value for one row, if constants and shapes determine it. Otherwise None."""
     tensor = program.tensors[number]
     value = tf.get_static_value(tensor)
     node = program.makers.get(number)
@@ -175,7 +176,7 @@ def _known(program: Program, number: int) -> Any:
 
 
 def _run(node: Node, given: Sequence[Any]) -> Any:
-    """One operation on values, at once."""
+    """Runs one operation on values immediately."""
     definition = node.operation.op_def
     counts = {each.number_attr for each in definition.input_arg}
     arguments: dict[str, Any] = {

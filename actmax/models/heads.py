@@ -18,40 +18,39 @@ from actmax.models import exponentials
 from actmax.models.groups import NO_CLASSES, Classes, classes_of
 from actmax.models.program import Made, Node, Program
 
-# They move values, and leave them as they are.
+# They move values and do not change them.
 MOVES = (
     "Identity", "Cast", "Reshape", "Squeeze", "ExpandDims", "Transpose", "StridedSlice", "Slice",
     "GatherV2", "StopGradient", "Snapshot", "PreventGradient", "EnsureShape", "Tile", "BroadcastTo",
 )  # fmt: skip
 JOINS = {"ConcatV2": slice(0, -1), "Pack": slice(None)}
-# They keep values inside of bounds that only rounding reaches, and have no gradient outside.
+# They clip values at bounds that are reached only by rounding. Outside, their gradient is 0.
 _CLIPS = ("Minimum", "Maximum", "ClipByValue")
-# A number times or beside a head: what is left of it is that it ends.
+# A head that is multiplied by a number, or shifted by one, is still bounded.
 _SCALES = ("Mul", "RealDiv", "AddV2", "Add", "Sub", "Neg")
 _HEADS = {
     "Softmax": "softmax", "LogSoftmax": "logsoftmax", "Sigmoid": "sigmoid",
     "Tanh": "tanh", "Softplus": "softplus",
 }  # fmt: skip
-# How near to 0 or 1 a clip of probabilities is that guards against rounding.
+# A clip of probabilities this near to 0 or 1 only protects against rounding.
 _GUARD = 1e-2
-# The heads that logits stand in front of.
+# The heads that have logits as inputs.
 WITH_LOGITS = ("softmax", "logsoftmax", "sigmoid", "logsigmoid")
-# Where TensorFlow's Relu6 ends.
+# Upper bound of TensorFlow's Relu6.
 _SIX = 6.0
-# Flatter than this part of the steepest place is saturated.
+# A slope below this fraction of the maximum slope means saturated.
 _FLAT = 0.02
 
 
 class Part(NamedTuple):
-    """An operation at the end of a model: a head, or what moves or joins the heads behind it.
+    """An operation at the end of a model: a head, or an operation that moves or joins heads.
 
     Attributes:
-        kind: as in `Head`, of all heads behind it.
+        kind: as in `Head`, for all heads that it contains.
         node: the operation.
-        parts: what it moves or joins; none for a head.
-        given: number of the tensor in front of a head.
-        bounds: of a clip.
-        axes: of a softmax that is written out, over which its logits compete; None for the last one.
+        parts: the parts that it moves or joins. Empty for a head.
+        given: number of the input tensor of a head. bounds: bounds of a clip. axes: axes of a
+            softmax that is made of exponentials. None for the last axis.
     """
 
     kind: str
@@ -68,13 +67,14 @@ class Part(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-    """The end of an output.
+    """The function at the end of an output.
 
     Attributes:
-        kind: "softmax", "logsoftmax", "sigmoid", "logsigmoid"; "tanh", "softplus", "bounded" (a hard
-            sigmoid, or a head times a number) for what is the output itself; "linear" for none.
-        part: what was read; None for "linear".
-        classes: which units of the output compete in a softmax.
+        kind: "softmax", "logsoftmax", "sigmoid" or "logsigmoid". "tanh", "softplus" or "bounded" (a
+            hard sigmoid, or a head times a number) if the output itself is maximized. "linear" if
+            there is no head.
+        part: the operations that were found. None for "linear".
+        classes: the units of the output that share a softmax.
     """
 
     kind: str
@@ -90,8 +90,8 @@ def head_of(program: Program, output: int) -> Head:
     if part.kind not in ("softmax", "logsoftmax"):
         return Head(part.kind, part)
     classes = classes_of(program, part, output)
-    # Where not all that competes in a softmax over several axes is a unit of the output, as in a map of
-    # positions that compete, no logit is a unit's own.
+    # A softmax over several axes may cover values that are no units of the output, such as positions of
+    # a map. Then no unit has a logit of its own.
     return Head("linear") if classes.scattered else Head(part.kind, part, classes)
 
 
@@ -125,7 +125,7 @@ def _read(program: Program, number: int, logarithm: bool = False) -> Part | None
 
 
 def _written(program: Program, node: Node, logarithm: bool) -> Part | None:
-    """A softmax of exponentials and sums, or its logarithm."""
+    """A softmax made of exponentials and sums, or its logarithm."""
     found = exponentials.softmax(program, node)
     kind = "log" * logarithm + "softmax"
     if found is None and not logarithm:
@@ -134,7 +134,7 @@ def _written(program: Program, node: Node, logarithm: bool) -> Part | None:
 
 
 def _log_sigmoid(program: Program, node: Node) -> Part | None:
-    """`-softplus(-x)`, as the logarithm of a sigmoid is written."""
+    """`-softplus(-x)`, which is the logarithm of a sigmoid."""
     inner = program.makers.get(node.inputs[0])
     if inner is None or inner.kind != "Softplus":
         return None
@@ -145,14 +145,14 @@ def _log_sigmoid(program: Program, node: Node) -> Part | None:
 
 
 def _clipped(program: Program, node: Node, logarithm: bool) -> Part | None:
-    """What a clip keeps inside of constant bounds, or the clip itself where it is the function."""
+    """The input of a clip with constant bounds, or the clip itself if it is the head."""
     bounds = [_constant(program, number) for number in node.inputs]
     place = next((n for n, bound in enumerate(bounds) if bound is None), None)
     known = [bound for bound in bounds if bound is not None]
     if place is None or len(known) != len(bounds) - 1:
         return None
     part = _read(program, node.inputs[place], logarithm)
-    # A bound inside of (0, 1) is no guard against rounding: it is a part of the function.
+    # A bound inside (0, 1) does not protect against rounding. It is part of the function.
     guard = all(min(abs(bound), abs(bound - 1)) < _GUARD for bound in known)
     if part is not None:
         return part if guard else None
@@ -171,7 +171,7 @@ def _clipped(program: Program, node: Node, logarithm: bool) -> Part | None:
 
 
 def _scaled(program: Program, node: Node) -> Part | None:
-    """A head times, or beside, numbers: no probability any more, but it saturates as the head does."""
+    """A head multiplied or shifted by numbers. It is no probability, but it saturates like the head."""
     if node.kind not in _SCALES:
         return None
     free = [number for number in node.inputs if _constant(program, number) is None]
@@ -179,7 +179,7 @@ def _scaled(program: Program, node: Node) -> Part | None:
         return None
     inner = program.makers.get(free[0])
     if inner is not None and inner.kind == "Relu6":
-        # Of itself it is a rectifier; beside a number, as in a hard sigmoid, it is bounded.
+        # Alone it is a rectifier. With an added number, as in a hard sigmoid, it is bounded.
         return Part("bounded", inner, (), inner.inputs[0])
     part = _read(program, free[0])
     if part is None or part.kind in ("logsoftmax", "logsigmoid", "softplus"):
@@ -200,10 +200,10 @@ def _constant(program: Program, number: int) -> float | None:
 
 
 def in_front(program: Program, output: int, head: Head) -> tuple[int, int, int]:
-    """Numbers of an output's logits, logarithms of probabilities, and probabilities.
+    """Numbers of the tensors of an output's logits, log-probabilities and probabilities.
 
-    Each stands where the output stands: what moves values behind the head is applied to it again. For
-    an output without logits all three are the output.
+    Each has the layout of the output: operations that move values after the head are applied to each.
+    For an output without logits, all three are the output.
     """
     if head.part is None or head.kind not in WITH_LOGITS:
         return output, output, output
@@ -217,7 +217,7 @@ def in_front(program: Program, output: int, head: Head) -> tuple[int, int, int]:
 
 
 def saturated(program: Program, head: Head) -> int | None:
-    """Number of a tensor that stands where the output stands: 1 where its head is flat, else 0."""
+    """Number of a tensor with the layout of the output. It is 1 where the head is flat, else 0."""
     if head.part is None or head.kind in ("logsoftmax", "logsigmoid"):
         return None
     return _again(
@@ -226,7 +226,7 @@ def saturated(program: Program, head: Head) -> int | None:
 
 
 def _again(program: Program, part: Part, leaf: Callable[[Part], int]) -> int:
-    """What moves and joins the heads, made again on something else in the place of each."""
+    """Applies the operations that move and join the heads to other tensors."""
     if not part.parts:
         return leaf(part)
     numbers = [_again(program, inner, leaf) for inner in part.parts]
@@ -247,7 +247,7 @@ def _added(program: Program, number: int, function: Any, slope: Any) -> int:
 
 
 def _flat(part: Part) -> Callable[[tf.Tensor], tf.Tensor]:
-    """1 where the head's own derivative is nearly 0."""
+    """1 where the derivative of the head is nearly 0, else 0."""
     kind = part.node.kind
 
     def flat(given: tf.Tensor) -> tf.Tensor:

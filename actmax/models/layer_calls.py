@@ -28,7 +28,7 @@ class Heard(NamedTuple):
 
 
 class RecordingGraph(FuncGraph):
-    """A function's graph that notes every call of a Keras layer made while it is the default graph.
+    """A function's graph that records every call of a Keras layer while it is the default graph.
 
     Attributes:
         heard: the calls.
@@ -41,51 +41,51 @@ class RecordingGraph(FuncGraph):
 
     @contextlib.contextmanager
     def name_scope(self, name: str | None) -> Iterator[str]:
-        """TensorFlow's scope; when it closes, the call of the layer that opened it is noted."""
+        """TensorFlow's name scope. When it closes, the call of its layer is recorded."""
         with super().name_scope(name) as scope:
             yield scope
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and frame.f_code is not _layer_call():
             frame = frame.f_back
-        # A scope inside of a call closes before the call has a result.
+        # A scope inside a call closes before the call has a result.
         if frame is None or frame is self._last or "outputs" not in frame.f_locals:
             return
         self._last = frame
         self.heard.append(_heard(frame, frame.f_locals["outputs"]))
 
     def forget(self) -> None:
-        """Lets go of the layers, so that a trace does not keep them alive."""
+        """Deletes the references to the layers, so that a trace does not keep them alive."""
         self.heard, self._last = [], None
 
 
 class Afresh(XLAControlFlowContext):
-    """A context of a graph in which every nested function is traced anew, and which does nothing else.
+    """A graph context with one effect: every nested function is traced again.
 
-    Functions are traced anew for every context of this kind that asks for it.
+    TensorFlow traces functions again for every context that requests it.
     """
 
     def AddOp(self, op: tf.Operation) -> None:
-        """Takes part in no operation."""
+        """Does nothing."""
 
     def AddValue(self, val: tf.Tensor) -> tf.Tensor:
-        """Every value is known here."""
+        """Returns the value unchanged."""
         return val
 
     def IsXLAContext(self) -> bool:
-        """Nothing is compiled by XLA here."""
+        """Returns False: this is no XLA context."""
         return False
 
     def to_control_flow_context_def(self, *_: Any, **__: Any) -> None:
-        """It is never stored."""
+        """Raises an error: the context is never stored."""
 
     def RequiresUniqueFunctionRetracing(self) -> bool:
-        """Whether a function has a trace for this context alone."""
+        """Returns True: functions get a separate trace for this context."""
         return True
 
 
 @contextlib.contextmanager
 def everywhere(heard: list[Heard]) -> Iterator[None]:
-    """While open, calls of layers in this thread are noted, also inside of nested functions."""
+    """In this context, layer calls of this thread are recorded, also inside nested functions."""
     code, before = _layer_call(), sys.getprofile()
 
     def note(frame: FrameType, event: str, result: Any) -> None:
@@ -107,7 +107,7 @@ def _heard(frame: FrameType, result: Any) -> Heard:
 
 @functools.cache
 def _layer_call() -> CodeType:
-    """The code of `keras.Layer.__call__`, behind the decorators that shorten its tracebacks."""
+    """The code of `keras.Layer.__call__`, without the decorators that shorten tracebacks."""
     import keras
 
     function: Any = keras.Layer.__call__
@@ -117,5 +117,5 @@ def _layer_call() -> CodeType:
 
 
 def placeholder(dtype: Any, shape: Any) -> tf.Tensor:
-    """An input of the graph that is open."""
+    """A new input of the current graph."""
     return tf.raw_ops.Placeholder(dtype=dtype, shape=shape)

@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-# Operations that leave the axes of their first input alone.
+# Operations that keep the axes of their first input.
 ELEMENTWISE = frozenset(
     "Identity Cast StopGradient PreventGradient CheckNumerics EnsureShape Snapshot Neg Abs Square Sqrt "
     "Rsqrt Exp Expm1 Log Log1p Erf Erfc Tanh Sigmoid Relu Relu6 LeakyRelu Elu Selu Softplus Softsign "
@@ -20,10 +20,10 @@ ELEMENTWISE = frozenset(
     "ClipByValue FakeQuantWithMinMaxVars SquaredDifference Add AddV2 Sub Mul RealDiv Div DivNoNan Maximum "
     "Minimum Pow Select SelectV2 AddN LRN".split()
 )
-# Their last axis is that of the units.
+# Their last axis holds the units.
 _PRODUCTS = frozenset("BatchMatMul BatchMatMulV2 BatchMatMulV3 Einsum".split())
 _UNITS_LAST = _PRODUCTS | {"MatMul", "_FusedMatMul"}
-# They have a `data_format` of their own.
+# They have an attribute `data_format`.
 FORMATTED = frozenset(
     "Conv2D Conv3D DepthwiseConv2dNative Conv2DBackpropInput Conv3DBackpropInputV2 MaxPool MaxPoolV2 "
     "MaxPool3D AvgPool AvgPool3D FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 BiasAdd _FusedConv2D "
@@ -31,19 +31,19 @@ FORMATTED = frozenset(
 )
 _REDUCTIONS = frozenset("Mean Sum Max Min Prod All Any".split())
 CALLS = frozenset("PartitionedCall StatefulPartitionedCall".split())
-# A layer's gradient is often written out, and then its result passes through one of these.
+# If a layer has its own gradient, its result goes through one of these operations.
 _BY_PLACE = frozenset(["IdentityN"])
 
 
 def channel_axis(tensor: Any, layer: Any = None) -> int:
     """Axis of a traced activation that holds the channels, or units. `[N, ...] -> 1, ..., rank - 1`.
 
-    What the layer says of itself comes first: `data_format`, the axis of a norm. Else the operations are
-    followed back to one that says it, which also holds for layers without a say, such as activations and
-    sums. Where none does, it is the last.
+    The settings of the layer come first: `data_format`, or the axis of a norm. Without such settings, as
+    for activations and sums, earlier operations are searched for one that shows the axis. If there is
+    none, it is the last axis.
 
     Args:
-        tensor: `[N, ...]`, in a graph; of an eager tensor nothing but the layer tells.
+        tensor: `[N, ...]`, in a graph. For an eager tensor, only the layer is used.
         layer: the Keras layer that returned it; None for none.
     """
     rank = tensor.shape.rank
@@ -55,12 +55,12 @@ def channel_axis(tensor: Any, layer: Any = None) -> int:
     found = None if hasattr(tensor, "numpy") else _followed(tensor, _no_argument)
     if found:
         return found
-    # A norm over one axis takes that for the channels; of most it is the default, and no evidence.
+    # For a norm over one axis, this is the channel axis. A default axis is no evidence.
     return _axis_of_norm(layer, rank, _WEAK) or _said_before(layer, rank) or rank - 1
 
 
 def to_channels_last(tensor: Any, layer: Any = None) -> Any:
-    """A traced activation with its channels last. `[N, C, ...] -> [N, ..., C]`; others as they are."""
+    """A traced activation with channels last. `[N, C, ...] -> [N, ..., C]`, or unchanged."""
     axis = channel_axis(tensor, layer)
     rank = tensor.shape.rank
     if rank is None or axis in (-1, rank - 1):
@@ -81,7 +81,7 @@ def order_from_last(rank: int, axis: int) -> list[int]:
 
 
 def _said_by(layer: Any, rank: int) -> int | None:
-    """What a Keras layer says of the channels of what it returns; None where it says nothing."""
+    """The channel axis of a Keras layer's result, from its settings. None if they do not give it."""
     inner = getattr(layer, "layer", None)
     if inner is not None and type(layer).__name__ == "TimeDistributed":
         axis = _said_by(inner, rank - 1)
@@ -90,7 +90,7 @@ def _said_by(layer: Any, rank: int) -> int | None:
         return _said_by(inner, rank)
     form = getattr(layer, "data_format", None)
     if form == "channels_first":
-        # One that walks over time keeps it in front.
+        # A layer that runs over time has the time axis in front.
         return 2 if type(layer).__name__.startswith("ConvLSTM") and rank == _full(layer) else 1
     if form == "channels_last":
         return rank - 1
@@ -99,7 +99,7 @@ def _said_by(layer: Any, rank: int) -> int | None:
 
 
 def _said_before(layer: Any, rank: int) -> int | None:
-    """What the nearest layer says whose result a layer of a functional model goes on with."""
+    """The channel axis given by the nearest earlier layer of a functional model."""
     for _ in range(_FAR):
         nodes = getattr(layer, "_inbound_nodes", None)
         given = nodes[0].arguments.keras_tensors if nodes else ()
@@ -132,7 +132,7 @@ def _axis_of_norm(layer: Any, rank: int, kinds: Sequence[str]) -> int | None:
 
 
 def _full(layer: Any) -> int:
-    """Rank of what a convolutional LSTM returns with its sequences."""
+    """Rank of a convolutional LSTM's result with sequences."""
     return int(getattr(layer, "rank", 2)) + 3
 
 
@@ -149,7 +149,7 @@ def format_axis(operation: Any, rank: int) -> int:
 
 
 def inner_graph(operation: Any) -> Any:
-    """The graph of the function that an operation calls; None where it cannot be looked into."""
+    """The graph of the function that an operation calls. None if it cannot be read."""
     try:
         return operation.graph._get_function(operation.get_attr("f").name).graph
     except Exception:
@@ -163,11 +163,11 @@ def constant(tensor: Any) -> Any:
 
 
 def _followed(tensor: Any, argument: Callable[[int], int | None]) -> int | None:
-    """Axis of the channels of a graph's tensor, from the operations that made it; None if unknown.
+    """Channel axis of a tensor in a graph, from the operations before it. None if unknown.
 
     Args:
         tensor: in a graph.
-        argument: the same of the graph's own arguments, by place.
+        argument: gives the channel axis of the graph's arguments, by position.
     """
     arguments = {
         entry.name: place for place, entry in enumerate(getattr(tensor.graph, "inputs", ()))
@@ -179,7 +179,7 @@ def _followed(tensor: Any, argument: Callable[[int], int | None]) -> int | None:
     while stack:
         current = stack[-1]
         if current.name not in known:
-            known[current.name] = None  # so that a cycle ends
+            known[current.name] = None  # stops cycles
             if _settled(current) is None:
                 stack.extend(s for s in _sources(current) if s.name not in known)
                 continue
@@ -201,7 +201,7 @@ def _sources(tensor: Any) -> list[Any]:
 
 
 def _settled(tensor: Any) -> int | None:
-    """The axis where the operation itself says it."""
+    """The channel axis, if the operation itself gives it."""
     operation, rank = tensor.op, tensor.shape.rank
     if rank is None:
         return None
@@ -213,9 +213,9 @@ def _settled(tensor: Any) -> int | None:
 
 
 def _is_attention(operation: Any) -> bool:
-    """Whether it is the softmax of products: of every query, over keys, which it has as its last axis.
+    """Whether it is an attention softmax of products: for each query over keys, on the last axis.
 
-    The products themselves may have been made the other way round, and turned.
+    The products may have been computed in the other order and then transposed.
     """
     if operation.type not in ("Softmax", "LogSoftmax"):
         return False
@@ -255,7 +255,8 @@ def _axis_of(
     if kind in _BY_PLACE:
         return first
     if kind == "BiasAdd":
-        # Rank 3 and more has it behind a dense layer as well: what made the values knows better.
+        # Dense layers have it at rank 3 and above, too. The operations before it are better
+        # evidence.
         return first if first is not None else format_axis(operation, rank)
     if kind in ELEMENTWISE or kind in ("ConcatV2", "Pack"):
         votes = [
@@ -283,13 +284,13 @@ def _through_call(tensor: Any, known: Mapping[str, int | None]) -> int | None:
 
 
 def moved(operation: Any, source: Any, result: Any, axis: int | None) -> int | None:
-    """Where an operation that moves axes takes one of them; None if it is lost.
+    """The new position of an axis after an operation that moves axes. None if it is lost.
 
     Args:
         operation: Transpose, Reshape, ExpandDims, Squeeze, StridedSlice, Slice or a reduction.
         source: its first input.
         result: what it returns.
-        axis: of the source.
+        axis: an axis of the source.
     """
     if axis is None or source.shape.rank is None:
         return None
@@ -324,9 +325,9 @@ def moved(operation: Any, source: Any, result: Any, axis: int | None) -> int | N
 
 
 def reshaped(before: tuple[Any, ...], after: tuple[Any, ...], axis: int) -> int | None:
-    """The axis of the result that a reshape does not change. None if it is cut or joined.
+    """The position of an axis after a reshape. None if the axis is divided or merged.
 
-    Axes match from the front, and from the end, as long as sizes are equal.
+    Axes with equal sizes are matched from the front and from the end.
     """
     size = before[axis]
     if axis < len(after) and before[:axis] == after[:axis] and after[axis] == size and axis:
@@ -335,7 +336,7 @@ def reshaped(before: tuple[Any, ...], after: tuple[Any, ...], axis: int) -> int 
     place = len(after) + back
     if size is not None and place > 0 and before[back:] == after[back:]:
         return place
-    # Axes of size 1 come and go.
+    # Axes of size 1 can be added or removed.
     ones = [k for k, other in enumerate(after) if other == size and k > 0]
     joined = [other for other in before[1:] if other != 1] == [o for o in after[1:] if o != 1]
     if joined and size != 1:

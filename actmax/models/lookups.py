@@ -1,6 +1,6 @@
 """Replaces lookups of whole numbers by products: one-hot rows times the table.
 
-A row with a 1 at position k stands for the number k. The model's own operations compute the values of all
+A row with a 1 at position k represents the number k. The model's own operations compute the values of all
 numbers once, as a table `[A, ...]`. The product of rows and this table gives the values of the rows, and
 it has a gradient.
 """
@@ -19,28 +19,28 @@ from actmax.models.program import Made, Node, Program
 from actmax.models.replay import Replay
 from actmax.models.trace import Trace
 
-# Operations that look up, and the place of the numbers among what they are given.
+# Operations that look up values, and the position of the numbers in their inputs.
 _LOOKUPS = {"GatherV2": 1, "ResourceGather": 1, "OneHot": 0}
-# Operations on each number alone.
+# Operations on each number separately.
 _EACH = frozenset(
     "Cast Identity StopGradient PreventGradient Add AddV2 Sub Mul Maximum Minimum FloorMod Mod Floor "
     "Round Rint Neg Abs Equal NotEqual Less LessEqual Greater GreaterEqual LogicalAnd LogicalOr "
     "LogicalNot SelectV2 ClipByValue".split()
 )
-# Those of them that may make one number of several.
+# Those of them that may combine several numbers.
 _FEWER = frozenset({"Sub", "Minimum", "FloorMod", "Mod", "ClipByValue"})
-# Operations that ask how many numbers there are, and not which.
+# Operations that use only the shape of the numbers, not the values.
 _SIZES = frozenset({"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"})
 
 
 @dataclasses.dataclass(frozen=True)
 class Lettered:
-    """How an input of whole numbers is given: in rows.
+    """How an input of whole numbers is given as one-hot rows.
 
     Attributes:
-        axis: of the batch, along which a row lies.
-        size: of a row: how many numbers there are.
-        dtype: of the model's own input.
+        axis: axis of a row, counted with the batch axis.
+        size: length of a row, the number of possible values.
+        dtype: dtype of the model's own input.
     """
 
     axis: int
@@ -48,7 +48,7 @@ class Lettered:
     dtype: str
 
     def numbers(self, shape: Sequence[int | None]) -> list[int | None]:
-        """The shape of the numbers, of the shape of a batch of rows."""
+        """The shape of the numbers, from the shape of a batch of rows."""
         axis = self.axis % len(shape)
         return [side for place, side in enumerate(shape) if place != axis]
 
@@ -58,8 +58,8 @@ class _Looked:
     """The part of a program that depends on an input of whole numbers.
 
     Attributes:
-        each: operations on each number alone.
-        lookups: where they are looked up.
+        each: operations on each number separately.
+        lookups: the lookup operations.
     """
 
     each: tuple[Node, ...]
@@ -67,7 +67,7 @@ class _Looked:
 
 
 def looked_up(program: Program, number: int) -> bool:
-    """Whether an input is looked up in tables, and nothing else is done with its numbers."""
+    """Whether lookups in tables are the only use of an input's numbers."""
     try:
         return bool(_followed(program, number, "").lookups)
     except ValueError:
@@ -75,10 +75,10 @@ def looked_up(program: Program, number: int) -> bool:
 
 
 def lettered(found: Trace, rows: Mapping[str, Lettered]) -> Trace:
-    """The trace, with rows in the place of inputs of whole numbers; made once.
+    """The trace with one-hot rows instead of inputs of whole numbers. It is made once.
 
     Raises:
-        ValueError: if something else is done with the numbers, or a table has fewer rows than there are.
+        ValueError: if the numbers have another use, or a table has fewer rows than there are values.
     """
     if not rows:
         return found
@@ -95,7 +95,7 @@ def lettered(found: Trace, rows: Mapping[str, Lettered]) -> Trace:
 
 
 def _in_rows(program: Program, number: int, rows: Lettered, name: str) -> int:
-    """The number of the input of rows that stands for one of whole numbers."""
+    """The tensor number of the input of rows that replaces an input of whole numbers."""
     looked = _followed(program, number, name)
     tensor = program.tensors[number]
     sides = tensor.shape.as_list()
@@ -128,7 +128,7 @@ def _as_product(
     axis: int,
     name: str,
 ) -> list[Node]:
-    """A lookup as two nodes: the table of all numbers, and rows times it."""
+    """A lookup as two nodes: the table of all numbers, and the product of rows and table."""
     made = {number, *(n for node in looked.each for n in node.outputs)}
     chain = [node for node in looked.each if _needs(program, lookup, node, made)]
     _check_size(program, lookup, chain, rows, name)
@@ -185,7 +185,7 @@ def _moved(values: tf.Tensor, old: int, new: int) -> tf.Tensor:
 
 
 def _needs(program: Program, lookup: Node, node: Node, made: set[int]) -> bool:
-    """Whether a lookup needs an operation on each number."""
+    """Whether a lookup depends on an operation on each number."""
     waiting = [n for n in lookup.inputs if n in made]
     while waiting:
         maker = program.makers.get(waiting.pop())
@@ -217,10 +217,10 @@ def _followed(program: Program, number: int, name: str) -> _Looked:
     """The operations on the numbers of an input.
 
     Raises:
-        ValueError: if it is anything but operations on each number, comparisons and lookups.
+        ValueError: for any operation except those on each number, comparisons and lookups.
     """
-    values, marks = {number}, set[int]()  # functions of each number; truths about each
-    loose: set[int] = set()  # what depends on truths alone
+    values, marks = {number}, set[int]()  # functions of each number; true or false for each number
+    loose: set[int] = set()  # values that depend only on these
     each: list[Node] = []
     lookups: list[Node] = []
     for node in program.nodes:
@@ -249,7 +249,7 @@ def _followed(program: Program, number: int, name: str) -> _Looked:
 
 
 def _looks_up(program: Program, node: Node, values: set[int]) -> bool:
-    """Whether an operation looks numbers up, row by row of a table, and finds what has a gradient."""
+    """Whether an operation looks up rows of a table of floats by number."""
     place = _LOOKUPS.get(node.kind)
     if place is None or node.inner is not None or not program.differentiable(node.outputs[0]):
         return False
