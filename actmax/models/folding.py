@@ -71,7 +71,7 @@ class Chain:
         return value
 
     def scaled(self, given: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        """Kernel and shift that do the same at once. `(kernel, *operands) -> (kernel, [C])`."""
+        """The kernel and the shift of the whole chain. `(kernel, *operands) -> (kernel, [C])`."""
         kernel, *operands = given
         # These few numbers affect all products, so they are computed with more than half precision.
         wide = tf.float32 if kernel.dtype.size < tf.float32.size else kernel.dtype

@@ -38,7 +38,7 @@ class Step(NamedTuple):
 
 
 class Value(NamedTuple):
-    """`scale * x + offset`, of an input x; arrays that broadcast over the value, batch axis counted."""
+    """`scale * x + offset` of an input x. Both arrays broadcast over the value and its batch axis."""
 
     scale: np.ndarray
     offset: np.ndarray
@@ -47,7 +47,7 @@ class Value(NamedTuple):
 
 
 class End(NamedTuple):
-    """What reaches an operation that is not understood: the first layer with weights, most often."""
+    """The input of an operation that is not understood, usually the first layer with weights."""
 
     value: Value
     operation: Any

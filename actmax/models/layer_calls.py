@@ -20,7 +20,7 @@ from tensorflow.python.ops.control_flow_ops import XLAControlFlowContext
 
 
 class Heard(NamedTuple):
-    """One call of a layer, in the order in which calls end: the layer, its arguments, its result."""
+    """A finished call of a layer: the layer, its arguments and its result."""
 
     layer: Any
     given: Any
@@ -76,7 +76,7 @@ class Afresh(XLAControlFlowContext):
         return False
 
     def to_control_flow_context_def(self, *_: Any, **__: Any) -> None:
-        """Raises an error: the context is never stored."""
+        """Returns nothing, because the context is never stored."""
 
     def RequiresUniqueFunctionRetracing(self) -> bool:
         """Returns True: functions get a separate trace for this context."""

@@ -17,10 +17,11 @@ class Output:
     """One output.
 
     Attributes:
-        number: of its tensor.
-        path: where it stands in what the model returns, `"a/p"`; empty for a single one.
-        name: what Keras calls it; None where it has no name.
-        position: its place in `model.outputs`, from 0.
+        number: number of its tensor.
+        path: its path in the structure that the model returns, such as `"a/p"`. Empty for a single
+            output.
+        name: its Keras name, or None.
+        position: its position in `model.outputs`, from 0.
     """
 
     number: int
@@ -34,8 +35,8 @@ class Outputs:
     """All outputs, and the structure that the model returns them in.
 
     Attributes:
-        every: one after the other, in the order of `model.outputs`.
-        structure: as the model returns it, with numbers.
+        every: all outputs in the order of `model.outputs`.
+        structure: the structure that the model returns, with a number for each tensor.
     """
 
     every: tuple[Output, ...]
@@ -46,7 +47,7 @@ class Outputs:
         """The outputs of a traced pass.
 
         Raises:
-            TypeError: if one of them is no tensor.
+            TypeError: if an output is not a tensor.
         """
         found = list(_leaves(result))
         for path, value in found:
@@ -71,7 +72,7 @@ class Outputs:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """How to name each output, each name once."""
+        """A different name for each output."""
         return tuple(self._label(output) for output in self.every)
 
     def _label(self, output: Output) -> str:
@@ -82,7 +83,7 @@ class Outputs:
 
     @property
     def distinct(self) -> bool:
-        """Whether names alone tell the outputs apart."""
+        """Whether all outputs have different names."""
         names = [output.name for output in self.every]
         return None not in names and len(set(names)) == len(names)
 

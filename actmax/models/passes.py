@@ -19,18 +19,18 @@ from actmax.models.trace import Trace
 Compute: TypeAlias = Literal["float64", "bfloat16", "float16", "mixed"]
 
 PLAIN = Options()
-# What costs nothing to read again.
+# Operations that cost nothing to read again.
 _READS = ("ReadVariableOp", "Const")
 
 
 class Pass(abc.ABC):
-    """How the tensors that are wanted are computed."""
+    """How the requested tensors are computed."""
 
     @abc.abstractmethod
     def run(
         self, found: Trace, inputs: Mapping[str, tf.Tensor], wanted: Sequence[int]
     ) -> list[tf.Tensor]:
-        """The tensors of these numbers, in the graph that is open. A tape gets their gradient."""
+        """The tensors with these numbers, in the current graph. A tape gets their gradient."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,13 +38,13 @@ class Plan:
     """The operations that are needed for some tensors of a trace.
 
     Attributes:
-        program: rewritten.
+        program: the rewritten program.
         sources: numbers of the inputs.
         wanted: numbers of the results.
-        moving: numbers of what depends on the inputs.
-        nodes: that depend on the inputs, in order.
-        ahead: numbers of what depends on weights alone and costs more than reading.
-        segments: pieces of the nodes; empty for all at once.
+        moving: numbers of tensors that depend on the inputs.
+        nodes: nodes that depend on the inputs, in order.
+        ahead: numbers of tensors that depend only on weights and cost more than a read.
+        segments: parts of the nodes. Empty to run all nodes at once.
     """
 
     program: Program
@@ -57,10 +57,10 @@ class Plan:
 
 
 class TracedPass(Pass):
-    """A model's operations, computed as options say.
+    """A model's operations, computed according to options.
 
     Args:
-        options: what stands in the place of operations.
+        options: which operations are replaced.
         compute: type of the computation; None for the model's own. "mixed" for convolutions and
             products in bfloat16, and everything else in float32.
         recompute: whether the backward pass computes activations again, segment by segment.
@@ -80,7 +80,7 @@ class TracedPass(Pass):
         self._compiled: dict[Any, Any] = {}
 
     def plan(self, found: Trace, names: Sequence[str], wanted: Sequence[int]) -> Plan:
-        """What is to be made; worked out once for a trace."""
+        """The plan, computed once per trace."""
         sources = tuple(found.inputs[name] for name in names)
         key = ("plan", sources, tuple(wanted), self.options, self.recompute)
         if key not in found.rewritten:
@@ -101,7 +101,7 @@ class TracedPass(Pass):
         return found.rewritten[key]
 
     def prepare(self, found: Trace, names: Sequence[str], wanted: Sequence[int]) -> None:
-        """Makes what depends on weights alone in the graph that is open; `run` takes it from there."""
+        """Computes tensors that depend only on weights, in the current graph. `run` uses them."""
         plan = self.plan(found, names, wanted)
         replay = Replay(plan.program, {})
         replay.make(plan.ahead)
@@ -134,12 +134,12 @@ class TracedPass(Pass):
         return through(forward, list(inputs.values()), backward)
 
     def _eagerly(self, plan: Plan, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        """The pass, and the way back, each as a graph of its own."""
+        """The pass and the backward pass, each as a separate graph."""
         specs = [tf.TensorSpec([None] * bool(v.shape.rank) + v.shape[1:], v.dtype) for v in inputs]
         key = (id(plan), tuple((tuple(spec.shape), spec.dtype) for spec in specs))
         if key not in self._compiled:
             forward, backward = _Forward(self, plan), _Backward(self, plan)
-            # Concrete functions, which `tf.config.run_functions_eagerly` leaves alone.
+            # `tf.config.run_functions_eagerly` does not affect concrete functions.
             made = tf.function(forward, autograph=False).get_concrete_function(*specs)
             slopes = tf.function(backward, autograph=False, reduce_retracing=True)
             self._compiled[key] = (plan, made, slopes)
@@ -158,7 +158,7 @@ class TracedPass(Pass):
         return results
 
     def _in_batches(self, plan: Plan, inputs: Sequence[tf.Tensor], rows: int) -> list[tf.Tensor]:
-        """The pass of a model that insists on a number of rows: batch by batch, the last one padded."""
+        """The pass of a model with a fixed number of rows, batch by batch. The last batch is padded."""
         specs = [
             tf.TensorSpec([rows, *tensor.shape[1:]], tensor.dtype)
             for tensor in (plan.program.tensors[number] for number in plan.wanted)
@@ -196,7 +196,7 @@ class TracedPass(Pass):
     def pulled(
         self, plan: Plan, inputs: Sequence[tf.Tensor], upstream: Sequence[tf.Tensor]
     ) -> dict[str, tf.Tensor]:
-        """Gradients with respect to inputs, by their place, of those of the results."""
+        """Gradients with respect to the inputs, by position, from the gradients of the results."""
         known = dict(zip(plan.sources, map(self._typed, inputs), strict=True))
         replay = self._replay(plan, known)
         replay.make(plan.wanted)
@@ -229,14 +229,14 @@ class TracedPass(Pass):
     def _in_segments(
         self, plan: Plan, inputs: Sequence[tf.Tensor], ready: Values
     ) -> list[tf.Tensor]:
-        """One segment after the other; all but the last are run again for their gradient."""
+        """Runs the segments in order. For the gradient, all but the last run again."""
         given = [self._typed(value) for value in inputs]
         carried: Values = dict(zip(plan.sources, given, strict=True))
         for segment in plan.segments:
             sources = [number for number in segment.given if number in carried]
             values = [carried[number] for number in sources]
             results = self._segment(plan, segment, sources, values, ready)
-            # Inputs that a later segment reads stay; all else is what the segment hands on.
+            # Keep inputs that a later segment reads, and the results of the segment.
             carried = {**carried, **dict(zip(segment.results, results, strict=True))}
         return [carried[number] for number in plan.wanted]
 
@@ -264,7 +264,8 @@ class TracedPass(Pass):
         def backward(*upstream: tf.Tensor | None) -> list[tf.Tensor | None]:
             if kept:
                 return kept[0].gradient(segment.results, upstream, sources)
-            # Held back until the gradient is there, or it would be computed ahead, and kept.
+            # Wait for the gradient. Otherwise TensorFlow computes this early and keeps it in
+            # memory.
             arrived = [slope for slope in upstream if slope is not None]
             with tf.control_dependencies(arrived):
                 again = [tf.identity(value) for value in values]
@@ -276,7 +277,7 @@ class TracedPass(Pass):
 
 @dataclasses.dataclass(frozen=True)
 class _Forward:
-    """A pass as a function of inputs: an object of its own, so that TensorFlow counts its traces alone."""
+    """A pass as a function of inputs. It is a separate object, so TensorFlow counts its own traces."""
 
     way: TracedPass
     plan: Plan
@@ -287,7 +288,7 @@ class _Forward:
 
 @dataclasses.dataclass(frozen=True)
 class _Backward:
-    """The way back as a function of inputs and the results' gradients."""
+    """The backward pass as a function of the inputs and the gradients of the results."""
 
     way: TracedPass
     plan: Plan
@@ -297,11 +298,11 @@ class _Backward:
 
 
 class PlainPass(TracedPass):
-    """The model's operations, as they are, but for gradients that TensorFlow gets wrong."""
+    """The model's operations, unchanged except for gradients that TensorFlow computes wrongly."""
 
 
 def _made_once(backward: Any, count: int) -> Any:
-    """The way back as a function for tapes, made in a graph also where it is called eagerly."""
+    """The backward pass as a function for tapes. It always runs as a graph, also in eager mode."""
 
     def back(*upstream: tf.Tensor | None) -> list[tf.Tensor | None]:
         if not tf.executing_eagerly():

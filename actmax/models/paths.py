@@ -12,19 +12,19 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-# Attributes in which Keras itself keeps layers that also stand elsewhere.
+# Attributes in which Keras keeps layers that are also in other attributes.
 _OF_KERAS = frozenset(
     {"_layers", "_operations", "_operations_by_depth", "_functional", "_inbound_nodes",
      "_outbound_nodes", "_metrics", "_tracker"}
 )  # fmt: skip
-# Most attributes of a layer are of these, and hold no layer.
+# Most attributes of a layer have these types and hold no layer.
 _LEAVES = frozenset({bool, int, float, str, bytes, type(None)})
-# What Bidirectional puts before the name of the layer that it was given.
+# The prefixes that Bidirectional puts before the name of its layer.
 _DERIVED = ("forward_", "backward_")
 
 
 class Child(NamedTuple):
-    """A layer directly inside another: its part of the path, and whether its name is stored with it."""
+    """A layer directly inside another: its part of the path, and whether its name is stored."""
 
     part: str
     layer: Any
@@ -32,13 +32,13 @@ class Child(NamedTuple):
 
 
 def is_automatic(layer: Any) -> bool:
-    """Whether a layer's name is of the kind that Keras makes: its class in snake case, and a number."""
+    """Whether Keras made a layer's name: the class in snake case and perhaps a number."""
     kind = _snake_case(type(layer).__name__)
     return re.fullmatch(rf"{re.escape(kind)}(_\d+)?", _plain(layer.name)) is not None
 
 
 def children(layer: Any) -> list[Any]:
-    """Layers directly inside a layer, in the order in which it got them."""
+    """Layers directly inside a layer, in the order of their creation in it."""
     import keras
 
     kept = layer.layers if isinstance(layer, keras.Model) else getattr(layer, "_layers", ())
@@ -48,12 +48,12 @@ def children(layer: Any) -> list[Any]:
 
 
 def named_children(layer: Any, stored: bool = True) -> list[Child]:
-    """The layers directly inside a layer, each with its part of the path.
+    """Each layer directly inside a layer, with its part of the path.
 
     Args:
         layer: of Keras.
-        stored: whether `layer` itself is stored with its configuration, as a model is that is loaded from
-            a file, and not made by the code of a class.
+        stored: whether `layer` itself is stored with its configuration, like a model loaded from a file.
+            False if the code of a class makes it.
     """
     found = children(layer)
     kept = _keeps(layer, found) if stored else frozenset()
@@ -88,18 +88,16 @@ def _walk(
 
 
 def _keeps(layer: Any, found: list[Any]) -> frozenset[int]:
-    """Of the layers inside a stored layer, those whose names are stored with it."""
+    """The inner layers whose names are stored with a stored layer."""
     import keras
 
     if isinstance(layer, keras.Model) and _is_graph(layer):
         return frozenset(map(id, found))
     if not any(map(is_automatic, found)) and not any(map(children, found)):
-        return (
-            frozenset()
-        )  # Names given in code hold, stored or not, and nothing stands below them.
+        return frozenset()  # Names given in code stay the same in every process.
     try:
         names = frozenset(_names(layer.get_config()))
-    except Exception:  # A class whose configuration raises stores nothing.
+    except Exception:  # If the configuration of a class raises an error, the class stores nothing.
         return frozenset()
     return frozenset(id(child) for child in found if {child.name, _plain(child.name)} & names)
 
@@ -111,12 +109,12 @@ def _is_graph(model: Any) -> bool:
     kind: Any = type(model)
     if isinstance(model, keras.Sequential):
         return kind.get_config is keras.Sequential.get_config
-    # keras.Model(inputs, outputs) is of this class, which Keras does not export.
+    # keras.Model(inputs, outputs) has this class, which Keras does not export.
     functional: Any = next((c for c in kind.__mro__ if c.__name__ == "Functional"), None)
     if functional is None or kind.get_config is not functional.get_config:
         return False
     own = inspect.getfullargspec(kind.__init__)
-    # A subclass with a constructor of its own is stored as the arguments of that.
+    # A subclass with its own constructor is stored as the constructor's arguments.
     return own.args == inspect.getfullargspec(functional.__init__).args or (
         own.varargs is not None and own.varkw is not None
     )
@@ -136,14 +134,14 @@ def _names(config: Any) -> Iterator[str]:
 
 
 def _fixed_by_keras(layer: Any, child: Any) -> bool:
-    """Whether Keras names an inner layer after its class, without counting: the cell of an LSTM."""
+    """Whether Keras names an inner layer after its class without a number, as for the cell of an LSTM."""
     import keras
 
     return isinstance(layer, keras.layers.RNN) and not child.name[-1].isdigit()
 
 
 def _places(layer: Any) -> dict[int, list[str]]:
-    """By identity of each inner layer, its places in the layer, the best first."""
+    """The positions of each inner layer, by its identity. The best position is first."""
     held = _held(layer)
     short = [place.lstrip("_") for place, _ in held]
     found: dict[int, list[str]] = {}
@@ -156,7 +154,7 @@ def _places(layer: Any) -> dict[int, list[str]]:
     for number, child in enumerate(kept):
         own = found.setdefault(id(child), [])
         kind = _snake_case(type(child).__name__)
-        # A layer that is the only one of its kind needs no number.
+        # The only layer of its kind needs no number.
         own += [kind] if kinds.count(kind) == 1 else []
         own.append(f"layers/{number}")
     return found
@@ -169,7 +167,7 @@ def _held(layer: Any) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for name, value in vars(layer).items():
         if type(value) in _LEAVES or name in _OF_KERAS or name.startswith("_self_"):
-            continue  # "_self_": TensorFlow's own lists
+            continue  # "_self_": lists of TensorFlow
         _collect(name, value, found, keras.Layer)
     return found
 
@@ -195,7 +193,7 @@ def _plain(name: str) -> str:
 
 
 def _snake_case(name: str) -> str:
-    """As Keras does it."""
+    """Converts a name to snake case like Keras."""
     name = re.sub(r"\W+", "", name)
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()

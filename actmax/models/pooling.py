@@ -18,7 +18,7 @@ from actmax.models.program import Made, Node, Program
 
 
 def of_volumes(program: Program, node: Node) -> Callable[[Sequence[tf.Tensor]], Made] | None:
-    """`MaxPool3D` with a gradient of our own; None where channels are first."""
+    """`MaxPool3D` with our own gradient. None if channels are first."""
     if node.value("data_format") != b"NDHWC":
         return None
     sizes, strides = node.value("ksize")[1:4], node.value("strides")[1:4]
@@ -73,7 +73,7 @@ def _spread(
 
 
 def of_images(program: Program, node: Node) -> Callable[[Sequence[tf.Tensor]], Made] | None:
-    """`MaxPool` over windows side by side, its gradient a forward pass; None for other windows."""
+    """`MaxPool` over windows without overlap, with a forward pass as gradient. None for other windows."""
     traced = program.tensors[node.inputs[0]].shape
     size, strides = node.value("ksize"), node.value("strides")
     padding = node.value("padding").decode()
@@ -89,7 +89,7 @@ def of_images(program: Program, node: Node) -> Callable[[Sequence[tf.Tensor]], M
         return None
     windows = [-1, rows, high, columns, wide, channels]
     whole = [-1, rows * high, columns * wide, channels]
-    # The first of several largest values, row by row, as TensorFlow has it.
+    # The first of several equally large values, row by row, as in TensorFlow.
     order: Any = np.arange(high * wide, 0, -1).reshape([1, 1, high, 1, wide, 1])
 
     def build(given: Sequence[tf.Tensor]) -> Made:

@@ -1,4 +1,4 @@
-"""A program's operations in another type, its variables as they are."""
+"""Computes a program's operations in another dtype. Its variables stay unchanged."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _PRODUCTS = ("MatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "Conv2D", "Xl
 
 
 class Retyped(Replay):
-    """A pass in which everything that depends on the inputs is computed in another type.
+    """A pass that computes in another dtype everything that depends on the inputs.
 
-    What depends on weights alone is computed in its own type and rounded once.
+    Tensors that depend only on weights are computed in their own dtype and rounded once.
 
     Attributes:
-        moving: numbers of what depends on the inputs.
-        dtype: of the computation.
+        moving: numbers of tensors that depend on the inputs.
+        dtype: dtype of the computation.
     """
 
     moving: set[int]
@@ -52,7 +52,7 @@ class Retyped(Replay):
         return computed_in(node, given, self.dtype)
 
     def _refuse_whole_numbers(self, node: Node) -> None:
-        """Raises ValueError for float16 of a product of whole numbers, whose sums it does not reach."""
+        """Raises ValueError for a product of whole numbers in float16, because its sums are too large."""
         maker = self.program.makers.get(node.inputs[0]) if node.kind == "Cast" else None
         whole = maker is not None and maker.kind in _PRODUCTS and given_type(node).is_integer
         if whole and self.dtype == tf.float16:
@@ -66,12 +66,12 @@ class Retyped(Replay):
 
 
 def given_type(node: Node) -> tf.DType:
-    """The type of what an operation reads first."""
+    """The dtype of an operation's first input."""
     return node.operation.inputs[0].dtype
 
 
 def computed_in(node: Node, given: Sequence[tf.Tensor], dtype: tf.DType) -> Made:
-    """One operation in another type; in its own where TensorFlow has it in no other."""
+    """One operation in another dtype, or in its own dtype if TensorFlow does not support the other."""
     attributes = dict(node.attributes)
     changed = set()
     for attribute in node.operation.op_def.attr:
@@ -134,7 +134,7 @@ def _like(value: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
 
 
 def _cast_back(made: Made, given: Sequence[tf.Tensor], node: Node) -> Made:
-    """The operation's gradient, each in the type of what was given."""
+    """The gradients of an operation, each in the dtype of its input."""
     operation: Any = made.operation
 
     def backward(*slopes: tf.Tensor | None) -> list[tf.Tensor | None]:

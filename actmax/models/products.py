@@ -20,17 +20,18 @@ from actmax.models.program import Made, Node, Program
 
 KINDS = ("Conv2D", "Conv3D", "DepthwiseConv2dNative", "MatMul")
 
-# Of fewer channels the kernel's other side is so thin that TensorFlow's own way is the faster one.
+# With fewer channels, TensorFlow's own gradient is faster.
 _CHANNELS = 8
-# Values in a matrix: from where on it pays, and up to where a second copy of it (64 MB) is no burden.
+# Minimum and maximum number of values in a matrix. Smaller ones gain nothing, and a second copy of
+# larger ones (64 MB) needs too much memory.
 _SMALLEST, _LARGEST = 2**16, 2**24
 
 
 def onednn() -> bool | None:
-    """Whether TensorFlow runs oneDNN's kernels; None where it does not tell.
+    """Whether TensorFlow uses the kernels of oneDNN. None if this is unknown.
 
-    The environment variable alone says nothing: unset, TensorFlow decides by the processor. What it
-    decided is not in its public interface.
+    The environment variable alone is not enough: if it is unset, TensorFlow decides by the
+    processor. The public interface does not show the decision.
     """
     try:
         from tensorflow.python.util import _pywrap_util_port
@@ -41,17 +42,17 @@ def onednn() -> bool | None:
 
 @dataclasses.dataclass(frozen=True)
 class Product:
-    """`x -> kernel * x` as an operation of a trace has it, for any kernel of the same shape.
+    """`x -> kernel * x` as in an operation of a trace, for any kernel of the same shape.
 
     Attributes:
-        kind: type of the operation.
-        strides, padding, explicit, dilations: as TensorFlow has them; empty for a matrix.
-        groups: of channels that do not see each other.
-        last: whether channels are last.
-        turned: whether they are first in what is given, and last in what is computed: TensorFlow's CPU
-            kernels know no other convolution.
+        kind: type of the operation, such as "Conv2D".
+        strides, padding, explicit, dilations: as in TensorFlow. Empty for a matrix.
+        groups: number of separate groups of channels.
+        last: whether the channels are the last axis.
+        turned: whether channels are first in the input and last in the computation. TensorFlow's CPU
+            kernels need channels last.
         adjoint: whether the gradient is computed as a forward pass.
-        half: whether it is computed in bfloat16 and given back in its own type.
+        half: whether it is computed in bfloat16 and returned in its own dtype.
     """
 
     kind: str
@@ -66,7 +67,7 @@ class Product:
     half: bool = False
 
     def prepare(self, kernel: tf.Tensor) -> list[tf.Tensor]:
-        """What is computed from the kernel alone: itself, and turned around where that is needed."""
+        """The kernel, and the flipped kernel if it is needed. Both depend only on the kernel."""
         kernel = tf.cast(kernel, tf.bfloat16) if self.half else kernel
         if not self.adjoint:
             return [kernel]
@@ -112,7 +113,7 @@ class Product:
         )
 
     def _deep(self, kernel: tf.Tensor) -> tf.Tensor | None:
-        """The kernel of a convolution with one channel a group, as a depthwise one has it."""
+        """The kernel of a convolution with one channel per group, as a depthwise kernel."""
         space = self.strides[1:-1] if self.last else self.strides[2:]
         if kernel.shape[-2] != 1 or self.kind != "Conv2D" or len(set(space)) > 1:
             return None
@@ -124,7 +125,7 @@ class Product:
     def slope(
         self, given: tf.Tensor, prepared: Sequence[tf.Tensor], upstream: tf.Tensor
     ) -> tf.Tensor:
-        """The gradient with respect to what was given."""
+        """The gradient with respect to the input."""
         dtype = upstream.dtype
         value = tf.cast(upstream, tf.bfloat16) if self.half else upstream
         slope = self._slope(self._last(given), prepared, self._last(value))
@@ -174,11 +175,12 @@ class Product:
         )
 
     def _by_group(self, sizes: tf.Tensor, kernel: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
-        """Group by group: TensorFlow's own gradient of all groups at once grows with their number."""
+        """Group by group. The cost of TensorFlow's gradient of all groups grows with their number."""
         axis = -1 if self.last else 1
         deep = self._deep(kernel)
         if deep is not None:
-            # One channel a group is a depthwise convolution, whose gradient TensorFlow does well.
+            # One channel per group is a depthwise convolution. TensorFlow's gradient for it is
+            # fast.
             return dataclasses.replace(self, kind="DepthwiseConv2dNative")._backward(
                 sizes, deep, upstream
             )
@@ -200,12 +202,12 @@ class Product:
         back = [[0, 0], *margins, [0, 0]] if np.any(margins) else "VALID"
         gradient = tf.nn.conv2d(upstream, turned, 1, back)
         strides = self.strides[1:3]
-        # Only kernels of one pixel have strides here, and they see every so manieth pixel.
+        # Only kernels of one pixel have strides here. They use one pixel per stride.
         return gradient if strides == (1, 1) else _apart(gradient, strides, sizes)
 
 
 def product_of(program: Program, node: Node) -> Product | None:
-    """The product that an operation is; None for another one."""
+    """The product of an operation. None if the operation is not a product."""
     if node.kind not in KINDS:
         return None
     if node.kind == "MatMul":
@@ -235,7 +237,7 @@ def product_of(program: Program, node: Node) -> Product | None:
 
 
 def gains(product: Product, kernel: tf.TensorShape) -> bool:
-    """Whether the gradient as a forward pass is the faster one, and the same sums."""
+    """Whether a forward pass computes the same gradient faster."""
     if product.kind == "MatMul":
         count = kernel.num_elements()
         return count is not None and _SMALLEST <= count <= _LARGEST
@@ -247,7 +249,7 @@ def gains(product: Product, kernel: tf.TensorShape) -> bool:
 
 
 def build(product: Product) -> Any:
-    """Of `(given, *prepared)`, the product and its gradient."""
+    """The product and its gradient, from `(given, *prepared)`."""
 
     def made(values: Sequence[tf.Tensor]) -> Made:
         given, *prepared = values
@@ -261,9 +263,9 @@ def build(product: Product) -> Any:
 
 
 def _turned(kernel: tf.Tensor) -> tf.Tensor:
-    """The kernel turned by half a circle, channels out first. `[h, w, I, O] -> [h, w, O, I]`."""
+    """The flipped kernel with its output channels first. `[h, w, I, O] -> [h, w, O, I]`."""
     height, width, given, made = kernel.shape
-    # In three dimensions twice as fast as in four.
+    # Three dimensions are twice as fast as four.
     places = tf.reshape(kernel, [height * width, given, made])
     if height * width > 1:
         places = tf.reverse(places, [0])
@@ -271,7 +273,7 @@ def _turned(kernel: tf.Tensor) -> tf.Tensor:
 
 
 def _apart(images: tf.Tensor, strides: tuple[int, ...], shape: tf.Tensor) -> tf.Tensor:
-    """Pixels with zeros between them, `strides` apart. `[N, h, w, C] -> [N, H, W, C]`."""
+    """Inserts zeros between pixels. Their distance becomes `strides`. `[N, h, w, C] -> [N, H, W, C]`."""
     size, channels = tf.shape(images), images.shape[3]
     none, (down, along) = [0, 0], strides
     gaps = [none, none, [0, down - 1], none, [0, along - 1], none]

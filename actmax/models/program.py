@@ -1,7 +1,8 @@
 """A traced model as a list of operations, ordered so that inputs come first.
 
 Calls of functions are inlined: the operations of a `tf.function` or a SavedModel become part of the list.
-Tensors are numbers, because an inlined function that is called twice has its tensors twice.
+Each tensor has a number. A function that is called twice is inlined twice, so each of its tensors gets
+two numbers.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from tensorflow.python.eager.backprop_util import IsTrainable
 from tensorflow.python.framework import function_def_to_graph, ops
 
 CALLS = ("PartitionedCall", "StatefulPartitionedCall")
-# The attribute by which TensorFlow knows an operation whose gradient is somebody's own function.
+# The attribute with which TensorFlow marks an operation with a custom gradient.
 GRADIENT = "_gradient_op_type"
 
 
-# Of the gradients of the results, those of the inputs; None where there is none.
+# Maps the gradients of the results to those of the inputs. None for an input without a gradient.
 Backward: TypeAlias = Callable[..., Sequence["tf.Tensor | None"]]
 
 
@@ -37,14 +38,15 @@ class Node:
     """One operation of a program.
 
     Attributes:
-        operation: as it was traced.
-        kind: its type, as "Conv2D".
+        operation: the traced operation.
+        kind: its type, such as "Conv2D".
         inputs: numbers of the tensors it reads.
         outputs: numbers of the tensors it makes.
-        controls: nodes that have to run before it.
-        place: which copy of an opened function it belongs to, 0 for the program's own graph.
-        build: makes its results of what enters it; None for the operation, made again.
-        inner: of a function that XLA compiles as a whole, its program; None for an operation.
+        controls: nodes that must run before it.
+        place: number of the copy of an inlined function that contains it. 0 for the program's own
+            graph.
+        build: computes its results from its inputs. None to make the operation again.
+        inner: the program of a function that XLA compiles as a whole. None for an operation.
     """
 
     operation: tf.Operation
@@ -58,7 +60,7 @@ class Node:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """Protocol buffers by name, without what ties the operation to its old graph."""
+        """Attributes by name as protocol buffers, without references to the old graph."""
         known = self.__dict__.get("_attributes")
         if known is None:
             known = dict(self.operation.node_def.attr)
@@ -68,7 +70,7 @@ class Node:
         return known
 
     def value(self, name: str) -> Any:
-        """One attribute as Python has it."""
+        """One attribute as a Python value."""
         return self.operation.get_attr(name)
 
     def adopt(self, gradient: Callable[..., Any]) -> None:
@@ -77,7 +79,7 @@ class Node:
 
     @property
     def own_gradient(self) -> Callable[..., Any] | None:
-        """The gradient that an author wrote for this operation; None where TensorFlow's holds."""
+        """The gradient that an author wrote for this operation. None if it has TensorFlow's gradient."""
         if GRADIENT not in self.attributes:
             return None
         known = self.__dict__.get("_own")
@@ -91,13 +93,13 @@ class Program:
     Attributes:
         given: numbers of the graph's inputs.
         results: numbers of the graph's outputs.
-        nodes: every operation, each behind those that it reads.
+        nodes: all operations. Each one comes after its inputs.
         tensors: the traced tensor of every number.
-        outermost: the same, seen from outside of the functions that return it, by number.
-        captured: tensors from outside of the graph, as variables' handles, by number.
-        makers: the node that makes a tensor, by number.
-        adjoint: types of the operations whose gradient is a forward pass.
-        folded: types of the products that scales and shifts behind them were taken into.
+        outermost: the same for tensors that a function returns, as the caller sees them, by number.
+        captured: tensors from outside the graph, such as handles of variables, by number.
+        makers: the node that makes a tensor, by the tensor's number.
+        adjoint: types of the operations that have a forward pass as gradient.
+        folded: types of the products into which later scales and shifts were folded.
     """
 
     def __init__(self, graph: Any, outside: Mapping[int, int] | None = None) -> None:
@@ -137,13 +139,13 @@ class Program:
         place: int = 0,
         build: Callable[[Sequence[tf.Tensor]], Made] | None = None,
     ) -> Node:
-        """A node of one result at the end, which was not traced.
+        """Adds a node with one result at the end. The node was not traced.
 
         Args:
             like: a traced tensor of the result's type and shape.
-            inputs: numbers of what it reads.
-            operation: made again, unless it is built.
-            place: of the operation.
+            inputs: numbers of the tensors that it reads.
+            operation: the operation to make again, if `build` is None.
+            place: place of the operation, as in `Node`.
             build: as in `Node`.
         """
         self.tensors.append(like)
@@ -154,7 +156,7 @@ class Program:
         return node
 
     def copy(self, nodes: Sequence[Node]) -> Program:
-        """A program of these nodes, whose own changes leave this one alone."""
+        """A program of these nodes. Changes of the copy do not change this program."""
         found = Program.__new__(Program)
         found.__dict__ = dict(self.__dict__)
         found.nodes, found.tensors = list(nodes), list(self.tensors)
@@ -162,12 +164,12 @@ class Program:
         return found
 
     def new(self, like: Sequence[tf.Tensor]) -> list[int]:
-        """Numbers for tensors that were not traced."""
+        """New numbers for tensors that were not traced."""
         self.tensors += like
         return list(range(len(self.tensors) - len(like), len(self.tensors)))
 
     def put(self, old: Node, nodes: Sequence[Node]) -> None:
-        """Other nodes in the place of one."""
+        """Replaces one node by other nodes."""
         place = self.nodes.index(old)
         self.nodes[place : place + 1] = nodes
         for node in nodes:
@@ -203,7 +205,7 @@ class Program:
             self.makers.update(dict.fromkeys(outputs, node))
 
     def _open(self, operation: tf.Operation, inputs: Sequence[int], place: int, inner: Any) -> None:
-        """The operations of a function that is called, in the place of the call."""
+        """Inlines the operations of a called function."""
         self.graphs.append(inner)
         own = len(self.graphs) - 1
         for tensor, number in zip(inner.inputs, inputs, strict=True):
@@ -215,7 +217,7 @@ class Program:
             self.outermost[number] = tensor
 
     def reachable(self, wanted: Iterable[int], known: Iterable[int] = ()) -> list[Node]:
-        """The nodes that tensors need, in order; what is `known` needs nothing."""
+        """The nodes that tensors need, in order. Tensors in `known` need no node."""
         needed: set[int] = set()
         stop = set(known)
         waiting = [number for number in wanted if number not in stop]
@@ -225,7 +227,7 @@ class Program:
                 needed.add(id(node))
                 waiting.extend(n for n in node.inputs if n not in stop)
                 for control in node.controls:
-                    # What is written is nobody's business but the model's: see `writing`.
+                    # Only the model uses written values: see `writing`.
                     if id(control) not in needed and not is_write(control.kind):
                         needed.add(id(control))
                         waiting.extend(n for n in control.inputs if n not in stop)
@@ -233,7 +235,7 @@ class Program:
         return [node for node in self.nodes if id(node) in needed]
 
     def behind(self, given: Iterable[int], nodes: Sequence[Node] | None = None) -> set[int]:
-        """Numbers of all tensors that depend on those given."""
+        """Numbers of all tensors that depend on the given ones."""
         found = set(given)
         for node in self.nodes if nodes is None else nodes:
             if not found.isdisjoint(node.inputs):
@@ -254,7 +256,7 @@ class Program:
 
 
 def is_write(kind: str) -> bool:
-    """Whether an operation of a kind changes a variable."""
+    """Whether an operation of this type changes a variable."""
     return kind.startswith(
         ("Assign", "ResourceScatter", "ResourceApply", "ResourceStridedSliceAssign")
     )
@@ -269,15 +271,15 @@ def _for_xla(operation: tf.Operation) -> bool:
     return "_XlaMustCompile" in attributes and attributes["_XlaMustCompile"].b
 
 
-# What may stand beside a convolution in a function that is nothing else.
+# Operations that a function with a single convolution may also contain.
 _BESIDE = {"Placeholder", "Identity", "NoOp", "ExpandDims", "Squeeze", "Const"}
 _CONVOLUTIONS = {"Conv2D", "Conv3D"}
 
 
 def _one_product(graph: Any) -> bool:
-    """Whether a function is one convolution: Keras has XLA compile what TensorFlow's CPU kernels refuse.
+    """Whether a function is one convolution. For convolutions without a CPU kernel, Keras uses XLA.
 
-    Those are convolutions in groups and with channels first, which `products` computes otherwise.
+    These have groups or channels first. `products` computes them in another way.
     """
     kinds = [operation.type for operation in graph.get_operations()]
     found = [kind for kind in kinds if kind in _CONVOLUTIONS]

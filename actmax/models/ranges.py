@@ -17,18 +17,21 @@ from actmax.models.layout import FORMATTED, format_axis
 
 Range = tuple[float, float]
 
-# What images are stored in, and what networks are trained on: a range of one is mapped on one of the other.
+# Ranges in which images are stored, and ranges on which networks are trained. A range of the first kind is
+# mapped to one of the second kind.
 _STORED: tuple[Range, ...] = ((0.0, 255.0), (0.0, 1.0), (-1.0, 1.0))
 _TRAINED: dict[Range, tuple[Range, ...]] = {
     (0.0, 255.0): ((0.0, 1.0), (-1.0, 1.0), (-0.5, 0.5), (-127.5, 127.5)),
     (0.0, 1.0): ((-1.0, 1.0), (-0.5, 0.5), (0.0, 255.0), (-127.5, 127.5)),
     (-1.0, 1.0): ((0.0, 1.0), (0.0, 255.0), (-127.5, 127.5)),
 }
-# Ends may be off by so much of the width: 1 / 256 and 1 / 128 stand for 1 / 255 and 1 / 127.5.
+# Tolerance of the ends, as a fraction of the width. It accepts 1 / 256 for 1 / 255, and 1 / 128 for
+# 1 / 127.5.
 _CLOSE = 0.02
-# The blue, green and red means that networks of 2014 subtract from 0..255, and divide by nothing.
+# The blue, green and red means that networks of 2014 subtract from 0..255, without a division.
 _CAFFE = (103.939, 116.779, 123.68)
-# Two deviations around the mean of images stay inside their range, up to so much of it, and fill half.
+# Two standard deviations around the mean of images are inside their range, with this tolerance, and
+# fill at least half of it.
 _BEYOND = 0.1
 _IMAGE_RANK = 4
 
@@ -38,10 +41,10 @@ class Reading:
     """The range and channel axis of one input, found in a trace.
 
     Attributes:
-        range: the values that black and white have; None if nothing says it, or two branches disagree.
-        source: the layer or operation that says it.
-        why: what speaks against a range, as a part of a sentence; None if nothing does.
-        channels: axis of the channels, batch axis counted; None if no operation says it.
+        range: the values of black and white. None if they are unknown or two branches disagree.
+        source: the layer or operation that shows the range.
+        why: the reason against a range, as part of a sentence. None if there is none.
+        channels: the channel axis, counted with the batch axis. None if no operation shows it.
     """
 
     range: Range | None = None
@@ -55,8 +58,8 @@ def read_range(graph: Any, given: Any, outputs: Sequence[Any]) -> Reading:
 
     Args:
         graph: a graph of operations, `tf.function(...).get_concrete_function(...).graph`.
-        given: the tensor of the input in it, `[N, ...]`.
-        outputs: tensors that count; what they do not need is not looked at.
+        given: the tensor of the input in the graph, `[N, ...]`.
+        outputs: tensors that are used. Operations that they do not need are ignored.
 
     Example:
         >>> import keras
@@ -76,7 +79,7 @@ def read_range(graph: Any, given: Any, outputs: Sequence[Any]) -> Reading:
     ends = follow(graph, {given.name: first}, outputs, None, [])
     channels = next((axis for axis in map(_channels_at, ends) if axis), None)
     if rank <= 2:
-        # A column of a table has units of its own, whatever it is divided by.
+        # A column of a table has its own units, for any divisor.
         return Reading(channels=channels)
     verdicts = {_verdict(end.value, rank) for end in ends if _counts(end)}
     said = {verdict[0] for verdict in verdicts if verdict is not None}
@@ -99,7 +102,7 @@ def _counts(end: End) -> bool:
 
 
 def _channels_at(end: End) -> int | None:
-    """Axis of the input that an operation takes for the channels; None if it says nothing."""
+    """The axis of the input that an operation uses as channels. None if it shows nothing."""
     operation = end.operation
     rank = len(end.value.axes)
     if operation.type not in FORMATTED or rank < 3 or operation.type == "BiasAdd":
@@ -108,14 +111,14 @@ def _channels_at(end: End) -> int | None:
 
 
 def _mapped(value: Value | Step) -> Range | None:
-    """The range of which black and white come out as networks are trained on them; None for none."""
+    """The range that is mapped to a usual range of networks. None if there is none."""
     scale, offset = np.broadcast_arrays(value.scale, value.offset)
     scale, offset = scale.ravel(), offset.ravel()
     if np.allclose(scale, 1.0) and np.allclose(offset, 0.0):
         return None
     for low, high in _STORED:
         made = np.sort([scale * low + offset, scale * high + offset], axis=0)
-        # Turned round in its range, as 1 - x, says the range too; -x does not.
+        # An inversion inside the range, such as 1 - x, also shows the range. -x does not.
         turned = ((low, high),) if np.all(scale < 0) and low == 0 else ()
         for ends in (*_TRAINED[low, high], *turned):
             width = ends[1] - ends[0]
@@ -128,10 +131,10 @@ def _mapped(value: Value | Step) -> Range | None:
 
 
 def _verdict(value: Value, rank: int) -> tuple[Range, str] | None:
-    """The range that a branch speaks for, and what says it."""
+    """The range that a branch shows, and the layer or operation that shows it."""
     if not value.steps:
         return None
-    # A shift alone may be the first half of a standardization: it counts only where nothing follows.
+    # A shift alone may be the first half of a standardization. It counts only as the last operation.
     whole = [step for step in value.steps[:-1] if not np.allclose(step.scale, 1.0)]
     said = [(found, step.by) for step in (*whole, value.steps[-1]) if (found := _mapped(step))]
     if said:

@@ -24,11 +24,11 @@ Values: TypeAlias = dict[int, tf.Tensor]
 
 
 class Replay:
-    """One pass through a program: the tensors made, and how to go back.
+    """One pass through a program: the tensors, and the backward pass.
 
     Args:
-        program: what is made.
-        given: tensors that are known, by number: at least the inputs.
+        program: the program to run.
+        given: known tensors by number, at least the inputs.
     """
 
     def __init__(self, program: Program, given: Mapping[int, tf.Tensor]) -> None:
@@ -38,7 +38,7 @@ class Replay:
         self._operations: dict[int, tf.Operation] = {}
 
     def make(self, wanted: Iterable[int], nodes: Sequence[Node] | None = None) -> None:
-        """Makes every operation that tensors need and that was not made yet."""
+        """Makes every operation that these tensors need, if it was not made before."""
         found = self.program.reachable(wanted, self.values) if nodes is None else nodes
         for node in found:
             if all(number in self.values for number in node.outputs) and node.outputs:
@@ -51,7 +51,7 @@ class Replay:
                 self._operations[id(node)] = made.operation
 
     def value(self, number: int) -> tf.Tensor:
-        """A tensor that was given, made, or comes from outside."""
+        """A tensor that was given, was made, or comes from outside the graph."""
         if number not in self.values:
             self.values[number] = self.program.captured[number]
         return self.values[number]
@@ -69,7 +69,7 @@ class Replay:
     def gradient(
         self, results: Sequence[int], upstream: Sequence[tf.Tensor | None], sources: Sequence[int]
     ) -> list[tf.Tensor | None]:
-        """Gradients with respect to sources, of those of results; None where nothing connects them.
+        """Gradients with respect to sources, from those of results. None for sources without a connection.
 
         Raises:
             ValueError: if an operation in between has no gradient.
@@ -130,7 +130,7 @@ class Replay:
         return Replay(program, given)
 
     def _own(self, node: Node, slopes: Sequence[Any]) -> Sequence[tf.Tensor | None]:
-        """The gradient that a model's author wrote, which speaks of tensors of the traced graph."""
+        """The gradient that a model's author wrote. It refers to tensors of the traced graph."""
         program, given, outer, results = _own_program(node)
         known: Values = {
             number: slope for number, slope in zip(given, slopes, strict=True) if slope is not None
@@ -146,7 +146,7 @@ class Replay:
 
 
 def compiled(program: Program, given: Sequence[tf.Tensor]) -> Made:
-    """What XLA compiles as a whole: the pass, and the way back, each a function for XLA."""
+    """The pass and the backward pass of a function that XLA compiles as a whole."""
 
     def forward(*inputs: tf.Tensor) -> list[tf.Tensor]:
         replay = Replay(program, dict(zip(program.given, inputs, strict=True)))
@@ -175,7 +175,7 @@ def compiled(program: Program, given: Sequence[tf.Tensor]) -> Made:
 
 
 def again(node: Node, given: Sequence[tf.Tensor], controls: Sequence[tf.Operation] = ()) -> Made:
-    """The operation, made again in the graph that is open."""
+    """The operation, made again in the current graph."""
     graph = ops.get_default_graph()
     for attribute in node.attributes.values():
         names = [attribute.func.name] if attribute.HasField("func") else []
@@ -200,7 +200,7 @@ def again(node: Node, given: Sequence[tf.Tensor], controls: Sequence[tf.Operatio
 
 
 def with_rows(tensor: tf.Tensor, traced: tf.TensorShape) -> None:
-    """What the model said of a shape and TensorFlow cannot infer; numbers of rows are our own."""
+    """Sets the sizes of the traced shape that TensorFlow cannot infer, except the number of rows."""
     sides = traced.as_list()
     known = tensor.shape.as_list() if tensor.shape.rank is not None else [None] * len(sides)
     if len(known) != len(sides):
@@ -221,7 +221,7 @@ _NOTHING: Any = _Nothing()
 
 
 def _carry_over(operation: tf.Operation, name: str, graph: Any) -> None:
-    """Makes a function of one graph known in another one."""
+    """Adds a function of one graph to another graph."""
     owner: Any = operation.graph
     while owner is not None:
         function = owner._get_function(name)
@@ -232,10 +232,10 @@ def _carry_over(operation: tf.Operation, name: str, graph: Any) -> None:
 
 
 def name_branches(operation: tf.Operation) -> None:
-    """Gives the functions of a loop or a condition names that no other one has.
+    """Gives unique names to the functions of a loop or a condition.
 
-    TensorFlow's gradient writes them anew, under the old name and a suffix, and refuses to do so twice in
-    a process with other contents: as for a pass that is made twice.
+    TensorFlow's gradient stores them under the old name with a suffix. It raises an error if the same
+    name gets other contents in one process, as for a pass that is made twice.
     """
     if operation.type in ("While", "StatelessWhile"):
         graphs = {
@@ -254,7 +254,7 @@ def name_branches(operation: tf.Operation) -> None:
     for place, graph in graphs.items():
         graph.name = f"{graph.name}_{ops.uid()}"
         setattr(operation, place, graph)
-        # What variables hold, which a function that is read again no longer says.
+        # The shape and dtype of variables, which a function loses when it is read again.
         for given, inside in zip(
             entering[len(entering) - len(graph.inputs) :], graph.inputs, strict=True
         ):
@@ -277,8 +277,8 @@ def _own_program(node: Node) -> tuple[Program, list[int], dict[int, Any], list[i
     """An author's gradient as a program, made once for a node.
 
     Returns:
-        The program, the numbers of the gradients it is given, tensors from outside by number, and the
-        numbers of what it returns.
+        The program, the numbers of its input gradients, the tensors from outside by number, and the
+        numbers of its results.
     """
     known = node.__dict__.get("_gradient")
     if known is None:
@@ -309,7 +309,7 @@ def _own_program(node: Node) -> tuple[Program, list[int], dict[int, Any], list[i
 def through(
     function: Callable[..., Sequence[tf.Tensor]], given: Sequence[tf.Tensor], backward: Backward
 ) -> list[tf.Tensor]:
-    """Results of a function whose gradient a tape takes from `backward`, and that no graph outlives."""
+    """Results of a function with the gradient `backward`. Nothing keeps the graph alive afterwards."""
     with record.stop_recording():
         results = [tf.identity(result) for result in function(*given)]
 

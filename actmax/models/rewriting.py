@@ -23,9 +23,9 @@ class Options:
     """Which operations are computed in another way.
 
     Attributes:
-        fold: batch norm goes into the convolution or product before it.
-        adjoint: gradients of convolutions, products and max poolings are forward passes.
-        half: convolutions and products are computed in bfloat16.
+        fold: fold batch norm into the convolution or product before it.
+        adjoint: compute gradients of convolutions, products and max poolings as forward passes.
+        half: compute convolutions and products in bfloat16.
     """
 
     fold: bool = False
@@ -34,20 +34,20 @@ class Options:
 
 
 def mended(found: Trace, sources: Sequence[int], wanted: Sequence[int]) -> Program:
-    """The program with gradients in the place of those that TensorFlow computes wrongly or slowly."""
+    """The program with our gradients for operations whose TensorFlow gradient is wrong or slow."""
     return rewritten(found, sources, wanted, Options())
 
 
 def rewritten(
     found: Trace, sources: Sequence[int], wanted: Sequence[int], options: Options
 ) -> Program:
-    """The program for tensors that are wanted, computed as the options say; made once for a trace.
+    """The program for requested tensors, computed according to the options. It is made once per trace.
 
     Args:
-        found: the trace.
+        found: a trace.
         sources: numbers of the inputs.
-        wanted: numbers of tensors that stay what they are.
-        options: what is computed otherwise.
+        wanted: numbers of tensors whose values must not change.
+        options: the operations to compute in another way.
     """
     key = (tuple(sources), tuple(wanted), options)
     if key not in found.rewritten:
@@ -88,7 +88,7 @@ def _rewritten(
 
 
 def _biased(node: Node) -> Any:
-    """The addition of a bias, without the bias' own gradient."""
+    """The addition of a bias, without a gradient with respect to the bias."""
 
     def build(given: Sequence[tf.Tensor]) -> Made:
         layout = node.value("data_format").decode()
@@ -119,7 +119,7 @@ def _multiply_otherwise(
     adjoint = options.adjoint and products.gains(product, kernel.shape) and not half
     product = dataclasses.replace(product, adjoint=adjoint, half=half)
     if chain is None and not adjoint and not half:
-        # TensorFlow's gradient, without that of the kernel, which nobody asks for.
+        # TensorFlow's gradient, without the gradient of the kernel, which is never needed.
         build = products.build(product)
         changed.put(node, [dataclasses.replace(node, kind="Built", build=build)])
         return

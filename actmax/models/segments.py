@@ -28,9 +28,9 @@ class Segment:
 
     Attributes:
         nodes: in order.
-        given: numbers of the tensors that come in.
-        results: numbers of the tensors that go out: one, or of the last segment all that is wanted.
-        last: whether no other one follows.
+        given: numbers of the input tensors.
+        results: numbers of the output tensors: one, or all requested tensors for the last segment.
+        last: whether it is the last segment.
     """
 
     nodes: tuple[Node, ...]
@@ -42,13 +42,13 @@ class Segment:
 def segments(
     program: Program, nodes: Sequence[Node], sources: Sequence[int], wanted: Sequence[int]
 ) -> tuple[Segment, ...]:
-    """The segments that keep least: all tensors at cuts, and one whole segment.
+    """The segments that keep the fewest values: all tensors at cuts and one whole segment.
 
     Args:
-        program: whose nodes they are.
-        nodes: that depend on the inputs, in order.
+        program: the program of the nodes.
+        nodes: nodes that depend on the inputs, in order.
         sources: numbers of the inputs.
-        wanted: numbers of tensors that are needed as they are: nothing behind the first is cut.
+        wanted: numbers of the requested tensors. There is no cut after the first of them.
 
     Raises:
         ValueError: if there is no place to cut.
@@ -77,7 +77,7 @@ def segments(
 
 
 def _size(program: Program, number: int) -> int:
-    """Values of one image."""
+    """Number of values per image."""
     shape = program.tensors[number].shape
     return int(np.prod([side or 1 for side in shape[1:]])) if shape.rank else 0
 
@@ -96,7 +96,7 @@ def _choose(
     totals = np.concatenate([[0], np.cumsum(units)])
 
     def packed(limit: float) -> list[int]:
-        """Borders between units, of segments that are not above the limit where units are not."""
+        """Borders of segments made of units. A segment exceeds the limit only if one of its units does."""
         borders = [0]
         for number in range(1, len(units)):
             if totals[number + 1] - totals[borders[-1]] > limit:

@@ -16,18 +16,18 @@ import tensorflow as tf
 from actmax.models.program import Made, Node, Program, function_graph, is_write
 
 _RANDOM = re.compile(r"Random|Multinomial|TruncatedNormal|^Rng|StatefulUniform|StatefulStandard")
-# Of one that goes on with a generator's state, that state is read and left as it is.
+# An operation that continues a generator: its state is read and not changed.
 _SKIPS = ("RngReadAndSkip",)
 
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
-    """Random draws and states of a pass, besides its inputs and weights, that its result depends on.
+    """Random draws and states that affect the result of a pass, besides inputs and weights.
 
     Attributes:
-        random: where random numbers are drawn, by the name of the operation; None if there is none.
-        written: names of variables that the answer depends on, and that the pass writes.
-        kept: variables that a replay cannot help to write, as inside of a loop.
+        random: name of an operation that draws random numbers, or None.
+        written: names of variables that the pass writes and that affect the result.
+        kept: variables that a replay must write, as inside a loop.
     """
 
     random: str | None
@@ -36,7 +36,7 @@ class Findings:
 
 
 def settle(program: Program) -> frozenset[int]:
-    """Takes writes out of a program. Returns the numbers of handles that were written."""
+    """Removes writes from a program. Returns the numbers of handles that were written."""
     current: dict[int, int] = {}
     for node in list(program.nodes):
         handle = node.inputs[0] if node.inputs else -1
@@ -70,7 +70,7 @@ def _read(node: Node) -> Any:
 
 
 def _written(program: Program, node: Node, before: int) -> int:
-    """Number of what a variable holds behind a write; -1 where only its own value is known."""
+    """Number of a variable's value after a write. -1 if only the variable's own value is known."""
     if node.kind == "AssignVariableOp":
         return node.inputs[1]
     sign = {"AssignAddVariableOp": 1, "AssignSubVariableOp": -1}.get(node.kind)
@@ -98,7 +98,7 @@ def _written(program: Program, node: Node, before: int) -> int:
 def findings(
     program: Program, written: frozenset[int], wanted: Sequence[int], model: Any
 ) -> Findings:
-    """What makes the tensors that are wanted depend on more than inputs and weights."""
+    """Whatever the requested tensors depend on besides inputs and weights."""
     nodes = program.reachable(wanted)
     names = _names(program, model)
     moved = program.behind(written, nodes)
@@ -106,7 +106,7 @@ def findings(
     inner: list[Any] = []
     for node in nodes:
         drawn = _RANDOM.search(node.operation.type)
-        # One without a state is as random as the seed it is given.
+        # A stateless operation is random only if its seed is.
         if drawn and (node.operation.op_def.is_stateful or not moved.isdisjoint(node.inputs)):
             random = random or node.operation.name
         for graph in _functions(node):
@@ -126,7 +126,7 @@ def findings(
 
 
 def _functions(node: Node) -> Iterator[Any]:
-    """Graphs of the functions that an operation runs, as a loop does, and of those inside of them."""
+    """Graphs of the functions that an operation runs, such as a loop, including nested ones."""
     if node.build is not None:
         return
     waiting = [(node.operation, name) for name in _called(node.operation)]

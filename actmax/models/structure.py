@@ -17,7 +17,7 @@ from actmax.models import paths
 from actmax.objectives import CHANNELS_LAST
 from actmax.types import IMAGES
 
-# Arguments of a layer's call that are no inputs.
+# Arguments of a layer's call that are not inputs.
 _SETTINGS = ("self", "training", "mask")
 
 
@@ -42,7 +42,7 @@ def symbolic_inputs(model: Any) -> Any:
     inputs = symbolic(model, "inputs")
     if not inputs:
         return None
-    # A Sequential that was built but never called has inputs and no input.
+    # A Sequential that was built but never called has `inputs` but no `input`.
     structure = symbolic(model, "input")
     if structure is None:
         return inputs[0] if len(inputs) == 1 else list(inputs)
@@ -50,9 +50,9 @@ def symbolic_inputs(model: Any) -> Any:
 
 
 def symbolic(model: Any, name: str) -> Any:
-    """A model's `inputs`, `input` or `output`, or None where it has none yet.
+    """A model's `inputs`, `input` or `output`, or None if it does not exist yet.
 
-    Keras raises AttributeError for one that was never called, its older versions ValueError.
+    For a model that was never called, Keras raises AttributeError, and older versions ValueError.
     """
     try:
         return getattr(model, name, None)
@@ -61,7 +61,7 @@ def symbolic(model: Any, name: str) -> Any:
 
 
 def leaves(structure: Any) -> list[tuple[str, Any]]:
-    """`(name, symbolic tensor)` of every input; a dict's keys are the names of its inputs."""
+    """`(name, symbolic tensor)` of every input. In a dict, the keys are the names."""
     if isinstance(structure, Mapping):
         pairs = []
         for key, value in structure.items():
@@ -75,7 +75,7 @@ def leaves(structure: Any) -> list[tuple[str, Any]]:
 
 
 def fill(structure: Any, inputs: dict[str, tf.Tensor], key: str | None = None) -> Any:
-    """The structure with every symbolic input replaced by the tensor of its name."""
+    """The structure with every symbolic input replaced by the tensor with the same name."""
     if isinstance(structure, Mapping):
         return {key: fill(value, inputs, str(key)) for key, value in structure.items()}
     if isinstance(structure, (list, tuple)):
@@ -84,16 +84,17 @@ def fill(structure: Any, inputs: dict[str, tf.Tensor], key: str | None = None) -
 
 
 def arguments(model: Any, inputs: Mapping[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
-    """Inputs by name as the arguments of a model that has no symbolic ones: in order, and by keyword.
+    """Inputs by name as positional and keyword arguments of a model without symbolic inputs.
 
-    The only input is the first argument. Several go by the names of the arguments, or by their places
-    "0", "1", ..., as arguments or as the list that is the only one. All other names make a dict.
+    The only input is the first argument. Several inputs have the names of the arguments or the
+    positions "0", "1", .... Positions are passed as arguments, or as a list if the call has one
+    argument. All other names are passed as a dict.
     """
     names = list(inputs)
     if names == [IMAGES]:
         return [inputs[IMAGES]], {}
     parameters: list[inspect.Parameter] = []
-    # What is not written in Python has no signature.
+    # Functions that are not written in Python have no signature.
     with contextlib.suppress(TypeError, ValueError):
         function = model.call if is_keras(model) else model
         parameters = list(inspect.signature(function).parameters.values())
@@ -116,9 +117,9 @@ def arguments(model: Any, inputs: Mapping[str, Any]) -> tuple[Sequence[Any], dic
 
 
 def input_specs(model: Any) -> tuple[InputSpec, ...] | None:
-    """Inputs of a built Keras model; None where a model does not know them yet.
+    """Inputs of a built Keras model. None if the model does not know them yet.
 
-    The only input of a model is called `"images"` whatever its own name.
+    The only input of a model is always called `"images"`.
     """
     structure = symbolic_inputs(model) if is_keras(model) else None
     if structure is None:
@@ -136,16 +137,16 @@ def _dtype_name(dtype: Any) -> str:
 
 
 def every_layer(model: Any) -> list[Any]:
-    """Every layer inside a Keras model, whatever its path; none of a plain callable."""
+    """Every layer inside a Keras model. Empty for a plain callable."""
     return [layer for _, _, layer in paths.walk(model)] if is_keras(model) else []
 
 
 def layers(model: Any) -> dict[str, Any]:
-    """Every layer of a Keras model by its path, as `"backbone/block3_conv1"`, in order.
+    """Every layer of a Keras model by its path, such as `"backbone/block3_conv1"`, in order.
 
-    A part of a path is the layer's name where it was given or is stored with the model, and its attribute
-    and place otherwise, as in `"tower/steps/2"`: so a path means the same layer in every process. A plain
-    callable has none.
+    A part of a path is the layer's name, if the name was given or is stored with the model. Otherwise it
+    is the attribute and the position, as in `"tower/steps/2"`. So a path means the same layer in every
+    process. A plain callable has no layers.
 
     Raises:
         ValueError: if two layers have the same path.
@@ -164,14 +165,14 @@ def layers(model: Any) -> dict[str, Any]:
 
 
 def layer_paths(model: Any) -> tuple[str, ...]:
-    """Paths of every layer of a Keras model, in order. They hold in every process.
+    """Paths of all layers of a Keras model, in order. They are the same in every process.
 
-    A layer goes by its name, as Keras stores it. A layer without a name of its own, which the code of a
-    class makes, goes by its attribute and place, as `"tower/steps/2"`. A shared layer has a path in every
-    layer that it is in.
+    A layer is named by the name that Keras stores. If the code of a class makes a layer without a name,
+    it is named by its attribute and position, such as `"tower/steps/2"`. A shared layer has a path in
+    every layer that contains it.
 
     Raises:
-        TypeError: if it is no Keras model.
+        TypeError: if it is not a Keras model.
 
     Example:
         >>> import keras
@@ -194,7 +195,7 @@ def layer_paths(model: Any) -> tuple[str, ...]:
 
 
 def split(name: str) -> tuple[str, int | None]:
-    """`"path:1"` -> `("path", 1)`; `"path"` -> `("path", None)`; what says the layout is left out."""
+    """`"path:1"` -> `("path", 1)`; `"path"` -> `("path", None)`. A suffix for the layout is removed."""
     name = name.removesuffix(CHANNELS_LAST)
     path, colon, call = name.rpartition(":")
     return (path, int(call)) if colon and path and call.isdigit() else (name, None)
@@ -211,9 +212,9 @@ def find_layer(model: Any, name: str, known: Mapping[str, Any] | None = None) ->
 
 
 def lasting(model: Any, name: str, known: Mapping[str, Any] | None = None) -> str:
-    """The path of a layer that holds in every process: of a path by Keras' counted names, too.
+    """The path of a layer that is the same in every process, also for a path with names counted by Keras.
 
-    Warns where such a name has a number. Without one it is the first of its kind, or a given name.
+    Warns if such a name has a number. Without a number, it is the first of its kind or a given name.
 
     Raises:
         ValueError: if no layer has that path, or several have.

@@ -1,4 +1,4 @@
-"""Activations of any layer, and the output before its softmax, of a model that stays as it is."""
+"""Activations of any layer of a model, and its output before the softmax. The model does not change."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ from actmax.objectives.base import one_tensor
 
 Inputs: TypeAlias = Mapping[str, tf.Tensor]
 
-# Names of what stands at the end of a model, and is handed over with its channels last.
+# Names of values at the end of a model. They are passed with channels last.
 _AT_THE_END = (LOGITS, LOGARITHMS, PROBABILITIES)
 _HALF = (tf.float16, tf.bfloat16)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Normalizer:
-    """The input of a call of a batch-norm layer, and the layer's path."""
+    """The input of a batch-norm layer's call, and the layer's path."""
 
     path: str
     given: int
@@ -67,15 +67,15 @@ class Taps:
 
     Args:
         model: a Keras model or a callable.
-        names: what is asked for.
-        letters: inputs of whole numbers that are given in rows, by name.
+        names: the requested activations.
+        letters: inputs of whole numbers that are given as one-hot rows, by name.
 
     Attributes:
-        heads: by output name ("" for the only one), what stands at its end ("softmax", ..., see
-            `heads.Head`); known after the first call.
-        ends: likewise by name of a layer, where a layer's own end is no linear one.
-        shapes: by name, static shape of every activation, with the batch dimension.
-        paths: by name of a layer, its path that holds in every process.
+        heads: the head of each output ("softmax", ..., see `heads.Head`), by output name ("" for
+            the only one). Known after the first call.
+        ends: the same by layer name, for layers that end with a head.
+        shapes: static shape of every activation with the batch dimension, by name.
+        paths: the path of each layer that is the same in every process, by name.
     """
 
     def __init__(
@@ -111,26 +111,26 @@ class Taps:
         return self.collect(inputs)
 
     def trace(self, like: Mapping[str, tf.TensorSpec]) -> None:
-        """Traces a pass over inputs like these, and runs nothing.
+        """Traces a pass over inputs like these without running it.
 
         Raises:
-            ValueError: if the pass does not call what is asked for.
+            ValueError: if the pass does not call a requested layer.
         """
         self.tapped(self.traced(like))
 
     def traced(self, like: Mapping[str, Any]) -> Trace:
-        """The model's trace for inputs like these; numbers of rows are open."""
+        """The model's trace for inputs like these, for any number of rows."""
         specs = {
             name: _open(value, self._rows, self.letters.get(name)) for name, value in like.items()
         }
         return lettered(trace(self.model, self.forward, specs, self._part()), self.letters)
 
     def collect(self, inputs: Inputs, way: TracedPass | None = None) -> dict[str, Any]:
-        """Activations of every name, made in the graph that is open, or by a graph of their own.
+        """Activations of every name, made in the current graph or by a separate graph.
 
         Args:
             inputs: by name.
-            way: how the model is computed; None for its operations as they are.
+            way: how the model is computed. None for its unchanged operations.
         """
         inputs = {name: tf.convert_to_tensor(value) for name, value in inputs.items()}
         found = self.traced(inputs)
@@ -153,20 +153,20 @@ class Taps:
         return picked
 
     def ahead(self, inputs: Mapping[str, Any], way: TracedPass) -> None:
-        """Makes what depends on weights alone in the graph that is open."""
+        """Computes in the current graph what depends only on weights."""
         found = self.traced(inputs)
         way.prepare(found, list(inputs), self.wanted(found)[1])
 
     def wanted(self, found: Trace) -> tuple[dict[str, Any], list[int]]:
-        """As `tapped`, and all of its numbers."""
+        """The result of `tapped`, and all tensor numbers in it."""
         wanted = self.tapped(found)
         return wanted, sorted({n for value in wanted.values() for n in _numbers(value)})
 
     def tapped(self, found: Trace) -> dict[str, Any]:
-        """For every name what of the trace it stands for, in numbers.
+        """The tensor numbers of the trace for every name.
 
         Raises:
-            ValueError: if the pass has nothing of the name.
+            ValueError: if the pass has nothing with the name.
         """
         wanted: dict[str, Any] = {}
         for name in self.names:
@@ -187,7 +187,7 @@ class Taps:
         kind, _, key = name.partition("/")
         outputs = found.outputs
         if kind == OUTPUT and not key and len(outputs.every) > 1:
-            # A function of the output of a model with several gets them all.
+            # For a model with several outputs, a function of the output gets all of them.
             if outputs.distinct:
                 return {name: {str(output.name): output.number for output in outputs.every}}
             return {name: outputs.structure}
@@ -250,7 +250,7 @@ class Taps:
         return filled if axis == rank - 1 else tf.transpose(filled, order_to_last(rank, axis))
 
     def findings(self) -> Findings:
-        """Random draws and states that the activations depend on; known after the first call."""
+        """Random draws and states that affect the activations. Known after the first call."""
         found = self._traced
         if found is None:
             return Findings(None, (), ())
@@ -263,14 +263,13 @@ class Taps:
 
     @property
     def rough(self) -> bool:
-        """Whether it computes in half precision or whole numbers; known after the first call."""
+        """Whether the model computes in half precision or whole numbers; known after the first call."""
         return self._traced is not None and self._traced.rough
 
     def saturation(self, inputs: Inputs) -> dict[str, np.ndarray]:
-        """Where ends are flat: 1 for every saturated value, by name. `inputs -> {name: [N, ..., C]}`.
+        """Where heads are flat: 1 for every saturated value, by name. `inputs -> {name: [N, ..., C]}`.
 
-        Of layers, and of outputs that are maximized as they are; those in front of which there are logits
-        are left out.
+        For layers, and for outputs that are maximized directly. Outputs with logits are left out.
         """
         found = self.traced(inputs)
         wanted: dict[str, int] = {}
@@ -289,7 +288,7 @@ class Taps:
         }
 
     def first_normalized(self, inputs: Inputs) -> Normalized | None:
-        """What enters the first batch-norm layer that is traced, and what it expects; None without one."""
+        """The input of the first traced batch-norm layer and its expected statistics. None without one."""
         self._normalizers = self._normalizers or _normalizers(self.model)
         found = self.traced(inputs)
         first = next(iter(self._entries(found)), None)
@@ -320,9 +319,9 @@ class Taps:
         return entries
 
     def _statistics(self, entry: _Normalizer, made: Mapping[int, tf.Tensor]) -> Normalized:
-        """What enters a call of a batch-norm layer, with the statistics that it expects.
+        """The input of a batch-norm layer's call, and the layer's statistics.
 
-        The moving statistics are read when the graph runs, never when it is traced, and never written.
+        The moving statistics are read when the graph runs, not during tracing. They are never written.
         """
         layer = self._normalizers[entry.path]
         given = made[entry.given]
@@ -338,7 +337,7 @@ class Taps:
         return Normalized(given, *statistics)
 
     def _part(self) -> Part | None:
-        """What of the model is enough, where only inner layers are asked for."""
+        """The sufficient part of the model if only inner layers are requested."""
         if self._structure is None or any(n not in self._layers and n != ROWS for n in self.names):
             return None
 
@@ -364,7 +363,7 @@ class Taps:
 
 
 def _open(value: Any, rows: int | None, letters: Lettered | None) -> tf.TensorSpec:
-    """Like a tensor, with the number of rows that the model insists on, or an open one."""
+    """A specification like a tensor, with the model's fixed number of rows or an open one."""
     shape = tf.TensorShape(value.shape)
     if letters is not None:
         return tf.TensorSpec([rows, *letters.numbers(shape.as_list())[1:]], letters.dtype)
@@ -372,7 +371,7 @@ def _open(value: Any, rows: int | None, letters: Lettered | None) -> tf.TensorSp
 
 
 def _refuse_state(model: Any) -> None:
-    """Raises ValueError for layers that carry a state from one call to the next."""
+    """Raises ValueError for layers that keep a state between calls."""
     for path, layer in layers(model).items():
         if getattr(layer, "stateful", False) is True:
             raise ValueError(
@@ -395,12 +394,12 @@ def _numbers(value: Any) -> list[int]:
 
 
 def _wide(value: tf.Tensor) -> tf.Tensor:
-    """Half precision as float32: sums of many of its values overflow, or lose their digits."""
+    """Casts half precision to float32, because sums of many half-precision values overflow or lose digits."""
     return tf.cast(value, tf.float32) if value.dtype in _HALF else value
 
 
 def _in_front(found: Trace, output: Output) -> tuple[Head, int, int, int]:
-    """Head, logits, logarithms and probabilities of an output, worked out once for a trace."""
+    """Head, logits, logarithms and probabilities of an output, computed once per trace."""
     known = found.heads.get(output.number)
     if known is None:
         head = head_of(found.program, output.number)
@@ -475,13 +474,13 @@ def _one_call(name: str, found: Trace) -> Any:
 
 
 def _in_every_process(model: Any, name: str, known: Mapping[str, Any]) -> str:
-    """The name of an activation by a path that Keras counts anew in no process."""
+    """The name of an activation with a path that is the same in every process."""
     whole, place = _part(name)
     return lasting(model, whole, known) + ("" if place is None else f"[{place}]")
 
 
 def _part(name: str) -> tuple[str, int | None]:
-    """`"path[1]"` -> `("path", 1)`; `"path"` -> `("path", None)`; what says the layout is left out."""
+    """`"path[1]"` -> `("path", 1)`; `"path"` -> `("path", None)`. A suffix for the layout is removed."""
     name = name.removesuffix(CHANNELS_LAST)
     whole, bracket, place = name.removesuffix("]").rpartition("[")
     if name.endswith("]") and bracket and place.isdigit():

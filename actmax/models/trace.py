@@ -30,11 +30,11 @@ _KEPT: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDictionar
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """One call of a layer, in numbers of a program's tensors.
+    """One call of a layer, as numbers of a program's tensors.
 
     Attributes:
-        given: its first argument; None where that is no tensor of the pass.
-        result: what it returned: a number, or a structure of numbers and None.
+        given: its first argument. None if it is not a tensor of the pass.
+        result: its result: a number, or a structure of numbers and None.
     """
 
     given: int | None
@@ -46,17 +46,18 @@ class Trace:
     """A model's pass.
 
     Attributes:
-        program: its operations.
+        program: the operations.
         inputs: numbers of the inputs, by name.
-        outputs: what the model returns.
-        returned: the tensors that it returns, in its own graph, in the order of `outputs`.
+        outputs: the outputs of the model.
+        returned: the returned tensors in the traced graph, in the order of `outputs`.
         calls: calls of every layer, by path. Those of a layer that a functional model calls several
             times are in the order of Keras' nodes, in which the calls were written.
-        inside: paths of layers whose calls stand inside of a loop, where no tensor is one value.
-        rows: number of rows that the model insists on; None for any.
-        heads: by an output's number, its head and what stands in front of it, as they are asked for.
-        rewritten: programs made of this one, by what was asked of them.
-        written: numbers of the handles of variables that the model's own pass writes.
+        inside: paths of layers that are called inside a loop. There a tensor has many values.
+        rows: the only number of rows that the model accepts. None for any number.
+        heads: head of an output and the tensors before it, by the output's number. Filled on
+            request.
+        rewritten: programs made from this one, by their options.
+        written: numbers of the handles of variables that the model's pass writes.
     """
 
     program: Program
@@ -72,12 +73,12 @@ class Trace:
 
     @functools.cached_property
     def half(self) -> bool:
-        """Whether the model itself computes something of its inputs in float16."""
+        """Whether the model itself computes in float16 anything that depends on its inputs."""
         return tf.float16 in self._dtypes
 
     @functools.cached_property
     def rough(self) -> bool:
-        """Whether it computes something of its inputs in half precision, or in whole numbers of 8 bits."""
+        """Whether it computes anything from its inputs in half precision or in 8-bit integers."""
         return not {tf.float16, tf.bfloat16, tf.int8, tf.uint8}.isdisjoint(self._dtypes)
 
     @functools.cached_property
@@ -91,8 +92,9 @@ class Part:
     """The part of a model that is enough for layers of these names.
 
     Attributes:
-        names: of the layers.
-        forward: makes what runs it, of inputs by name; returns None if the whole model is as short.
+        names: names of the layers.
+        forward: makes a function that runs the part from inputs by name. Returns None if the part
+            is the whole model.
     """
 
     names: tuple[str, ...]
@@ -108,21 +110,21 @@ def trace(
     like: Mapping[str, tf.TensorSpec],
     part: Part | None = None,
 ) -> Trace:
-    """The model's trace for inputs like these: the one that there is, or a new one.
+    """The model's trace for inputs like these: the existing one or a new one.
 
     Args:
-        model: that is traced, and that the trace belongs to.
-        forward: runs it, of inputs by name.
-        like: shapes and dtypes by name.
-        part: what of the model is enough. It is traced where nothing is known of the model yet; the
-            next part that is asked for is worth the whole.
+        model: the model to trace. It owns the trace.
+        forward: runs the model with inputs by name.
+        like: shapes and dtypes of the inputs by name.
+        part: the sufficient part of the model. It is traced if there is no trace yet. A second
+            request for another part traces the whole model.
     """
     key = tuple((name, tuple(spec.shape), spec.dtype) for name, spec in like.items())
     state = state_of(model)
     with _LOCK:
         try:
             known = _KEPT.setdefault(model, {})
-        except TypeError:  # a callable that has no weak references keeps no trace
+        except TypeError:  # a callable without weak references keeps no trace
             known = {}
         if key in known and known[key][0] == state:
             return known[key][1]
@@ -133,7 +135,7 @@ def trace(
         known.pop((key, _PART), None)
         with tf.init_scope():
             found = _trace(model, forward, like)
-        # Tracing may build a model that was never called: its state is what it is now.
+        # Tracing may build a model that was never called, so its state is read afterwards.
         known[key] = (state_of(model), found)
         return found
 
@@ -146,7 +148,7 @@ def _of_part(
     part: Part,
     like: Mapping[str, tf.TensorSpec],
 ) -> Trace | None:
-    """The trace of a part; None where the whole is wanted: for another part, or if nothing is left out."""
+    """The trace of a part. None to trace the whole: for a second part, or if nothing is left out."""
     names, of, found = known.get((key, _PART), (part.names, None, None))
     if found is not None and of == state:
         return found if names == part.names else None
@@ -212,7 +214,7 @@ def _plain(result: Any) -> bool:
 
 
 def _in_graph(value: Any) -> Any:
-    """Tensors as tensors; a variable or constant that a model returns is one, too."""
+    """Converts returned variables and constants to tensors."""
     if isinstance(value, tf.Variable) or hasattr(value, "__tf_tensor__"):
         return tf.convert_to_tensor(value)
     return value
@@ -225,20 +227,21 @@ def _captured(graph: RecordingGraph, result: Any) -> Any:
     return tf.nest.map_structure(capture, result) if _plain(result) else capture(result)
 
 
-# How `tf.custom_gradient` names an entry of its own for every use.
+# The name that `tf.custom_gradient` gives to its registry entry, one for every use.
 _WRITTEN_ONCE = "CustomGradient-"
 
 
 def _adopt_gradients(program: Program) -> None:
-    """Takes gradients that the model's code wrote while it was traced into the trace.
+    """Moves the custom gradients that the model's code made during tracing into the trace.
 
-    TensorFlow keeps them for good, and with them every graph that they speak of.
+    TensorFlow keeps them for ever, together with every graph that they refer to.
     """
     from tensorflow.python.framework import ops
 
     registry = ops.gradient_registry._registry
     for node in program.nodes:
-        # Functions that were traced before may be somebody else's, who still needs their gradients.
+        # Functions that were traced before may belong to other code that still needs their
+        # gradients.
         if node.place == 0 and node.kind == "IdentityN" and GRADIENT in node.attributes:
             name = node.attributes[GRADIENT].s.decode()
             if name in registry and name.startswith(_WRITTEN_ONCE):
@@ -284,14 +287,14 @@ def _number(program: Program, tensor: Any, *, place: int) -> int | None:
 
 
 def times_called(model: Any) -> dict[int, int]:
-    """How often a functional model calls its layers, by their identity; those that it calls several times."""
+    """Number of calls per layer of a functional model, by identity, for layers called several times."""
     return {key: len(order) for key, order in _orders(model).items()}
 
 
 def _orders(model: Any) -> dict[int, list[int]]:
-    """Of layers that a functional model calls several times, the calls in the order of Keras' nodes.
+    """The calls in the order of Keras' nodes, for layers that a functional model calls several times.
 
-    Keras runs a functional model by depth, so that the first call that was written may run last.
+    Keras runs a functional model by depth, so the first written call may run last.
     """
     found: dict[int, list[int]] = {}
     for inner in (model, *layers(model).values()):
@@ -312,19 +315,19 @@ def _orders(model: Any) -> dict[int, list[int]]:
     return found
 
 
-# What an attribute of a layer may hold that a trace depends on by its value.
+# Types of layer attributes whose value affects a trace.
 _VALUES = (bool, int, float, complex, str, bytes, type(None))
 
 
 def states(models: Iterable[Any]) -> tuple[Any, ...]:
-    """`state_of` each of several models."""
+    """`state_of` for each of several models."""
     return tuple(state_of(model) for model in models)
 
 
 def state_of(model: Any) -> tuple[Any, ...]:
     """Everything that a trace depends on: layers, their settings, functions and variables, by identity.
 
-    Not the values of variables, which a trace reads anew in every run.
+    The values of variables are not included, because a trace reads them in every run.
     """
     if not hasattr(model, "_flatten_layers") and not hasattr(model, "variables"):
         return (id(model),)
@@ -350,7 +353,7 @@ def _states(model: Any) -> Iterator[Any]:
 
 
 def refuse_python(program: Program, wanted: Sequence[int]) -> None:
-    """Raises ValueError if what is wanted is computed by Python code, which has no gradient."""
+    """Raises ValueError if requested tensors are computed by Python code, which has no gradient."""
     for node in program.reachable(wanted):
         if node.kind in ("PyFunc", "EagerPyFunc", "PyFuncStateless"):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Messages about code that TensorFlow cannot trace: NumPy, `predict`, Python on values of a graph."""
+"""Messages about code that TensorFlow cannot trace: NumPy, `predict`, Python values of tensors."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from pathlib import Path
 
 from actmax import checks
 
-# Of errors of TensorFlow, Keras and NumPy, the words that speak of a tensor without a value.
+# Words with which errors of TensorFlow, Keras and NumPy mention a tensor without a value.
 _WORDS = (
     "symbolic tf.Tensor", "SymbolicTensor", "symbolic `tf.Tensor`", "KerasTensor", "EagerTensor",
     "has no attribute 'numpy'", "in graph mode", "NumPy call", "Graph execution",
 )  # fmt: skip
-# In a line of somebody's code; Keras takes its own frames out of a traceback.
+# Names the line of the user's code. Keras removes its own frames from a traceback.
 _PREDICTS = re.compile(r"\.(predict|predict_on_batch|evaluate|fit)\(")
 _LIBRARIES = ("tensorflow", "keras", "numpy", "actmax", "tf_keras")
 
 
 class UntraceableError(TypeError):
-    """Code that is to be traced needs the values of tensors, which a graph does not have."""
+    """The traced code needs values of tensors, which do not exist in a graph."""
 
 
 @contextlib.contextmanager
 def explained(what: str) -> Iterator[None]:
-    """While open, an error that says that a tensor has no value yet becomes a sentence.
+    """In this context, an error about a tensor without a value becomes a clear sentence.
 
     Args:
-        what: that is traced, as "the model".
+        what: what is traced, such as "the model".
 
     Raises:
-        UntraceableError: in the place of such an error; others are raised as they are.
+        UntraceableError: instead of such an error. Other errors are not changed.
     """
     try:
         yield
     except UntraceableError:
         raise
     except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
-        if str(error).startswith("Expected "):  # a sentence of ours, which names the part
+        if str(error).startswith("Expected "):  # already one of our sentences, which names the part
             raise
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if not _of_library(frame.filename)]

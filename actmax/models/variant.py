@@ -1,4 +1,4 @@
-"""A model computed in another way: folded, in another type, in segments, with gradients of our own."""
+"""Computes a model in another way: folded, in another dtype, in segments, or with our own gradients."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from actmax.models.taps import Inputs, Taps
 
 
 class Variant:
-    """The activations of a model by name, computed with folds or in another type.
+    """The activations of a model by name, computed in another way.
 
-    It makes the operations of the model's trace again, and shares the model's variables, so that it
-    follows changes of the weights. The model itself is not touched.
+    It makes the operations of the model's trace again. It shares the model's variables, so it
+    follows changes of the weights. The model itself is not changed.
 
     Args:
-        taps: the activations wanted.
-        fold: whether batch norm goes into the layer before it.
+        taps: the requested activations.
+        fold: whether batch norm is folded into the layer before it.
         compute: type of the computation; None for the model's own. "mixed" for convolutions and
             products with matrices in bfloat16, and everything else in float32.
-        recompute: whether the gradient runs segments of the model again, and keeps few activations.
+        recompute: whether the gradient runs segments of the model again to keep fewer activations.
         adjoint: whether gradients of convolutions, products and max poolings are forward passes.
     """
 
@@ -48,7 +48,7 @@ class Variant:
 
     @contextlib.contextmanager
     def prepared(self, inputs: Mapping[str, Any]) -> Iterator[None]:
-        """While open, what depends on weights alone is what is made here: once, in front of a loop."""
+        """In this context, tensors that depend only on weights are computed once, before a loop."""
         before = self.way.ready
         if before[0] is None:
             self.taps.ahead(inputs, self.way)
