@@ -24,7 +24,7 @@ __all__ = [
     "scalar",
 ]
 
-# How far outside the probes lie by which the size of an unknown set is found.
+# Distance of the points with which the size of an unknown set is measured.
 _FAR = 1e6
 
 
@@ -41,10 +41,10 @@ class Constraint(abc.ABC):
 
     Attributes:
         projects: True if `project` makes images of the set; False if `apply` does.
-        by_value: True if the set bounds every value separately, so that parts of two of its images
-            form a third one. Then an optimizer may scale every value separately. With all other sets
-            it must not do so: Adam divides each value by its own history, but the projection is
-            Euclidean. A run that stops under both is not at an optimum.
+        by_value: True if the set bounds every value separately. Then parts of two images of the set
+            form another image of the set. Then an optimizer may scale every value separately. With all
+            other sets it must not do so: Adam divides each value by its own history, but the
+            projection is Euclidean. A run that stops under both is not at an optimum.
             `actmax.testing.check_constraint` tests this attribute.
         solves: True if `nearest` takes bounds and a part, so that the set can be combined exactly with
             a Box and with a mask.
@@ -57,7 +57,7 @@ class Constraint(abc.ABC):
     # True if the set is discrete, such as letters. `apply` then has the gradient of `relax`, or an
     # approximate one if `relax` is not given.
     discrete: ClassVar[bool] = False
-    # What `first & second` is. The module of intersections, which builds on this class, sets it.
+    # Computes `first & second`. The module of intersections sets it, because it imports this class.
     intersect: ClassVar[Callable[[Constraint, Constraint], Constraint]]
 
     def __init_subclass__(cls, **keywords: Any) -> None:
@@ -85,12 +85,12 @@ class Constraint(abc.ABC):
 
     @property
     def high(self) -> Bound:
-        """Largest value likewise; None if there is none."""
+        """Largest value, in the same form. None if there is none."""
         return None
 
     @property
     def rows(self) -> int | None:
-        """How many images it has values for, one each; None for any number."""
+        """Number of images for which the set has separate values. None for any number."""
         return None
 
     @property
@@ -99,7 +99,7 @@ class Constraint(abc.ABC):
         return False
 
     def at(self, start: tf.Tensor) -> Constraint:
-        """The set around given start images, of a set that needs them. `[N, ...]`."""
+        """The set around given start images, if it needs them. `[N, ...]`."""
         del start
         return self
 
@@ -127,17 +127,17 @@ class Constraint(abc.ABC):
         high: tf.Tensor | None = None,
         part: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """The nearest images that are in the set, and within bounds too. `[N, ...] -> [N, ...]`.
+        """The nearest images in the set and within bounds. `[N, ...] -> [N, ...]`.
 
         Args:
             images: `[N, ...]`.
-            low: that broadcasts against images; None for no bound.
-            high: likewise.
-            part: bool, likewise: the values that may move. A norm is then taken over this part
-                only.
+            low: lower bound that broadcasts against images. None for no bound.
+            high: upper bound in the same form.
+            part: bool array in the same form: the values that may move. A norm is then taken over
+                this part only.
 
         Raises:
-            ValueError: if the set has no such solver, `solves = False`, and more than images is given.
+            ValueError: if more than images is given, but the set has no solver (`solves = False`).
         """
         if self.by_value:
             moved = self.project(images)
@@ -155,7 +155,7 @@ class Constraint(abc.ABC):
         )
 
     def distance(self, images: tf.Tensor) -> tf.Tensor:
-        """How far images are outside of the set, in the set's own units. `[N, ...] -> [N]`.
+        """Distance of images from the set, in units of the set. `[N, ...] -> [N]`.
 
         For your own set it is the Euclidean distance to `project(images)`.
         """
@@ -182,9 +182,9 @@ class Constraint(abc.ABC):
         return size if np.isfinite(size) and 0 < size < 0.1 * _FAR else 1.0
 
     def in_units(self, units: np.ndarray) -> Constraint | None:
-        """The set of `x / units` for every x of this one; None if it is not known.
+        """The set of `x / units` for all x of this set. None if it is not known.
 
-        Needed where columns have units of their own: the projection is then the nearest point in those.
+        Needed if columns have different units. The projection is then the nearest point in these units.
         """
         del units
         return None
@@ -204,7 +204,7 @@ class Constraint(abc.ABC):
         return None
 
     def joined(self, others: tuple[Constraint, ...]) -> Constraint | None:
-        """One set in place of this one and others; None if there is none."""
+        """One set that replaces this one and others. None if there is none."""
         del others
         return None
 
@@ -231,7 +231,7 @@ class Constraint(abc.ABC):
         return self.project((low_t + high_t) / 2 + (high_t - low_t) * noise)
 
     def clip(self, images: tf.Tensor) -> tf.Tensor:
-        """Images clipped to `[low, high]`, which takes rounding off and nothing else."""
+        """Images clipped to `[low, high]`. This only removes rounding errors."""
         if self.low is not None:
             images = tf.maximum(images, as_bound(self.low, images.dtype))
         if self.high is not None:
@@ -239,7 +239,7 @@ class Constraint(abc.ABC):
         return images
 
     def finish(self, images: tf.Tensor) -> tf.Tensor:
-        """Images of `apply` as they are returned and scored. `[N, ...] -> [N, ...]`."""
+        """Images of `apply` in the form in which they are returned and scored. `[N, ...] -> [N, ...]`."""
         return self.clip(images)
 
     def __and__(self, other: Constraint) -> Constraint:

@@ -26,11 +26,11 @@ def check_bound(bound: Any, name: str, opens: float | None = None) -> Bound:
     Args:
         bound: as a user gives it.
         name: of the bound, for errors.
-        opens: minus or plus infinity, what an open end is written as beside other ends; None if there
-            may be none.
+        opens: minus or plus infinity, which replaces an open end in a list of ends. None if open ends
+            are not allowed.
 
     Raises:
-        TypeError: if it is no number.
+        TypeError: if it is not a number.
         ValueError: if it is not finite.
     """
     if bound is None:
@@ -74,7 +74,7 @@ def _array(bound: Any, name: str, opens: float | None) -> Bound:
 
 
 def check_order(low: Bound, high: Bound) -> None:
-    """Raises ValueError unless `low < high`; a column of some may be held by two equal bounds."""
+    """Raises ValueError unless `low < high`. One of several columns may be fixed by two equal bounds."""
     if low is None or high is None:
         return
     check_broadcast(low, high)
@@ -87,7 +87,7 @@ def check_order(low: Bound, high: Bound) -> None:
 
 
 def check_broadcast(*bounds: Bound) -> None:
-    """Raises ValueError unless bounds are of as many channels or values as one another."""
+    """Raises ValueError unless both bounds have the same number of channels or values."""
     shapes = [np.shape(bound) for bound in bounds if bound is not None]
     try:
         np.broadcast_shapes(*shapes)
@@ -105,7 +105,7 @@ def check_broadcast(*bounds: Bound) -> None:
 
 
 def tightest(bounds: Sequence[Bound], choose: Any) -> Bound:
-    """The bound that all of some are together; `choose` is `np.maximum` of lower ones."""
+    """The tightest of several bounds. `choose` is `np.maximum` for lower bounds."""
     given = [bound for bound in bounds if bound is not None]
     if not given:
         return None

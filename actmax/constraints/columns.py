@@ -127,7 +127,7 @@ class Columns(Constraint):
         )
 
     def _joined(self, found: list[tf.Tensor]) -> tf.Tensor:
-        """Columns of the parts in the order of the input."""
+        """The columns of all parts, joined in the order of the input."""
         order = [number for columns, _ in self.parts for number in columns]
         joined = tf.concat(found, -1)
         if order == sorted(order):
@@ -173,13 +173,13 @@ class Columns(Constraint):
         return self._each("clip", images)
 
     def distance(self, images: tf.Tensor) -> tf.Tensor:
-        """The largest of the parts' own."""
+        """The largest distance of the parts."""
         images = tf.convert_to_tensor(images)
         found = [part.distance(_some(images, columns)) for columns, part in self.parts]
         return tf.reduce_max(tf.stack(found), 0)
 
     def units(self, shape: tuple[int, ...]) -> float | np.ndarray:
-        """Those of every part, for its own columns."""
+        """The units of every part, for its own columns."""
         found = np.ones(self.count)
         for columns, part in self.parts:
             own = part.units((*shape[:-1], len(columns)))

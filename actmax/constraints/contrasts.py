@@ -86,7 +86,7 @@ class Contrast(Constraint):
         return None
 
     def _wanted(self, images: tf.Tensor) -> tuple[tuple[int, ...], tf.Tensor, tf.Tensor | None]:
-        """Axes of a mean, the standard deviation and the mean that are wanted."""
+        """Axes of the mean, the target standard deviation and the target mean."""
         axes = image_axes(images)
         if self.by_channel:
             axes = axes[:-1]
@@ -136,7 +136,7 @@ class Contrast(Constraint):
         return found if part is None else tf.where(part, found, images)
 
     def distance(self, images: tf.Tensor) -> tf.Tensor:
-        """In units of images: how far standard deviation or mean is off, whichever is more."""
+        """In units of images: the error of the standard deviation or of the mean, whichever is larger."""
         images = tf.convert_to_tensor(images)
         axes, std, mean = self._wanted(images)
         own = tf.reduce_mean(images, axes, keepdims=True)
@@ -160,7 +160,7 @@ class Contrast(Constraint):
             return None
         std = np.max(self.std.values if isinstance(self.std, FixedArray) else self.std)
         means = [(low + high) / 2] if self.mean is None else np.ravel(self.mean)
-        # Half of the values at either end, or what the mean leaves of them.
+        # Half of the values at either bound, or as many as the mean allows.
         most = min((high - mean) * (mean - low) for mean in means)
         return False if most < 0 or std > np.sqrt(most) * (1 + 1e-6) else None
 

@@ -15,17 +15,17 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-# It ends after 10 to 40 rounds.
+# It usually ends after 10 to 40 rounds.
 _ROUNDS = 80
-# Equations are met to this part of their terms, bounds to this part of their width.
+# Equations hold up to this fraction of their terms, bounds up to this fraction of their width.
 _MET = 1e-11
-# Steps end this far before a bound, as a part of the way to it.
+# Steps end this far before a bound, as a fraction of the distance to it.
 _SHORT = 0.995
 _RIDGE = 1e-13
 
 
 class _State(NamedTuple):
-    """X, multipliers of the equations, of the lower and the upper bounds, and the ways to both bounds."""
+    """X, the multipliers of the equations and of both bounds, and the distances to both bounds."""
 
     x: tf.Tensor
     y: tf.Tensor
@@ -43,7 +43,7 @@ class _Move(NamedTuple):
 
 
 class _Problem(NamedTuple):
-    """`min |x - z|^2 / 2` with `x a^T = b` and bounds; which values have which, and which are held."""
+    """`min |x - z|^2 / 2` with `x a^T = b` and bounds. It also says which values have bounds or are fixed."""
 
     z: tf.Tensor
     a: tf.Tensor
@@ -57,12 +57,12 @@ class _Problem(NamedTuple):
         return tf.matmul(x, self.a, transpose_b=True) - self.b
 
     def gap(self, state: _State) -> tf.Tensor:
-        """Mean product of a multiplier and the way to its bound. `[N, 1]`."""
+        """Mean product of a multiplier and the distance to its bound. `[N, 1]`."""
         products = self.below * state.s * state.u + self.above * state.t * state.v
         return _sum(products) / tf.maximum(_sum(self.below + self.above), 1.0)
 
     def met(self, state: _State) -> tf.Tensor:
-        """Which rows are done. `[N]`."""
+        """Whether each row is solved. `[N]`."""
         size = tf.matmul(tf.abs(state.x), tf.abs(self.a), transpose_b=True) + tf.abs(self.b)
         equal = tf.reduce_all(tf.abs(self.misses(state.x)) <= _MET * size, -1)
         near = self.below * tf.minimum(state.s, state.u) <= _MET * self.width
@@ -89,7 +89,7 @@ class _Problem(NamedTuple):
         return _Move(x, y, u, v)
 
     def length(self, state: _State, move: _Move) -> tf.Tensor:
-        """How far a step may go, at most 1. `[N, 1]`."""
+        """Allowed length of a step, at most 1. `[N, 1]`."""
         longest = tf.ones_like(state.x[:, :1])
         for has, at, by in (
             (self.below, state.s, move.x),
@@ -113,7 +113,7 @@ def nearest_inside(
 ) -> tf.Tensor:
     """The nearest `[N, D]` to z with `x a^T = b` and `low <= x <= high`, to rounding.
 
-    Rows that have none come back as they were last.
+    Rows without a solution are returned with their last values.
 
     Args:
         z: float64 `[N, D]`, finite.
@@ -144,7 +144,7 @@ def nearest_inside(
         lower, upper = -state.s * state.u, -state.t * state.v
         ahead = problem.move(state, lower, upper)
         gap = problem.gap(state)
-        # How far the products fall on the way to the bounds says what is asked of them.
+        # The decrease of the products in a full step sets their next target.
         reached = problem.gap(problem.moved(state, ahead, problem.length(state, ahead)))
         aim = gap * tf.math.divide_no_nan(reached, gap) ** 3
         move = problem.move(state, aim + lower - ahead.x * ahead.u, aim + upper + ahead.x * ahead.v)

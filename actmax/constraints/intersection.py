@@ -12,12 +12,12 @@ from actmax import checks
 from actmax.constraints.base import Constraint, euclidean, scalar
 from actmax.constraints.bounds import Bound, check_order, tightest, widths
 
-# Parts are met to this share of the size of an image, in float32 and finer types.
+# Parts hold up to this fraction of the size of an image, in float32 and float64.
 _ROUNDING = {tf.float32: 5e-7, tf.float64: 1e-12}
 
 
 def intersect(first: Constraint, second: Constraint) -> Constraint:
-    """`first & second`; parts of intersections stand side by side."""
+    """`first & second`. The parts of intersections form one flat list."""
     return Intersection((*_parts(first), *_parts(second)))
 
 
@@ -98,7 +98,7 @@ class Intersection(Constraint):
         return dataclasses.replace(self, parts=tuple(part.at(start) for part in self.parts))
 
     def _others(self) -> list[Constraint]:
-        """The parts that are no bounds; linear equations as one."""
+        """The parts that are not bounds. Linear equations are merged into one part."""
         others = [part for part in self.parts if not part.is_bounds]
         joined = None if len(others) < 2 else others[0].joined(tuple(others[1:]))
         return others if joined is None else [joined]
@@ -132,7 +132,7 @@ class Intersection(Constraint):
         return moved if part is None else tf.where(part, moved, images)
 
     def _rounds(self, images: tf.Tensor) -> tf.Tensor:
-        """Dykstra's rounds, or those of projections in turn, until every part holds."""
+        """Rounds of Dykstra's algorithm, or of projections in turn, until every part holds."""
         convex, count = self.convex, len(self.parts)
         limit = _ROUNDING.get(images.dtype, 1e-2)
 
@@ -150,14 +150,14 @@ class Intersection(Constraint):
             for place, part in enumerate(self.parts):
                 given = moved + known[place]
                 found = part.project(given)
-                # How far the parts are apart, which is nothing at a common point.
+                # Distance between the parts. It is 0 at a common point.
                 gap = tf.maximum(gap, euclidean(found - moved))
                 if convex:
                     known[place] = given - found
                 moved = found
             size = euclidean(moved)
             rows = tf.reshape(busy, [-1] + [1] * (x.shape.rank - 1))
-            # A row that holds is left alone, whatever the others need.
+            # A row that holds does not change, even if other rows need more rounds.
             x, known = (
                 tf.where(rows, moved, x),
                 [tf.where(rows, new, old) for new, old in zip(known, corrections, strict=True)],
@@ -169,12 +169,12 @@ class Intersection(Constraint):
         return tf.while_loop(again, once, (tf.constant(0), images, busy, *rest))[1]
 
     def distance(self, images: tf.Tensor) -> tf.Tensor:
-        """The largest of the parts' own."""
+        """The largest distance of the parts."""
         found = [part.distance(images) for part in self.parts]
         return tf.reduce_max(tf.stack(found), axis=0)
 
     def units(self, shape: tuple[int, ...]) -> float | np.ndarray:
-        """For bounds only, their units; else the smallest of the parts', one number unless all have units."""
+        """The units of the bounds, if there are only bounds. Else the smallest units of the parts."""
         if self.in_units(np.ones(shape)) is not None:
             return widths(self.low, self.high)
         sizes = [part.units(shape) for part in self.parts if not _is_open(part)]

@@ -15,7 +15,7 @@ from actmax.constraints.base import Bound, Constraint
 
 # Length of the logits before the first step.
 _START = 0.1
-# How far from 1 a row of given probabilities may sum: they are often written with four digits.
+# Tolerance of the sum of given probabilities. They are often written with four digits.
 _OFF = 1e-3
 
 
@@ -28,7 +28,7 @@ class Rows(Constraint):
     """
 
     projects: ClassVar[bool] = False
-    # Whether a part of one image's row and a part of another's make a row of the set.
+    # Whether a weighted mean of two rows of the set is in the set.
     convex_rows: ClassVar[bool] = True
 
     alphabet: Any = None
@@ -44,7 +44,7 @@ class Rows(Constraint):
 
     @property
     def letters(self) -> tuple[str, ...]:
-        """A name for each place of a row; empty if they have none."""
+        """A name for each position of a row. Empty if there are no names."""
         if isinstance(self.alphabet, int):
             return tuple(map(str, range(self.alphabet)))
         return tuple(self.alphabet or ())
@@ -58,11 +58,11 @@ class Rows(Constraint):
         return _START * tf.math.divide_no_nan(unit, length)
 
     def clip(self, images: tf.Tensor) -> tf.Tensor:
-        # `apply` makes exact rows, and what a mask keeps stays as it was given.
+        # `apply` makes exact rows, and rows that a mask keeps stay unchanged.
         return images
 
     def unknown(self, images: tf.Tensor) -> tf.Tensor:
-        """Where a row is all zero, and its letter is to be found. `[N, ...] -> bool`, 1 along the axis."""
+        """True where a row is all zero: an unknown letter. `[N, ...] -> bool`, 1 along the axis."""
         return tf.reduce_all(images == 0, self.axis, keepdims=True)
 
     def positions(self, shape: Sequence[int]) -> tuple[int, ...]:
@@ -95,7 +95,7 @@ class Rows(Constraint):
         return tuple(size for number, size in enumerate(shape) if number != place)
 
     def laid_out(self, shape: Sequence[int | None]) -> tuple[int, int] | None:
-        """`(L, A)` of inputs that are flattened rows, `(L * A,)`; None for other inputs."""
+        """`(L, A)` for inputs of flattened rows, `(L * A,)`. None for other inputs."""
         count = len(self.letters)
         if len(shape) != 1 or not count or self.axis not in (-1, 1):
             return None
@@ -103,7 +103,7 @@ class Rows(Constraint):
         return (size // count, count) if size and size > count and size % count == 0 else None
 
     def opened(self, images: np.ndarray) -> np.ndarray:
-        """Flattened rows as rows, `[N, L * A] -> [N, L, A]`; other inputs as they are."""
+        """Flattened rows as rows, `[N, L * A] -> [N, L, A]`. Other inputs are returned unchanged."""
         sizes = self.laid_out(np.shape(images)[1:])
         return images if sizes is None else np.reshape(images, (-1, *sizes))
 
@@ -139,7 +139,7 @@ class Rows(Constraint):
         return values
 
     def spread(self, mask: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
-        """A mask of positions, or one each, over the letters too. `[L] or [N, L] -> [(N,) L, A]`."""
+        """A mask, repeated along the letters. `[L] or [N, L] -> [(N,) L, A]`."""
         places = self.positions(shape)
         if mask.shape != places and mask.shape[1:] != places:
             raise ValueError(
@@ -246,7 +246,7 @@ class OneHot(Rows):
         soft = self.relax(images)
         if not self.straight_through:
             return soft
-        # What is added is exactly zero, so that the values are exactly 0 and 1.
+        # The added term is exactly 0, so the values are exactly 0 and 1.
         return self.finish(images) + (soft - tf.stop_gradient(soft))
 
     def finish(self, images: tf.Tensor) -> tf.Tensor:
@@ -303,7 +303,7 @@ class OneHot(Rows):
     def read(self, images: np.ndarray, unknown: str = "-") -> tuple[str, ...]:
         """Sequences of images, positions in the order of the array. `[N, ...] -> N strings`.
 
-        Letters of several characters, and numbers, are set apart by spaces.
+        Letters of several characters, and numbers, are separated by spaces.
 
         Args:
             images: as `encode` or a run makes them.
@@ -356,7 +356,7 @@ class Simplex(Rows):
         return _softmax(images, self.temperature, self.axis)
 
     def invert(self, images: tf.Tensor) -> tf.Tensor:
-        # A share of 0 is at minus infinity: it starts at a millionth, of which nothing is left at once.
+        # The logit of 0 is minus infinity. A share of 0 therefore starts at a millionth.
         share = tf.maximum(images, tf.constant(1e-6, images.dtype))
         return self.temperature * tf.math.log(share)
 

@@ -20,7 +20,7 @@ from regularizers.slopes import custom_gradient
 
 @dataclasses.dataclass(frozen=True)
 class LinearEquations(Constraint):
-    """`matrix @ x = values` for every image, x its values in a row.
+    """`matrix @ x = values` for every image. x is the flattened image.
 
     The projection is exact: `x - A^T (A A^T)^-1 (A x - b)`. It is also exact with bounds
     (`Box(low, high) & LinearEquations(A, b)`): `clip(x + A^T y)`, where y comes from Newton's
@@ -96,7 +96,7 @@ class LinearEquations(Constraint):
     ) -> tf.Tensor:
         images = tf.convert_to_tensor(images)
         self._check(images)
-        if part is not None:  # what is held is bounded to what it is
+        if part is not None:  # held values have equal bounds
             infinity = tf.constant(np.inf, images.dtype)
             low = tf.where(part, -infinity if low is None else low, images)
             high = tf.where(part, infinity if high is None else high, images)
@@ -120,7 +120,7 @@ class LinearEquations(Constraint):
         )
 
     def distance(self, images: tf.Tensor) -> tf.Tensor:
-        """In units of `values`: how far the equation that is furthest off is."""
+        """In units of `values`: the largest error of an equation."""
         flat = tf.cast(tf.reshape(images, [tf.shape(images)[0], -1]), tf.float64)
         off = tf.matmul(flat, tf.constant(self._rows), transpose_b=True) - self.values.values
         return tf.cast(tf.reduce_max(tf.abs(off), -1), tf.convert_to_tensor(images).dtype)
@@ -225,7 +225,7 @@ class Mixture(Constraint):
         return tf.reshape(found, tf.shape(images))
 
     def distance(self, images: tf.Tensor) -> tf.Tensor:
-        """In units of `total`: how far the sum that is furthest off is, or a part out of its bounds."""
+        """In units of `total`: the largest error of a sum or of a bound."""
         images = tf.convert_to_tensor(images)
         off = tf.abs(tf.reduce_sum(tf.cast(images, tf.float64), -1) - self.total)
         rows = [tf.shape(images)[0], -1]
@@ -247,7 +247,7 @@ class Mixture(Constraint):
 
 @dataclasses.dataclass(frozen=True)
 class MappedMixture(Constraint):
-    """A mixture as a map: `lower + (upper - lower) sigmoid(raw + t)`, one t for every sum.
+    """A mixture as a map: `lower + (upper - lower) sigmoid(raw + t)` with one t for every sum.
 
     Args:
         inner: the mixture, with two bounds.
@@ -286,12 +286,12 @@ class MappedMixture(Constraint):
             slope = width * share * (1 - share)
 
             def gradient(upstream: tf.Tensor) -> tf.Tensor:
-                # The shift moves against what the others gain: J^T g = d (g - <d, g> / sum d).
+                # The shift changes with all other values: J^T g = d (g - <d, g> / sum d).
                 mean = tf.math.divide_no_nan(_sum(slope * upstream), _sum(slope))
                 return slope * (upstream - mean)
 
             found = low + width * share
-            # What rounding leaves goes to the parts that are furthest from their bounds.
+            # The rounding error is added to the parts that are farthest from their bounds.
             room = slope / tf.maximum(_sum(slope), tf.constant(1e-30, slope.dtype))
             return found + room * (total - _sum(found)), gradient
 

@@ -22,7 +22,7 @@ class Measured(Constraint):
 
     Args:
         inner: a set with `in_units`.
-        sizes: what one unit is, an array that broadcasts against images.
+        sizes: the size of one unit, as an array that broadcasts against images.
     """
 
     inner: Constraint
@@ -61,7 +61,7 @@ class Measured(Constraint):
 
     @property
     def _scaled(self) -> Constraint:
-        """The set of `x / sizes`; the set itself where it is not known in those units."""
+        """The set of `x / sizes`, or the set itself if it is not known in these units."""
         scaled = self.inner.in_units(self.sizes.values)
         return self.inner if scaled is None else scaled
 

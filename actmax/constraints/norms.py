@@ -25,7 +25,7 @@ Center: TypeAlias = Any
 
 
 def positive(value: Any, name: str) -> float:
-    """A number above 0."""
+    """Checks a number above 0."""
     if checks.number(value, name, low=0.0) == 0.0:
         raise ValueError(checks.message(f"{name} to be positive", repr(value)))
     return float(value)
@@ -47,7 +47,7 @@ def per_image(value: Any, name: str) -> PerImage:
 
 
 def check_center(center: Any, name: str = "center") -> Center:
-    """A number, `"start"`, or an array that is kept."""
+    """Checks a centre: a number, `"start"`, or an array, which is stored."""
     if isinstance(center, FixedArray) or (tf.is_tensor(center) and not hasattr(center, "numpy")):
         return center
     if isinstance(center, str) and center == "start":
@@ -63,7 +63,7 @@ def center_of(center: Center, images: tf.Tensor) -> tf.Tensor:
     """The centre as a tensor that broadcasts against images.
 
     Raises:
-        ValueError: if it is each row's own start, and that was not given.
+        ValueError: if it is each row's own start, but no start was given.
     """
     if isinstance(center, FixedArray):
         return tf.constant(center.values, images.dtype)
@@ -81,7 +81,7 @@ def center_of(center: Center, images: tf.Tensor) -> tf.Tensor:
 
 
 def of_rows(value: PerImage, images: tf.Tensor) -> tf.Tensor:
-    """A number, or one for every image as `[N, 1, ...]`, which may stay of unknown N."""
+    """A number, or one per image as `[N, 1, ...]`. N may be unknown."""
     found = tf.constant(value, images.dtype)
     if found.shape.rank == 0:
         return found
@@ -165,7 +165,7 @@ class L2Ball(Constraint):
         else:
             least = None if low is None else low - center
             most = None if high is None else high - center
-            if part is not None:  # what is held is no part of the norm, wherever the bounds are
+            if part is not None:  # held values are not part of the norm, for any bounds
                 least = None if least is None else tf.where(part, least, tf.zeros_like(given))
                 most = None if most is None else tf.where(part, most, tf.zeros_like(given))
             offset = given - center
@@ -201,7 +201,8 @@ class L2Ball(Constraint):
             for end, opens in ((low, -np.inf), (high, np.inf))
         ]
         if all(np.ndim(value) < 2 and value.size < 2 for value in (center, *ends)):
-            # The same for every value, of which there may be any number: the centre is inside or not.
+            # One number and one bound serve images of any size: the centre is inside the bounds or
+            # not.
             inside = float(ends[0]) <= float(center) <= float(ends[1])
             return True if inside and not self.surface else None
         return None
@@ -242,7 +243,7 @@ class LInfBall(Constraint):
 
     def _end(self, sign: float) -> Bound:
         if isinstance(self.center, str) or tf.is_tensor(self.center):
-            return None  # one of every row, which `limits` knows
+            return None  # each row has its own, see `limits`
         values = self.center.values if isinstance(self.center, FixedArray) else self.center
         found = values + sign * np.asarray(self.radius)
         if found.ndim == 0:
@@ -332,7 +333,7 @@ class PixelBall(Constraint):
         return found if part is None else tf.where(part, found, images)
 
     def distance(self, images: tf.Tensor) -> tf.Tensor:
-        """In units of the radius, at the pixel that is furthest outside."""
+        """In units of the radius, at the pixel that is farthest outside."""
         images = tf.convert_to_tensor(images)
         size = tf.norm(images - center_of(self.center, images), axis=-1)
         off = tf.maximum(size - tf.constant(self.radius, images.dtype), 0.0)

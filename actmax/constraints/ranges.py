@@ -45,7 +45,7 @@ class Box(Constraint):
     def __post_init__(self) -> None:
         for name, opens in (("lower", -math.inf), ("upper", math.inf)):
             bound = check_bound(bare(getattr(self, name)), name, opens)
-            # An array compares and is recorded by value in this form.
+            # In this form, an array is compared and recorded by value.
             kept = FixedArray(bound) if np.ndim(bound) > 1 else bound
             object.__setattr__(self, name, kept)
         check_order(self.low, self.high)
@@ -59,7 +59,7 @@ class Box(Constraint):
         return bare(self.upper)
 
     def distance(self, images: tf.Tensor) -> tf.Tensor:
-        """In units of images: how far the value that is furthest outside is."""
+        """In units of images: the largest distance of a value from the range."""
         images = tf.convert_to_tensor(images)
         return tf.reduce_max(tf.abs(images - self.project(images)), image_axes(images))
 
@@ -83,7 +83,7 @@ class Box(Constraint):
 
 @dataclasses.dataclass(frozen=True)
 class Sigmoid(Constraint):
-    """`low + (high - low) * sigmoid(raw)`: any raw image becomes one inside the range.
+    """`low + (high - low) * sigmoid(raw)`. It maps any raw image into the range.
 
     `invert` is the logit; values within 1e-6 of the range's width from a bound are moved to that
     distance first, because the bounds themselves are at infinity.
@@ -120,7 +120,7 @@ class Sigmoid(Constraint):
         return bare(self.upper)
 
     def units(self, shape: tuple[int, ...]) -> float | np.ndarray:
-        """Logits: the slope in the middle of the range is 1/4, so four logits are its width."""
+        """Units are logits: the slope in the middle of the range is 1/4, so four logits equal its width."""
         return 4.0
 
     def apply(self, images: tf.Tensor) -> tf.Tensor:
@@ -198,17 +198,17 @@ class Unbounded(Constraint):
 
 
 def bare(bound: Any) -> Bound:
-    """A bound without the shell that makes an array of it comparable."""
+    """A bound without the wrapper that makes arrays comparable."""
     return bound.values if isinstance(bound, FixedArray) else bound
 
 
 def from_range(input_range: Any, columns: int | None = None) -> Constraint:
-    """A pair `(low, high)` as a Box, a constraint as it is, bounds as SciPy has them as a Box.
+    """Converts a pair `(low, high)` and bounds of SciPy to a Box. A constraint is returned unchanged.
 
     Args:
         input_range: a constraint; a pair `(low, high)` of numbers, or of one number per channel each;
             `scipy.optimize.Bounds`; or a list with a pair `(low, high)` for every column.
-        columns: how many columns or channels an input has; None where it is not known.
+        columns: number of columns or channels of an input. None if it is not known.
 
     Raises:
         TypeError: if it is none of these.
@@ -252,20 +252,20 @@ def _reads(low: Any, high: Any) -> Box | None:
 
 
 def _column_pairs(value: Any, columns: int | None) -> Box | None:
-    """A list of pairs, one for every column, as a Box; None if it is no such list."""
+    """A list of pairs, one for every column, as a Box. None if it is not such a list."""
     if columns is None or len(value) != columns:
         return None
     if not all(isinstance(pair, (tuple, list, np.ndarray)) and len(pair) == 2 for pair in value):
         return None
     if any(np.ndim(end) for pair in value for end in pair if end is not None):
         return None
-    if len(value) != 2:  # there is no other reading: what is wrong with it is the user's to know
+    if len(value) != 2:  # there is no other reading, so the error is shown to the user
         return Box(*zip(*value, strict=True))
     return _reads(*zip(*value, strict=True))
 
 
 def _refuse_two_readings(by_column: Box, pair: tuple[Any, Any]) -> None:
-    """Raises ValueError where two pairs for two columns mean one thing to SciPy and another here."""
+    """Raises ValueError if two pairs for two columns have another meaning here than in SciPy."""
     other = _reads(*pair)
     if other is None or other == by_column:
         return

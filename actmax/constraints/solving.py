@@ -13,18 +13,19 @@ import tensorflow as tf
 
 from actmax.constraints.interior import nearest_inside
 
-# Searches end far sooner; they are bounds, so that no set makes one endless.
+# Upper limits on the number of rounds, so that no search is endless. Most searches end much sooner.
 _PASSES = 60
 _NEWTON = 100
-# Equations that Newton's steps leave off by more than this part of their terms are not solved.
+# If the error of an equation is above this fraction of its terms, Newton's steps have not solved
+# it.
 _MISSED = 1e-8
-# Lengths of a step that are tried at once: long ones cross what has no curvature.
+# Step lengths that are tried together. Long steps cross regions without curvature.
 _LENGTHS = (2.0**20, 2.0**14, 2.0**7, 8.0, 1.0, 0.5, 0.125, 2.0**-6, 2.0**-12, 2.0**-24)
 _LARGEST = 1e12
 
 
 def clipped(x: tf.Tensor, low: tf.Tensor | None, high: tf.Tensor | None) -> tf.Tensor:
-    """X within bounds, of which each may be None."""
+    """X clipped to bounds. Each bound may be None."""
     x = x if low is None else tf.maximum(x, low)
     return x if high is None else tf.minimum(x, high)
 
@@ -38,13 +39,13 @@ def scaled_to_radius(
 ) -> tf.Tensor:
     """`clip(a offset)` of norm `radius` over `axes`: the nearest point to `offset` of a sphere in a box.
 
-    The norm grows with a. If the set of clipped values stayed the same, a would follow directly. The
-    search repeats this, and a bracket limits its steps.
+    The norm grows with a. For a fixed set of clipped values, a has a closed form. The search repeats
+    this step, and a bracket limits its steps.
 
     Args:
         offset: `[N, ...]`, from the centre.
-        radius: that broadcasts against norms.
-        low: bounds less the centre; None for none.
+        radius: radius that broadcasts against norms.
+        low: lower bound minus the centre, or None.
         high: likewise.
         axes: of one norm.
     """
@@ -97,18 +98,18 @@ def contrast_within(
     axes: tuple[int, ...],
     weights: tf.Tensor,
 ) -> tf.Tensor:
-    """`clip(a u + b)` of a mean and a standard deviation, u an image less its mean.
+    """`clip(a u + b)` with a given mean and standard deviation. u is an image minus its mean.
 
-    It is the nearest image of that mean and standard deviation within bounds (the conditions of Karush,
-    Kuhn and Tucker). Where the mean is free, `b = a own_mean + (1 - a) m` with m the mean that comes
-    out. Given which values are clipped, a and b follow in closed form; then the values are clipped
-    anew.
+    It is the nearest image with this mean and standard deviation within bounds (the conditions of
+    Karush, Kuhn and Tucker). If the mean is free, `b = a own_mean + (1 - a) m`, where m is the
+    resulting mean. For a fixed set of clipped values, a and b have a closed form. Then the values are
+    clipped again.
 
     Args:
         centered: `[N, ...]`, u.
-        own_mean: the mean that was taken off.
-        mean: wanted; None for a free one.
-        std: wanted.
+        own_mean: the mean that was subtracted.
+        mean: the target mean. None if it is free.
+        std: the target standard deviation.
         low: bounds, None for none.
         high: likewise.
         axes: over which mean and standard deviation are taken.
@@ -116,8 +117,8 @@ def contrast_within(
     """
     total = tf.reduce_sum(weights * tf.ones_like(centered), axes, keepdims=True)
     if mean is None and not (low is None and high is None):
-        # Told from its own mean an image has no mean to cancel against its contrast; from a mean that
-        # is far outside of the bounds, they would lose their digits.
+        # Relative to its own mean, an image has no mean that cancels digits of its contrast. A mean
+        # far outside the bounds would cancel them.
         origin = own_mean
         if low is not None:
             origin = tf.maximum(origin, _of_row(tf.reduce_min, low, centered))
@@ -141,7 +142,7 @@ def _within(
     weights: tf.Tensor,
     total: tf.Tensor,
 ) -> tf.Tensor:
-    """What `contrast_within` finds, by rounds over which values are clipped."""
+    """The solution of `contrast_within`. Each round updates the set of clipped values."""
 
     def summed(x: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(weights * x, axes, keepdims=True)
@@ -162,18 +163,18 @@ def _within(
         free = a * centered + b
         x = clipped(free, low, high)
         inside = tf.cast(tf.equal(free, x), x.dtype)
-        # Values that are clipped, then the others: numbers, sums of u and of u^2.
+        # For clipped values and then for the others: their number, the sum of u and the sum of u^2.
         ends, ends_2 = summed((1 - inside) * x), summed((1 - inside) * tf.square(x))
         n, s, q = summed(inside), summed(inside * centered), summed(inside * tf.square(centered))
         new_a, new_b = _line(a, b, own_mean, mean, std, total, ends, ends_2, n, s, q)
         fine = (n > 0) & tf.math.is_finite(new_a) & (new_a > 0)
-        # More of the values are clipped than the contrast allows: less of u, or more of it.
+        # More values are clipped than the contrast allows: change a.
         got = tf.sqrt(summed(tf.square(x - summed(x) / total)) / total)
         new_a = tf.where(
             fine, tf.clip_by_value(new_a, a / 8.0, a * 8.0), tf.where(got > std, a / 2, a * 2)
         )
         new_b = tf.where(fine, new_b, b)
-        # The same values are clipped: what is left of a move is rounding.
+        # If the same values are clipped, the remaining change is rounding.
         tolerance = 16.0 * _epsilon(x.dtype)
         moved = tf.abs(new_a - a) > tolerance * a
         moved |= tf.abs(new_b - b) > tolerance * (tf.abs(b) + std)
@@ -206,10 +207,10 @@ def _feasible_mean(
     high: tf.Tensor | None,
     total: tf.Tensor,
 ) -> tf.Tensor:
-    """The mean nearest to an image's own that leaves room for the contrast between two bounds.
+    """The mean that is nearest to the image's own and allows the contrast between two bounds.
 
-    A mean near a bound needs most values there and a few at the other one. They come in whole numbers,
-    so the outermost mean is the next one with a whole number of values at the other bound.
+    A mean near a bound needs most values at this bound and a few at the other one. The number of
+    values is whole. So the outermost mean has a whole number of values at the other bound.
     """
     if low is None or high is None:
         return own
@@ -233,9 +234,9 @@ def _search(
     total: tf.Tensor,
     missed: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """A and b by bisection, for the rows that need it: images at the bounds, or with hardly a value free.
+    """A and b by bisection, for rows with most or all values at the bounds.
 
-    For every a there is a b of the mean that is wanted, and the standard deviation grows with a.
+    For every a there is a b that gives the target mean. The standard deviation grows with a.
     """
     furthest = tf.reduce_max(tf.abs(centered), axes, keepdims=True)
 
@@ -282,7 +283,7 @@ def _line(
     s: tf.Tensor,
     q: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """A and b for which the image has its mean and standard deviation, if the same values are clipped."""
+    """A and b that give the target mean and standard deviation, if the same values are clipped."""
     if mean is not None:
         rest = total * mean - ends
         numerator = total * (tf.square(std) + tf.square(mean)) - ends_2
@@ -298,7 +299,7 @@ def _line(
 
     del b
     new = a
-    for _ in range(3):  # Newton's steps on one number per row, with a slope by differences
+    for _ in range(3):  # Newton's method on one number per row, with the slope from differences
         step = 1e-3 * new
         value, near = at(new)[2], at(new + step)[2]
         move = tf.math.divide_no_nan(value * step, near - value)
@@ -321,7 +322,7 @@ def on_equations(
     interior-point method does. The computation is in float64, because multipliers add up differences.
     """
     given = tf.cast(images, tf.float64)
-    # A row that is not finite stays so, and must not stop the others.
+    # A row that is not finite stays so, and does not stop the others.
     fine = tf.reduce_all(tf.math.is_finite(given), -1, keepdims=True)
     z = tf.where(fine, given, tf.zeros_like(given))
     a = tf.constant(matrix, tf.float64)
@@ -340,7 +341,9 @@ def on_equations(
     def cost(y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         free = z + tf.matmul(y, a)
         x = clipped(free, low, high)
-        inner = x * free - 0.5 * tf.square(x)  # the half square less that of what is clipped off
+        inner = x * free - 0.5 * tf.square(
+            x
+        )  # the half square minus the half square of the clipped part
         return tf.reduce_sum(inner, -1) - tf.reduce_sum(y * b, -1), x, tf.cast(free == x, x.dtype)
 
     def again(number: tf.Tensor, y: tf.Tensor, busy: tf.Tensor) -> tf.Tensor:
@@ -354,9 +357,9 @@ def on_equations(
         held = tf.reduce_all(tf.abs(off) <= tolerance, -1)
         free_a = tf.reshape(a[None] * inside[:, None, :], [-1, size])
         curve = tf.reshape(tf.matmul(free_a, a, transpose_b=True), [-1, count, count])
-        # A direction without a free value has no curvature of its own: a plain gradient step there.
+        # A direction without free values has no curvature, so it gets a plain gradient step.
         flat = tf.linalg.diag_part(curve) <= 0
-        # Where few values are free the curvature is singular; the ridge goes as the equations are met.
+        # If few values are free, the curvature is singular. The ridge term decreases with the error.
         miss = tf.norm(off, axis=-1) / (tf.norm(b) + widest)
         ridge = (1e-12 + 1e-3 * tf.minimum(miss, 1.0)) * tf.square(widest)
         steep = tf.where(flat, tf.square(norms), tf.zeros([], tf.float64))
@@ -388,7 +391,7 @@ def _solved(
     low: tf.Tensor | None,
     high: tf.Tensor | None,
 ) -> tf.Tensor:
-    """X where it fulfils the equations, else the point that an interior-point method finds."""
+    """X if it fulfils the equations. Otherwise the result of an interior-point method."""
     infinity = tf.constant(np.inf, z.dtype) * tf.ones_like(z)
     low, high = -infinity if low is None else low, infinity if high is None else high
 
@@ -407,7 +410,7 @@ def _solved(
 
 
 def _of_row(reduce: Callable[..., tf.Tensor], end: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
-    """One number of bounds for each row, which never depends on another row."""
+    """One bound as a number per row. It never depends on another row."""
     if end.shape.rank < images.shape.rank:
         return reduce(end)  # the same for all rows
     return reduce(end, list(range(1, end.shape.rank)), keepdims=True)

@@ -1,4 +1,4 @@
-"""Functions read as code: what they do, which globals they read, what they write, whether they answer."""
+"""Reads the code of functions: what they do, read and write, and whether they return a value."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import types
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-# Packages whose code is known by its version, wherever they are installed.
+# Packages whose code is identified by their version.
 _VERSIONED = ("actmax", "builtins", "keras", "numpy", "regularizers", "tensorflow", "tf_keras")
 _INSTALLED = ("site-packages", "dist-packages")
-# Methods that change what they belong to and return nothing.
+# Methods that change their object and return nothing.
 _FILLS = ("add", "append", "appendleft", "clear", "extend", "insert", "put", "setdefault", "update")
 _SILENT = (*_FILLS, "debug", "info", "print", "warning", "write")
 
 
 class Written(NamedTuple):
-    """What code writes itself.
+    """The names and containers that code writes.
 
     Attributes:
-        names: of attributes, globals and variables that it assigns.
+        names: names of attributes, globals and variables that it assigns.
         fills: whether it changes containers in place.
     """
 
@@ -32,12 +32,12 @@ class Written(NamedTuple):
 
 
 def digest(code: types.CodeType) -> str:
-    """SHA-256 of what a function does: of its instructions and constants, not of where they stand."""
+    """SHA-256 of a function's instructions and constants, without its file and line numbers."""
     return hashlib.sha256(repr(_known(code)).encode()).hexdigest()
 
 
 def globals_of(function: types.FunctionType) -> dict[str, Any]:
-    """The globals that a function reads, by name; of modules of the user, what it takes of them."""
+    """The globals that a function reads, by name. For modules of the user, the attributes that it uses."""
     names, attributes = set(), set()
     for code in _with_inner(function.__code__):
         for instruction in dis.get_instructions(code):
@@ -70,7 +70,7 @@ def written_by(code: types.CodeType) -> Written:
 
 
 def written(kind: type) -> Written:
-    """What the methods of a class write after an object was made."""
+    """What the methods of a class write after the creation of an object."""
     names: frozenset[str] = frozenset()
     fills = False
     for owner in kind.__mro__:
@@ -83,9 +83,9 @@ def written(kind: type) -> Written:
 
 
 def answers(function: Any) -> bool:
-    """Whether a function may return anything but None; True where its code cannot be read."""
+    """Whether a function may return a value other than None. True if its code cannot be read."""
     if any(function is getattr(builtins, name, None) for name in _SILENT):
-        return False  # also where a library put a function of its own in the place of `print`
+        return False  # also if a library has replaced `print`
     function = getattr(function, "__func__", function)
     code = getattr(function, "__code__", None)
     if code is None:
@@ -97,7 +97,7 @@ def answers(function: Any) -> bool:
         if instruction.opname == "RETURN_VALUE" and before is not None:
             nothing = before.opname == "LOAD_CONST" and before.argval is None
             silent = before.opname.startswith("CALL") and _is_silent(code)
-            # Where branches meet, as in `STOP if late else None`, what stands before is one of several.
+            # Where branches meet, as in `STOP if late else None`, there are several possible values.
             if instruction.is_jump_target or not (nothing or silent):
                 return True
         before = instruction
@@ -105,12 +105,12 @@ def answers(function: Any) -> bool:
 
 
 def is_versioned(part: Any) -> bool:
-    """Whether the code of a class or function is known by its package's version."""
+    """Whether the package's version identifies the code of a class or function."""
     return _is_installed(getattr(part, "__module__", None) or "")
 
 
 def is_generated(function: types.FunctionType) -> bool:
-    """Whether dataclasses wrote a method: what it does follows from the fields."""
+    """Whether `dataclasses` generated a method. Its code follows from the fields."""
     return function.__code__.co_filename.startswith("<string")
 
 
@@ -124,7 +124,7 @@ def _is_installed(module: str) -> bool:
 
 
 def _known(code: types.CodeType) -> tuple[Any, ...]:
-    # The first constant is the docstring, where there is one.
+    # The first constant is the docstring, if there is one.
     constants = code.co_consts[1:] if _has_docstring(code) else code.co_consts
     named = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     inner = [_constant(value) for value in constants]
@@ -136,12 +136,13 @@ def _constant(value: Any) -> Any:
         return _known(value)
     if isinstance(value, tuple):
         return tuple(_constant(each) for each in value)
-    # Texts in a set have another order in every process.
+    # The order of texts in a set differs between processes.
     return sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)
 
 
 def _has_docstring(code: types.CodeType) -> bool:
-    # Python 3.13 marks it; before, a text that stands first is one unless an instruction loads it.
+    # Python 3.13 marks it. In older versions, a first text is a docstring unless an instruction
+    # loads it.
     if not code.co_consts or not isinstance(code.co_consts[0], str):
         return False
     loads = (each for each in dis.get_instructions(code) if each.opcode in dis.hasconst)
@@ -149,7 +150,7 @@ def _has_docstring(code: types.CodeType) -> bool:
 
 
 def _is_silent(code: types.CodeType) -> bool:
-    """Whether the outermost call of an expression is one that returns nothing."""
+    """Whether the outermost call of an expression returns nothing."""
     for instruction in dis.get_instructions(code):
         if instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"):
             return instruction.argval in _SILENT

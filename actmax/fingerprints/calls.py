@@ -1,4 +1,4 @@
-"""What a call depends on besides its parts, and where two calls differ."""
+"""What a call depends on besides its parts, and the differences of two calls."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def environment(threads: int | None = None) -> dict[str, Any]:
     """Other things that the bytes of a run depend on: versions, kernels and threads.
 
     Args:
-        threads: of the process that runs, where another one does.
+        threads: numbers of threads of the process that runs, if it is another process.
     """
     import keras
 
@@ -30,7 +30,7 @@ def environment(threads: int | None = None) -> dict[str, Any]:
             "tensorflow": tf.__version__,
             "keras": keras.__version__,
             "numpy": np.__version__,
-            # The code of functions is compared as this version compiles it.
+            # The code of functions depends on the Python version that compiles it.
             "python": ".".join(platform.python_version_tuple()[:2]),
         },
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
@@ -39,13 +39,13 @@ def environment(threads: int | None = None) -> dict[str, Any]:
 
 
 def differences(old: Any, new: Any) -> list[str]:
-    """Where two fingerprints differ, as texts `path: old -> new`; of versions alone where those differ.
+    """Differences of two fingerprints, as texts `path: old -> new`. If versions differ, only those.
 
     Args:
-        old: as it was written, JSON.
-        new: as it is now.
+        old: the stored fingerprint, as JSON.
+        new: the present fingerprint.
     """
-    # What was read was JSON: tuples were lists there.
+    # The old fingerprint was read from JSON, which has lists instead of tuples.
     new = json.loads(json.dumps(new))
     if isinstance(old, Mapping) and "versions" in old and "versions" in new:
         found = list(_differences(old["versions"], new["versions"], "versions"))
@@ -55,13 +55,13 @@ def differences(old: Any, new: Any) -> list[str]:
 
 
 def shown(texts: list[str]) -> str:
-    """Differences as one text; of many, the first ones."""
+    """Differences as one text. If there are many, only the first ones."""
     more = [f"and {len(texts) - _SHOWN} more"] if len(texts) > _SHOWN else []
     return "; ".join([*texts[:_SHOWN], *more])
 
 
 def advice(texts: list[str]) -> str:
-    """Advice about differences of versions, kernels or threads; empty for other differences."""
+    """Advice about differences of versions, kernels or threads. Empty for other differences."""
     remedies = {
         "versions/": "Go on with the versions that it was begun with. ",
         "onednn:": "Set TF_ENABLE_ONEDNN_OPTS to what it was. ",
@@ -82,7 +82,7 @@ def _differences(old: Any, new: Any, path: str) -> Iterator[str]:
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for place, pair in enumerate(zip(old, new, strict=True)):
             yield from _differences(*pair, f"{path}/{place}")
-    elif json.dumps(old) != json.dumps(new):  # where NaN equals NaN
+    elif json.dumps(old) != json.dumps(new):  # here NaN equals NaN
         yield f"{path.lstrip('/')}: {_brief(old)} -> {_brief(new)}"
 
 
@@ -100,5 +100,5 @@ def _threads() -> int:
         return int(text)
     try:
         return len(os.sched_getaffinity(0))
-    except AttributeError:  # Not on every system.
+    except AttributeError:  # Not available on every system.
         return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""Settings of a Keras object that hold in every process: without the names that Keras counts."""
+"""Settings of a Keras object that are the same in every process: without names counted by Keras."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 from actmax.fingerprints import bytecode
 from actmax.models.paths import children as _children
 
-# Where a configuration has names of layers and tensors, and what changes nothing that is computed.
+# Keys of a configuration with names of layers and tensors, and keys that do not affect results.
 _NAMED = ("inbound_nodes", "input_layers", "keras_history", "name", "output_layers")
 _NOTHING = ("build_config", "compile_config", "registered_name", "shared_object_id", "trainable")
 _PREFIXES = ("forward_", "backward_")  # of Bidirectional
 
 
 def is_keras(part: Any) -> bool:
-    """Whether an object is one of Keras or tf_keras with a configuration, or of a class made from one."""
+    """Whether an object belongs to Keras or tf_keras, or to a subclass, and has a configuration."""
     origins = {kind.__module__.split(".")[0] for kind in type(part).__mro__}
     return bool(origins & {"keras", "tf_keras"}) and callable(getattr(part, "get_config", None))
 
@@ -35,19 +35,19 @@ def has_weights(part: Any) -> bool:
 
 
 def settings(part: Any) -> Any:
-    """The configuration of a Keras object without its name; None where it has none that can be read."""
+    """The configuration of a Keras object without its name. None if it cannot be read."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             config = part.get_config()
-    except Exception:  # A class of the user whose configuration cannot be made.
+    except Exception:  # The configuration of a user's class may raise an error.
         public = {name: value for name, value in vars(part).items() if not name.startswith("_")}
         config = {n: v for n, v in public.items() if isinstance(v, (bool, int, float, str, tuple))}
     return lasting(config)
 
 
 def functions(part: Any) -> dict[str, Any]:
-    """Functions of the user that an object holds, as a layer its activation, by attribute."""
+    """Functions of the user in an object, such as a layer's activation, by attribute."""
     kinds = (types.FunctionType, types.MethodType, functools.partial)
     return {
         name: value
@@ -68,7 +68,7 @@ def children(part: Any) -> list[Any]:
 
 
 def lasting(config: Any) -> Any:
-    """A configuration in which counted names are numbered by their place, and nothing has an address."""
+    """A configuration with counted names numbered by position, and without memory addresses."""
     if not isinstance(config, Mapping):
         return config
     names: dict[str, str] = {}
@@ -79,7 +79,7 @@ def lasting(config: Any) -> Any:
 def _renamed(config: Any, names: Mapping[str, str], named: bool) -> Any:
     if isinstance(config, Mapping):
         if config.get("class_name") == "__lambda__":
-            return "a function"  # Its code is read from the layer, where it has no file name.
+            return "a function"  # The code is read from the layer. There it has no file name.
         return {
             str(key): _renamed(value, names, named or key in _NAMED)
             for key, value in config.items()
@@ -91,7 +91,7 @@ def _renamed(config: Any, names: Mapping[str, str], named: bool) -> Any:
 
 
 def _collect(config: Any, names: dict[str, str]) -> None:
-    """Every counted name of an object in a configuration, with one that goes by its place."""
+    """Maps every counted name in a configuration to a name that depends on its position."""
     if isinstance(config, Mapping):
         inner = config.get("config")
         if "class_name" in config and isinstance(inner, Mapping):
@@ -106,7 +106,7 @@ def _collect(config: Any, names: dict[str, str]) -> None:
 
 
 def _is_counted(name: str, kind: str) -> bool:
-    """Whether a name is a class in snake case and perhaps a number, as Keras makes them."""
+    """Whether a name is a class in snake case with or without a number, as made by Keras."""
     plain = name.rsplit("_", 1)[0] if name.rsplit("_", 1)[-1].isdigit() else name
     for prefix in _PREFIXES:
         plain = plain.removeprefix(prefix)

@@ -21,17 +21,17 @@ from actmax.models import weights_digest
 from actmax.optimizers import KerasOptimizer
 from actmax.types import FixedArray, digest
 
-# Arrays of up to this many numbers stand in a fingerprint as they are, so that a difference can be read.
+# A fingerprint contains arrays of up to this many numbers in full, so that a difference can be read.
 _SHORT = 16
 _DEEP = 32
 
 
 def of(part: Any) -> Any:
-    """The fingerprint of a part, as JSON. Equal if nothing differs that the part computes with.
+    """The fingerprint of a part, as JSON. Two are equal if the parts compute the same.
 
     Args:
-        part: a number, text, array, function, partial, method, dataclass, Keras object, container, or any
-            other object, which is taken for its class and its attributes.
+        part: a number, text, array, function, partial, method, dataclass, Keras object or container. Any
+            other object is described by its class and attributes.
 
     Example:
         >>> import functools
@@ -44,10 +44,10 @@ def of(part: Any) -> Any:
 
 
 def listeners(callbacks: Any) -> list[Any]:
-    """Fingerprints of callbacks that can stop images, as they begin; those that only watch change nothing.
+    """Fingerprints of callbacks that can stop images, at their start. Other callbacks have no effect.
 
     Args:
-        callbacks: as they were given: objects with `on_step`, or functions of a snapshot.
+        callbacks: the given callbacks: objects with `on_step`, or functions of a snapshot.
     """
     found = []
     for callback in callbacks:
@@ -59,17 +59,17 @@ def listeners(callbacks: Any) -> list[Any]:
 
 
 class _Reader:
-    """Walks through one part; what it has met before is not read again.
+    """Walks through one part. It reads every object once.
 
     Args:
-        stateful: of functions and objects, leave out what they write themselves.
+        stateful: whether to leave out what functions and objects write themselves.
     """
 
     def __init__(self, *, stateful: bool = False) -> None:
         self._stateful = stateful
         self._above: list[int] = []
         self._known: dict[int, Any] = {}
-        self._alive: list[Any] = []  # so that no identity is used twice
+        self._alive: list[Any] = []  # keeps objects alive, so that no identity is used twice
 
     def of(self, part: Any) -> Any:
         if part is None or isinstance(part, (bool, int, str)):
@@ -113,7 +113,7 @@ class _Reader:
         return self._code_of(part) if callable(part) else self._object(part)
 
     def _code_of(self, part: Any) -> Any:
-        """Functions, classes, and whatever else is called."""
+        """Functions, classes and other callables."""
         if isinstance(part, functools.partial):
             named = {"function": part.func, "arguments": part.args, "keywords": part.keywords}
             return {"partial": {name: self.of(value) for name, value in named.items()}}
@@ -164,7 +164,7 @@ class _Reader:
         return field.init or not self._stateful
 
     def _class(self, kind: type) -> dict[str, Any]:
-        """Name of a class, and what its users wrote into it: methods and settings."""
+        """Name of a class, and its methods and settings if a user wrote it."""
         found: dict[str, Any] = {"class": kind.__qualname__}
         written = {}
         for owner in reversed(kind.__mro__):
@@ -183,7 +183,7 @@ class _Reader:
         return found | ({"written": written} if written else {})
 
     def _function(self, function: types.FunctionType) -> dict[str, Any]:
-        """A function by its code, and by what it has: defaults, closure, and globals that it reads."""
+        """A function: its code, defaults, closure, and the globals that it reads."""
         name = function.__qualname__
         found: dict[str, Any] = {}
         cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=False)
@@ -204,7 +204,7 @@ class _Reader:
         return found | {each: self.of(value) for each, value in had.items() if value}
 
     def _keras(self, part: Any) -> dict[str, Any]:
-        """A Keras object: class, settings without counted names, functions, layers; weights by place."""
+        """A Keras object: class, settings without counted names, functions, layers, weights by position."""
         found = self._class(type(part))
         settings = {
             "config": self.of(networks.settings(part)),
@@ -213,12 +213,12 @@ class _Reader:
         }
         if not networks.has_weights(part):
             return found | {name: value for name, value in settings.items() if value}
-        # Of a network a hash: it may have hundreds of layers.
+        # A hash, because a network may have hundreds of layers.
         return found | {"settings": _digest(settings), "weights": weights_digest(part)}
 
 
 def _lasting(values: dict[str, Any], written: bytecode.Written) -> dict[str, Any]:
-    """Of what a callback has, the settings: neither what it assigns nor a container that it fills."""
+    """The settings of a callback, without attributes that it assigns and containers that it fills."""
     return {
         name: value
         for name, value in values.items()

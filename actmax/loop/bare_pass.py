@@ -37,8 +37,8 @@ def strict_floor(
 ) -> Callable[[int], None]:
     """The same pass inside a `tf.while_loop`: no Python between steps.
 
-    Each pass starts from the images plus `rate` times the gradient, with a rate of zero that the graph
-    cannot know: otherwise all passes are the same, and a compiler may run one of them.
+    Each pass starts from the images plus `rate` times the gradient. The rate is zero, but the graph
+    does not know this. Otherwise all passes would be equal, and a compiler could run only one of them.
     """
 
     @tf.function(autograph=False)
@@ -72,6 +72,6 @@ def _pass(
 
 
 def _fetch(found: Any) -> None:
-    """Waits: a device works in order, so the last result is there only when all before it are."""
+    """Waits for all results. A device works in order, so the last result comes after all others."""
     for leaf in tf.nest.flatten(found):
         leaf.numpy()

@@ -12,19 +12,21 @@ from actmax.loop.engine import Loop
 from actmax.loop.records import Arguments
 from actmax.types import Images
 
-# Folding and fusing reorder sums of a few thousand terms: rounding of 1e-7 grows to about 1e-6.
+# Folding and fusing reorder sums of a few thousand terms. Rounding errors of 1e-7 grow to about
+# 1e-6.
 COSINE = 0.999999
 RELATIVE = 1e-5
 
 
 @dataclasses.dataclass(frozen=True)
 class Agreement:
-    """How near the scores and gradients of two ways are.
+    """How similar the scores and gradients of two ways are.
 
     Attributes:
-        cosine: of the gradients, the least over the images.
-        relative: largest difference of two gradient values over the largest value, over the images.
-        score: largest difference of two scores over the largest score, or over 1.
+        cosine: cosine of the gradients, the minimum over the images.
+        relative: largest difference of gradient values divided by the largest value, maximum over
+            the images.
+        score: largest difference of scores, divided by the largest score or by 1.
     """
 
     cosine: float
@@ -38,7 +40,7 @@ class Agreement:
 
 
 def agreement(plain: Loop, fast: Loop, images: Images, arguments: Arguments) -> Agreement:
-    """How near two loops are at given images, with the same draws of the transforms."""
+    """Compares two loops at given images, with the same draws of the transforms."""
     (scores, gradients), (others, theirs) = (
         loop.score_and_gradient(images, arguments) for loop in (plain, fast)
     )
@@ -54,7 +56,7 @@ def agreement(plain: Loop, fast: Loop, images: Images, arguments: Arguments) -> 
                 return Agreement(float("nan"), float("nan"), float("nan"))
             if largest == 0:
                 continue
-            one, two = a / largest, b / largest  # so that squares do not vanish
+            one, two = a / largest, b / largest  # so that squares do not underflow
             norms = np.linalg.norm(one) * np.linalg.norm(two)
             cosine = min(cosine, float(one @ two / norms) if norms else 0.0)
             relative = max(relative, float(np.abs(one - two).max()))
@@ -65,11 +67,11 @@ def agreement(plain: Loop, fast: Loop, images: Images, arguments: Arguments) -> 
 def check_fold(loop: Loop, images: Images, arguments: Arguments) -> Agreement:
     """Checks that a loop with folded models computes what the models compute.
 
-    A ReLU or a max pooling near a tie turns the last bit of its input into another gradient. So where
-    float32 differs, both are computed in float64, in which ties that near do not occur.
+    Near a tie, the last bit of the input of a ReLU or a max pooling can change the gradient. So if
+    float32 differs, both are computed in float64, where such close ties do not occur.
 
     Returns:
-        The agreement, in float64 where float32 could not tell.
+        The agreement, in float64 if float32 was not enough.
 
     Raises:
         ValueError: if they differ.
@@ -86,17 +88,17 @@ def check_fold(loop: Loop, images: Images, arguments: Arguments) -> Agreement:
     try:
         found = agreement(exact, folded, images, arguments)
     except (TypeError, ValueError, tf.errors.InvalidArgumentError) as error:
-        raise _differ(found) from error  # layers that insist on float32
+        raise _differ(found) from error  # layers that accept only float32
     if not found.holds:
         raise _differ(found)
     return found
 
 
 def check_segments(loop: Loop, images: Images, arguments: Arguments) -> None:
-    """Checks that a loop whose models are run in segments computes the scores that the models do.
+    """Checks that a loop with models in segments computes the scores of the models.
 
-    The scores alone, because the plain gradient may need more memory than there is. Gradients are
-    those of TensorFlow, segment by segment.
+    Only scores are compared, because the plain gradient may need too much memory. The gradients of
+    the segments are computed by TensorFlow.
 
     Raises:
         ValueError: if the scores differ.

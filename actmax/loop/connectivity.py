@@ -13,7 +13,7 @@ from actmax.types import Images
 
 
 def check_penalty(name: str, gradient: tf.Tensor | None) -> None:
-    """Raises ValueError if a penalty has no gradient, so that it would do nothing, silently."""
+    """Raises ValueError if a penalty has no gradient, because it would have no effect."""
     if gradient is None:
         raise ValueError(
             checks.message(
@@ -26,13 +26,14 @@ def check_penalty(name: str, gradient: tf.Tensor | None) -> None:
 
 
 def check_connected(total: tf.Tensor, images: Images, ascent: dict[str, Any]) -> None:
-    """Raises ValueError, naming the operation that cut it, if the score has no gradient."""
+    """Raises ValueError if the score has no gradient. The message names the operation without one."""
     cut = [name for name, gradient in ascent.items() if gradient is None]
     if not cut:
         return
     culprit = None if tf.executing_eagerly() else _culprit(total, images[cut[0]])
     if culprit is None and len(cut) < len(ascent):
-        # The others have a gradient, and nothing on a way from this one takes it: no way is there.
+        # The others have a gradient, and no operation after this one stops it. So this one is not
+        # connected.
         raise ValueError(
             checks.message(
                 f"a score that depends differentiably on the input {cut[0]!r}",
@@ -54,7 +55,7 @@ def check_connected(total: tf.Tensor, images: Images, ascent: dict[str, Any]) ->
 
 
 def _culprit(total: tf.Tensor, image: tf.Tensor) -> tf.Operation | None:
-    """The first operation on the way from the image to the score that has no gradient."""
+    """The first operation without a gradient on the path from the image to the score."""
     reached: dict[str, tf.Operation] = {}
     frontier = [image]
     while frontier:
@@ -79,17 +80,17 @@ def _cuts(operation: tf.Operation, image: tf.Tensor) -> bool:
     """Whether no gradient of an operation's result reaches the image."""
     try:
         return tf.gradients(operation.outputs[0], image)[0] is None
-    except LookupError:  # TensorFlow has none for it
+    except LookupError:  # TensorFlow has no gradient for it
         return True
 
 
 def has_gradient(problem: Problem, ascent: Images, size: tf.Tensor) -> tf.Tensor:
-    """Whether the score itself has a gradient, whatever the penalties have. bool `[N]`.
+    """Whether the score itself has a gradient, without the penalties. bool `[N]`.
 
     Args:
-        problem: with its penalties.
+        problem: the problem with its penalties.
         ascent: gradient of the score with respect to images.
-        size: of the gradient of J with respect to params, `[N]`.
+        size: size of the gradient of J with respect to params, `[N]`.
     """
-    # Without penalties that is the score's own, taken further back.
+    # Without penalties, this is the gradient of the score with respect to params.
     return (size > 0) & (sizes(ascent) > 0) if problem.penalties else size > 0

@@ -16,7 +16,7 @@ import tensorflow as tf
 from actmax.loop.records import Bounds, Carry
 from actmax.problem import Problem
 
-# Steps whose draws are made at once: few enough to need no memory beside the images.
+# Number of steps per block. It is small, so the draws need little memory compared with the images.
 BLOCK = 16
 
 
@@ -41,11 +41,12 @@ def run_steps(
 
     Args:
         problem: whose transforms draw.
-        once: `(seeds or draws, step, carry, history) -> (step, carry, history)`, one step.
+        once: one step, `(seeds or draws, step, carry, history) -> (step, carry, history)`.
         seeds: `[T, K * N, 2]`, from `part_seeds`.
-        bounds: the steps.
+        bounds: which steps to run.
         first: `(carry, history)` before the first step.
-        ahead: False to let every step draw for itself, as XLA, which fuses a draw into one, has it.
+        ahead: False to compute the draws in every step. XLA does so, because it fuses a draw into
+            one kernel.
     """
 
     def until(last: tf.Tensor) -> Callable[..., tf.Tensor]:

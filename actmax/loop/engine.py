@@ -1,8 +1,8 @@
 """THE compiled loop: every `tf.function`, every tape, and the only minus sign are here.
 
 The loop minimizes `-J`. One step: draw and transform, model, score, penalties, gradient, gradient
-functions, optimizer, projection, guards, history. All that varies from run to run is a tensor, and the
-batch dimension is open, so one trace serves every run of a `Maximizer`.
+functions, optimizer, projection, guards, history. Everything that differs between runs is a tensor,
+and the batch dimension is open. So one trace serves every run of a `Maximizer`.
 """
 
 from __future__ import annotations
@@ -80,12 +80,12 @@ class Loop:
 
     @property
     def compilations(self) -> int:
-        """Number of graphs of the loop: one, or one per N where the optimizer or XLA needs to know it."""
+        """Number of graphs of the loop: one, or one per N if the optimizer or XLA needs to know N."""
         return sum(name == "run" for name, _ in self._functions)
 
     def start(self, seeds: tf.Tensor, initial: Images) -> Params:
-        """Params before the first step, from noise or from the images given, inside the set."""
-        if initial:  # An inverse may be worked out on the host.
+        """Params before the first step, from noise or from given images. They are inside the set."""
+        if initial:  # The host may compute an inverse.
             return self.problem.start(seeds, initial)
         return self._compile("start", self.problem.start, seeds, initial)
 
@@ -150,10 +150,10 @@ class Loop:
         still: bool = False,
         with_gradient: bool = False,
     ) -> tuple[Carry, tf.Tensor, Images]:
-        """As `run`, with the sum over the steps of the score's gradients, for all rows or for none."""
+        """As `run`, and the sum of the score's gradients over the steps, for all rows or none."""
         flags = (tf.constant(alive), tf.constant(still))
         bounds = Bounds(tf.constant(start, tf.int32), tf.constant(stop, tf.int32), *flags)
-        # Who compiles for every shape gets one.
+        # Ways that compile for every shape need a fixed shape.
         every = with_gradient or self.way.xla or self.problem.optimizer.fixed_rows
         rows = tf.shape(carry.live)[0] if every else 0
         gradient = {
@@ -169,11 +169,11 @@ class Loop:
         return self._compile("gradient", self._score_and_gradient, images, self.alone(arguments))
 
     def images(self, params: Params, arguments: Arguments) -> Images:
-        """Images of params, inside the set."""
+        """Images from params. They are inside the set."""
         return self._compile("images", self.problem.finish, params, arguments.kept)
 
     def alone(self, arguments: Arguments) -> Arguments:
-        """The arguments with which the gradient of a pass is the score's own, without penalties of layers."""
+        """Arguments without penalties of layers, so that the gradient of a pass is that of the score."""
         if not self.problem.inner:
             return arguments
         return arguments._replace(weights=tf.zeros_like(arguments.weights))
@@ -184,26 +184,26 @@ class Loop:
         self._function("penalties", self._check_penalties, images, arguments.arrays)
 
     def judge(self, images: Images, arguments: Arguments) -> Judged:
-        """Scores without transforms, and what the models themselves say. `[N, ...]`."""
+        """Scores without transforms, and the outputs of the models. `[N, ...]`."""
         return self._compile("judge", self._judge, images, arguments)
 
     def members(self, images: Images, arguments: Arguments) -> tf.Tensor | None:
-        """Scores of each model of an ensemble; None of a single one. `[N, ...] -> [N, models]`."""
+        """Scores of each model of an ensemble. None for a single model. `[N, ...] -> [N, models]`."""
         if len(self.problem.models) == 1:
             return None
         return self._compile("members", self._members, images, arguments)
 
     def robust_scores(self, images: Images, arguments: Arguments, seeds: tf.Tensor) -> tf.Tensor:
-        """Mean scores over the transformed copies that `seeds` draw. `[N, ...], [N, 2] -> [N]`."""
+        """Mean scores over transformed copies, drawn with `seeds`. `[N, ...], [N, 2] -> [N]`."""
         return self._compile("robust_scores", self._robust_score, images, arguments, seeds)
 
     def sensitivity(self, params: Params, arguments: Arguments, draws: int) -> tf.Tensor:
         """Sum over values of `|mean over draws of the score's gradient|` at given params. `[N]`.
 
-        A penalty that is a mean over pixels has a gradient of about `1 / (H W C)` per value, so a
-        weight in units of this number pulls as hard as the score does.
+        A penalty that is a mean over pixels has a gradient of about `1 / (H W C)` per value. So a
+        weight of 1 in units of this number is about as strong as the score.
         """
-        # Steps of the loop with rows that stay where they are: no function beside the loop's is compiled.
+        # These are steps of the loop in which no row moves. So no other function is compiled.
         first = self.begin(params, arguments)
         first = first._replace(live=tf.zeros_like(first.live))
         total = self._steps(first, self.alone(arguments), 0, draws, still=True, with_gradient=True)[
@@ -226,9 +226,9 @@ class Loop:
         """How much images can still gain after the last step, from one step of the loop and three scores.
 
         Args:
-            params: that the images were made of.
+            params: the params of the images.
             images: `[N, ...]` by name.
-            scores: of them without transforms, `[N]`.
+            scores: scores of the images without transforms, `[N]`.
             arguments: at the end of the run, whose models and judge are traced already.
             step: of the weights and of the draws.
         """
@@ -239,7 +239,7 @@ class Loop:
         ascent = self._steps(first, arguments, step, step + 1, with_gradient=True)[2]
         given = (params, images, ascent, arguments, at)
         taken, descent, way, bound = self._compile("slope", self._slope, *given)
-        if self.problem.inner:  # Their values without transforms need a pass of their own.
+        if self.problem.inner:  # Their values without transforms need a separate pass.
             taken += self._taken(self.judge(images, arguments), arguments, step)
         here = np.asarray(scores - taken)
 
@@ -271,15 +271,16 @@ class Loop:
         fixed_rows = self.problem.optimizer.fixed_rows
         key: Any = (name, tf.nest.flatten(arguments[0])[0].shape[0] if fixed_rows else None)
         xla = self.way.xla and name == "run"
-        if xla:  # compiles for every shape, and does not say so
+        if xla:  # compiles for every shape, but is not marked so
             key = (name, tuple(tuple(leaf.shape) for leaf in tf.nest.flatten(arguments)))
         arrays = [each.arrays for each in arguments if isinstance(each, Arguments)]
-        if arrays and arrays[0]:  # of another shape per image they need a trace of their own
+        if arrays and arrays[0]:  # images of another shape need a separate trace
             key = (name, (key[1], arrays_spec(arrays[0])))
-        with self._lock:  # of one model's ways, two threads must not prepare kernels at once
+        with self._lock:  # two threads must not prepare kernels of one model at the same time
             if key not in self._functions:
                 signature = [spec(a, open_rows=not fixed_rows, closed=xla) for a in arguments]
-                # TensorFlow warns of retracing by a function's code; a partial has none, and counts alone.
+                # TensorFlow warns of retracing per function code. A partial has no code, so it is counted
+                # separately.
                 own = functools.partial(function)
                 made = tf.function(
                     own, input_signature=signature, autograph=False, jit_compile=xla or None
@@ -289,7 +290,7 @@ class Loop:
         return self._functions[key]
 
     def _prepared(self, arguments: Arguments) -> contextlib.AbstractContextManager[Any]:
-        """While open, what the models compute from their weights alone is computed once."""
+        """In this context, values that depend only on weights are computed once."""
         return self.way.prepared(self.models, self.problem, arguments.fixed)
 
     def _judge(self, images: Images, arguments: Arguments) -> Judged:
@@ -300,7 +301,7 @@ class Loop:
         return self.problem.members(images, arguments.fixed, arguments.targets)
 
     def _lazy_penalty(self, place: int) -> PenaltyAndGradient:
-        """A function of its own, because what is lazy is large: one trace serves the check and the loop."""
+        """A separate function, because lazy penalties are large. One trace serves the check and the loop."""
         once = functools.partial(penalty_and_gradient, self.problem, place)
         return tf.function(once, autograph=False) if self.compiled else once
 
@@ -340,13 +341,13 @@ class Loop:
     ) -> tuple[tf.Tensor, Images]:
         """Mean scores over copies `[N]`, and their gradient with respect to images.
 
-        With penalties of layers these are heard in the same pass, `[1 + P, N]`, and weigh in the gradient.
-        The backward pass carries a unit score; weights and copies are applied after it, in the
-        images' own precision, so that no weight overflows in a model of half precision.
+        Penalties of layers are computed in the same pass, `[1 + P, N]`, and are part of the gradient. The
+        backward pass carries a unit score; weights and copies are applied after it, in the images' own
+        precision, so that no weight overflows in a model of half precision.
         """
         once = functools.partial(self._called, images, arguments.stateless(), seeds, step)
         rows = tf.shape(arguments.seeds)[0]
-        # A model's own float16 is known since its scores were traced.
+        # The trace of the scores has shown whether the model computes in float16.
         half = self.way.scaled or any(taps.half for taps in self.problem.models)
         return scaled_back(once, rows, images, silence(self.problem, rows)) if half else once(None)
 
@@ -358,7 +359,7 @@ class Loop:
         step: tf.Tensor,
         scale: tf.Tensor | None,
     ) -> tuple[tf.Tensor, Images]:
-        """As `_ascend`, with the gradient of row n times `scale[n]`."""
+        """Like `_ascend`, with the gradient of row n multiplied by `scale[n]`."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(images)
             copies = self.problem.transform(images, seeds, step)
@@ -397,7 +398,7 @@ class Loop:
         arguments: Arguments,
         step: tf.Tensor,
     ) -> tuple[tf.Tensor, Params, Params, tf.Tensor]:
-        """From the score's gradient: what penalties take, the gradient of -J, the way up, the bound."""
+        """Penalties, the gradient of -J, the direction of ascent and the bound, from the score's gradient."""
         with tf.GradientTape(watch_accessed_variables=False) as decode_tape:
             decode_tape.watch(params)
             decoded = self.problem.decode(params, arguments.kept)
@@ -416,7 +417,7 @@ class Loop:
         arguments: Arguments,
         step: tf.Tensor,
     ) -> tuple[Images, tf.Tensor, tf.Tensor]:
-        """Images at the end of a projected step, what penalties take there, what the gradient promised."""
+        """Images after a projected step, their penalties, and the gain predicted by the gradient."""
         end, line = end_of_step(self.problem, params, descent, way, length, arguments)
         images = self.problem.finish(end, arguments.kept)
         return images, burden(self.problem, images, arguments, step, self._lazy), line
@@ -424,7 +425,7 @@ class Loop:
     def _evaluate(
         self, params: Params, arguments: Arguments, seeds: tf.Tensor, step: tf.Tensor, held: Any
     ) -> Evaluation:
-        """J, its parts and its gradient at one step; `held` as in `weigh_penalties`."""
+        """J, its parts and its gradient at one step. `held` is as in `weigh_penalties`."""
         with tf.GradientTape(watch_accessed_variables=False) as decode_tape:
             decode_tape.watch(params)
             images = self.problem.decode(params, arguments.kept)
@@ -439,7 +440,7 @@ class Loop:
         arguments: Arguments,
         step: tf.Tensor,
     ) -> tuple[Carry, tf.Tensor]:
-        """All of a step that comes after the model, as one function for XLA."""
+        """Everything in a step after the model, as one function for XLA."""
         with tf.GradientTape(watch_accessed_variables=False) as decode_tape:
             decode_tape.watch(carry.params)
             images = self.problem.decode(carry.params, arguments.kept)
@@ -459,7 +460,7 @@ class Loop:
         step: tf.Tensor,
         held: Any,
     ) -> Evaluation:
-        """What is added to the score and its gradient: penalties, metrics, the way back to params."""
+        """Adds penalties, metrics and the gradient with respect to params to the score and its gradient."""
         problem = self.problem
         score, inner = split_scores(problem, heard)
         penalties, weighted, penalty_slope = weigh_penalties(
@@ -502,7 +503,7 @@ class Loop:
                 found = self._evaluate(carry.params, now, seeds, step, carry.held)
                 ascent = found.ascent
                 carry, recorded = self._update(found, now, carry, step)
-            # All rows of the score's gradient where they are asked for, and none elsewhere.
+            # All rows of the score's gradient if they are requested, otherwise none.
             gradient = {
                 name: same_shape(total + ascent[name][: tf.shape(total)[0]], total)
                 for name, total in gradient.items()
@@ -528,7 +529,7 @@ class Loop:
         carry: Carry,
         step: tf.Tensor,
     ) -> tuple[Carry, tf.Tensor]:
-        """The carry after a step, and what history records of it, `[series, N]`."""
+        """The carry after a step, and its values for the history, `[series, N]`."""
         problem = self.problem
         rows = tf.stack([found.score, found.objective, *found.penalties, *found.metrics])
         size = sizes(found.descent)
@@ -542,7 +543,7 @@ class Loop:
         params = tf.nest.map_structure(same_shape, params, carry.params)
         state = tf.nest.map_structure(same_shape, state, carry.state)
         updated = sums(params)
-        # Params that are images were looked at when they were made.
+        # If params are images, they were checked when they were made.
         entries = [e for e in problem.inputs if found.images[e.name] is not carry.params[e.name]]
         seen = [sums(found.images[entry.name]) for entry in entries]
 
@@ -574,7 +575,8 @@ class Loop:
                 tf.where(carry.live, rows, tf.constant(float("nan"), rows.dtype)),
             )
 
-        # A sum is finite only if all of it is; what is at fault is asked only where one is not.
+        # A sum is finite only if all its terms are. The cause is searched only if a sum is not
+        # finite.
         total = tf.add_n(
             [found.objective, size, updated, *seen, *([shaped] * (shaped is not size))]
         )

@@ -1,4 +1,4 @@
-"""The params of the highest J so far, for problems whose J goes up and down."""
+"""Keeps the params of the highest J so far, for problems whose J goes up and down."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Highest(NamedTuple):
 
 
 def remembers(problem: Problem) -> bool:
-    """Whether it does: for letters, whose J goes up and down. With transforms the highest J is chance."""
+    """Whether a problem keeps them: for letters without transforms. With transforms it is chance."""
     sets = [entry.constraint for entry in problem.inputs if entry.constraint.discrete]
     hard = any(getattr(each, "straight_through", True) for each in sets)
     return hard and not problem.transformed
 
 
 def remembered(problem: Problem, params: Params) -> Any:
-    """What is remembered before the first step; nothing where the problem asks for nothing."""
+    """The kept params before the first step. Nothing if the problem keeps none."""
     if not remembers(problem):
         return ()
     rows = tf.shape(tf.nest.flatten(params)[0])[:1]
@@ -34,7 +34,7 @@ def remembered(problem: Problem, params: Params) -> Any:
 
 
 def higher(best: Any, params: Params, objective: tf.Tensor, live: tf.Tensor) -> Any:
-    """What is remembered after a step: its params where J was higher, and the row alive."""
+    """The kept params after a step: the step's params if J was higher and the row is live."""
     if not isinstance(best, Highest):
         return best
     better = live & (objective > best.objective)  # False where J is not a number

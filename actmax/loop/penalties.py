@@ -30,21 +30,21 @@ def weigh_penalties(
     computed: Mapping[int, PenaltyAndGradient],
     inner: Sequence[tf.Tensor] = (),
 ) -> tuple[list[tf.Tensor], tf.Tensor, dict[str, Any]]:
-    """Penalties, their weighted sum, and the gradient of those of clean images.
+    """Penalties, their weighted sum, and the gradient of the penalties of images without transforms.
 
     Args:
-        problem: whose penalties.
+        problem: the problem with the penalties.
         images: `[N, ...]` by name.
-        arguments: with their weights.
+        arguments: arguments with the weights.
         score: `[N]`.
         step: int32 `[]`.
-        held: what lazy penalties were when last computed, which they are taken for at steps between;
-            None to compute all of them now, with no weight but their own.
-        computed: `penalty_and_gradient` of each lazy penalty, by place.
-        inner: penalties of layers, `[N]` each, whose gradient is in that of the pass already.
+        held: last values of lazy penalties, used between their steps. None to compute all of them
+            now, with their unchanged weights.
+        computed: `penalty_and_gradient` of each lazy penalty, by position.
+        inner: penalties of layers, `[N]` each. The gradient of the pass contains theirs.
 
     Returns:
-        `([N] each, [N], images or None by name)`; None where no penalty depends on an input.
+        `([N] each, [N], gradient or None by name)`. None for an input on which no penalty depends.
     """
     if not problem.penalties:
         return [], tf.zeros_like(score), dict.fromkeys(images)
@@ -93,7 +93,7 @@ def burden(
     step: tf.Tensor,
     computed: Mapping[int, PenaltyAndGradient],
 ) -> tf.Tensor:
-    """The weighted sum of all penalties but those of layers, computed now. `[N]`."""
+    """The weighted sum of all penalties except those of layers, computed now. `[N]`."""
     rows = tf.shape(arguments.seeds)[0]
     total = tf.zeros([rows], problem.dtype)
     if not problem.penalties:
@@ -117,7 +117,7 @@ def penalty_and_gradient(
     weight: tf.Tensor,
     given: Given,
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor | None]]:
-    """One penalty `[N]`, and the gradient of its weighted sum by input; None if it has none."""
+    """One penalty `[N]`, and the gradient of its weighted sum by input. None without a gradient."""
     (value,), gradient = _penalties_and_gradient(problem, images, [place], [weight], given)
     return value, {name: gradient[name] for name in inputs_of(problem, place)}
 
@@ -159,7 +159,7 @@ def _penalties_and_gradient(
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(images)
         penalties = problem.penalize(images, given, which)
-    # The weights enter behind the tape, which then has no broadcast to go back through.
+    # The weights are applied outside the tape, so the backward pass has no broadcast.
     return penalties, tape.gradient(penalties, images, output_gradients=list(weights))
 
 
@@ -187,6 +187,6 @@ def _now_and_then(
 
 
 def _sum(gradients_of: Sequence[tf.Tensor | None]) -> tf.Tensor | None:
-    """The sum of the gradients that there are."""
+    """The sum of the gradients that are not None."""
     given = [gradient for gradient in gradients_of if gradient is not None]
     return tf.add_n(given) if len(given) > 1 else (given or [None])[0]

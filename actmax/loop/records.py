@@ -29,29 +29,27 @@ class Carry(NamedTuple):
     """The state that goes from step to step."""
 
     params: Params
-    before: Params  # one update earlier; only of inputs whose params are not images
+    before: Params  # one update earlier, only for inputs whose params are not images
     state: Any
     live: tf.Tensor  # bool [N], False once a row has failed or was stopped
     moved: tf.Tensor  # bool [N], True once the score of a row had a gradient of its own
     still: tf.Tensor  # bool [N], True if the last gradient was zero
     cause: tf.Tensor  # int32 [N], a Cause
     done: tf.Tensor  # int32 [N], updates made
-    steep: (
-        tf.Tensor
-    )  # [N, 2], sizes of the largest gradient so far and of the last, as the optimizer got it
-    held: tuple[tf.Tensor, ...]  # [N] each, what lazy penalties were when last computed
-    best: Any = ()  # where J was highest, for problems that remember it
+    steep: tf.Tensor  # [N, 2], sizes of the largest and of the last gradient that the optimizer got
+    held: tuple[tf.Tensor, ...]  # [N] each, last computed values of lazy penalties
+    best: Any = ()  # params of the highest J, for problems that keep them
     states: Any = ()  # of the penalties that have a state, by name
 
 
 class Bounds(NamedTuple):
-    """Which steps one call of the loop makes."""
+    """The steps of one call of the loop."""
 
     start: tf.Tensor  # int32 []
     stop: tf.Tensor  # int32 []
     # bool []: end after the first step if the score of a row has no gradient in it.
     alive: tf.Tensor
-    # bool []: go on although no row is live, for gradients at images that stay as they are.
+    # bool []: continue even if no row is live, for gradients at unchanged images.
     still: tf.Tensor
 
 
@@ -63,7 +61,7 @@ class Arguments(NamedTuple):
     rates: tf.Tensor  # [1 or steps, 1 or N]
     seeds: tf.Tensor  # int32 [N, 2]
     fixed: Images  # by name, [1 or N, ...]
-    kept: Images  # of masked inputs, what the mask keeps, by name, [N, ...]
+    kept: Images  # the values that masks keep, by name, [N, ...]
     arrays: Images  # of penalties, by feeding.array_key, [N, ...]
     states: Any = ()  # of the penalties that have a state, by name, at the step of the carry
 
@@ -107,13 +105,13 @@ class Evaluation(NamedTuple):
 
 
 class RemainingGain(NamedTuple):
-    """How much J of each image can still rise, `[N]` each."""
+    """How much J of each image can still increase, `[N]` each."""
 
     objective: np.ndarray  # J without transforms
-    gain: np.ndarray  # by the best of a few projected steps
-    at_most: np.ndarray  # to first order, by any image of the set
+    gain: np.ndarray  # with the best of a few projected steps
+    at_most: np.ndarray  # to first order, for any image of the set
 
 
 def hidden(problem: Problem, params: Params) -> Params:
-    """Params of the inputs whose params are not images: what they decode to is seen a step later."""
+    """Params of the inputs whose params are not images. Their images are checked one step later."""
     return {e.name: params[e.name] for e in problem.inputs if not e.parameterization.are_images}

@@ -1,4 +1,4 @@
-"""For a start at which a ReLU is inactive: for a few steps, a gradient that passes through it.
+"""For starts with an inactive ReLU: a gradient that passes through the ReLU, for a few steps.
 
 Source: Olah, Mordvintsev and Schubert, Feature visualization, 2017, https://distill.pub/2017/feature-visualization,
 whose code, lucid, calls it `redirected_relu_grad`.
@@ -18,18 +18,18 @@ from actmax.types import Params
 
 # As many as lucid's.
 STEPS = 16
-# Operations that a gradient does not pass outside a range, and the range.
+# Operations without a gradient outside a range, and the range.
 _RECTIFIERS: dict[str, tuple[float, float]] = {"Relu": (0.0, float("inf")), "Relu6": (0.0, 6.0)}
 
 
 def _redirect(low: float, high: float, op: tf.Operation, gradient: tf.Tensor) -> tf.Tensor:
-    """The gradient of a rectifier; for rows in which nothing passes it, one that leads back into its range.
+    """The gradient of a rectifier. For rows without one, a gradient that leads back into its range.
 
     Args:
-        low: below it nothing passes.
-        high: likewise, above it.
+        low: below this value there is no gradient.
+        high: above this value there is no gradient.
         op: the operation.
-        gradient: of the score with respect to its output.
+        gradient: gradient of the score with respect to its output.
     """
     given = op.inputs[0]
     below, above = given <= low, given >= high
@@ -43,7 +43,7 @@ def _redirect(low: float, high: float, op: tf.Operation, gradient: tf.Tensor) ->
 
 @functools.cache
 def _registered() -> dict[str, str]:
-    """The rule of every rectifier, under a name by which a graph finds it."""
+    """Registers the rule of every rectifier under a name that graphs can use."""
     names = {}
     for kind, (low, high) in _RECTIFIERS.items():
         names[kind] = f"ActmaxRedirected{kind}"
@@ -54,20 +54,20 @@ def _registered() -> dict[str, str]:
 def revive(
     problem: Problem, params: Params, arguments: Arguments, dead: tf.Tensor
 ) -> tuple[Params, tf.Tensor]:
-    """Params to which rows with a dead start were moved, until their score has a gradient of its own.
+    """Moves rows with a dead start until their score has a gradient, and returns the params.
 
     Every step is a step of the optimizer along the redirected gradient of the score (without penalties),
     with the random draws and the learning rate of the first step. A row does not depend on other rows.
 
     Args:
-        problem: whose score.
-        params: before the first step.
+        problem: the problem with the score.
+        params: params before the first step.
         arguments: of the run.
         dead: bool `[N]`, rows whose score has no gradient at the start.
 
     Returns:
-        `(params, steps)`: int32 `[N]`, steps that brought a row to life; 0 for rows that were not dead, and
-        for those that nothing helped, which are at their start.
+        `(params, steps)`. `steps` is int32 `[N]`: the number of steps after which a row had a gradient. It
+        is 0 for rows that were not dead, and for rows without success, which stay at their start.
     """
     first, state = params, problem.optimizer.init(params)
     taken = tf.zeros(tf.shape(dead), tf.int32)
@@ -86,10 +86,10 @@ def revive(
 def _step(
     problem: Problem, params: Params, state: Any, arguments: Arguments
 ) -> tuple[Params, Any, tf.Tensor, tf.Tensor]:
-    """Params after one redirected step, and whether the score's own gradient, and this one, are not zero."""
+    """Params after one redirected step, and whether the score's gradient and the redirected one are not 0."""
     own = _slope(problem, params, arguments)
     with arguments.seeds.graph.gradient_override_map(_registered()):
-        # Operations are marked when they are made, also those of the model's own layers.
+        # Operations are marked when they are made, including those of the model's layers.
         ascent = _slope(problem, params, arguments)
     descent = tf.nest.map_structure(tf.negative, ascent)
     reached = sizes(descent) > 0

@@ -25,35 +25,35 @@ from actmax.loop.records import Arguments
 from actmax.problem import Input, Problem
 from actmax.types import Images, Params
 
-# Root mean square of the first step that is tried, in units of the set: half the width of a ball is its
-# radius. Then how many more, and by how much each may differ from the one before.
+# Root mean square of the first tried step, in units of the set (for a ball, half the unit is its
+# radius). Then the number of further steps, and the largest factor between two steps.
 _FIRST = 0.1
 _MORE = 2
 _LONGER, _SHORTER = 10.0, 1e-3
-# From so far the set is projected on to find its end along the gradient, in its own units; who goes further
-# than `_OPEN` has met none.
+# Distance of the point whose projection gives the end of the set along the gradient, in units of the set.
+# If the projection is farther than `_OPEN`, the set has no end in this direction.
 _FAR, _OPEN = 1e4, 100.0
 
 
 def most_gained(
     here: np.ndarray, end: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 ) -> np.ndarray:
-    """The most that one of three projected steps along the gradient gains. `[N]`.
+    """The largest gain of three projected steps along the gradient. `[N]`.
 
-    The length of the first is fixed. A parabola through its gain and the gradient at the start says how
-    long the next one is.
+    The length of the first is fixed. A parabola through its gain and the gradient at the start gives
+    the length of the next one.
 
     Args:
-        here: J where the steps start, without transforms. `[N]`.
-        end: J at the end of steps of given lengths, and how much the gradient says that is gained there.
-            `[N] -> [N], [N]`.
+        here: J at the start of the steps, without transforms. `[N]`.
+        end: J after steps of given lengths, and the gain predicted by the gradient. `[N] -> [N], [N]`.
     """
     length, most = np.full_like(here, _FIRST), np.zeros_like(here)
     with np.errstate(all="ignore"):
         for number in range(_MORE + 1):
             value, line = end(length)
             gain = value - here
-            # What is not finite is no gain; a row whose own start is none says so later.
+            # Values that are not finite are no gain. A row whose start is not finite is reported
+            # later.
             finite = np.isfinite(gain)
             most = np.maximum(most, np.where(finite, gain, 0))
             if number < _MORE:
@@ -70,14 +70,14 @@ def end_of_step(
     length: tf.Tensor,
     arguments: Arguments,
 ) -> tuple[Params, tf.Tensor]:
-    """Params after a projected step, and how much the gradient says that it gains, `[N]`.
+    """Params after a projected step, and the gain predicted by the gradient, `[N]`.
 
     Args:
-        problem: whose sets.
-        params: where the step starts.
+        problem: the problem with the sets.
+        params: params at the start of the step.
         descent: gradient of -J with respect to params.
-        step: the way up, as `of_size_one` gives it.
-        length: of the step, `[N]`, in units of the sets.
+        step: the direction of ascent from `of_size_one`.
+        length: length of the step, `[N]`, in units of the sets.
         arguments: of the run.
     """
     moved = tf.nest.map_structure(lambda p, s: p + _rows(length, p) * s, params, step)
@@ -95,13 +95,13 @@ def at_most(
 ) -> tf.Tensor:
     """The Frank-Wolfe gap: `<gradient, y - x>` at the image y of the set furthest along it. `[N]`.
 
-    Infinite where a set has no end that way, or no projection.
+    Infinite if a set has no end in this direction, or no projection.
 
     Args:
-        problem: whose sets.
-        params: x, where params are images.
+        problem: the problem with the sets.
+        params: x, if params are images.
         descent: gradient of -J with respect to params.
-        images: x, where params are none.
+        images: x, if params are not images.
         slope: gradient of -J with respect to images.
         arguments: of the run.
     """
@@ -121,7 +121,7 @@ def at_most(
 def _onto(
     entry: Input, arguments: Arguments
 ) -> tuple[Callable[[tf.Tensor], tf.Tensor] | None, Any]:
-    """The projection on what a set that maps can reach, None where it is not known, and its units."""
+    """The projection on the images of a set that maps (None if unknown), and its units."""
     constraint, fixed = entry.own_set(arguments.kept), entry.constraint
     if entry.mask is not None:
         return None, 1.0
@@ -150,14 +150,14 @@ def _gap(
     step = tf.math.divide_no_nan(slope, _rows(size, slope)) * unit
     move = project(x + _FAR * step) - x
     own = _size([move / unit])
-    # What the furthest image has more, because the far one was not infinitely far.
+    # Adds the error of a finite distance of the far point.
     rest = size * own * tf.constant(np.prod(x.shape[1:], dtype=np.float64) / _FAR, x.dtype)
     gap = tf.maximum(-_inner(descent, move, x.dtype), 0.0) + rest
     return tf.where(own < _OPEN, gap, unknown)
 
 
 def of_size_one(problem: Problem, descent: Params) -> Params:
-    """The way up in units of the sets, of root mean square 1 per row over all inputs."""
+    """The direction of ascent in units of the sets. Its root mean square per row over all inputs is 1."""
     units = {entry.name: entry for entry in problem.inputs}
     scaled = {
         name: tf.nest.map_structure(lambda g, name=name: -g * _step_unit(units[name], g), part)
@@ -193,13 +193,13 @@ def _rows(values: tf.Tensor, leaf: tf.Tensor) -> tf.Tensor:
 
 
 def _size(leaves: list[tf.Tensor]) -> tf.Tensor:
-    """Root mean square over leaves. `[N]`."""
+    """Root mean square over all leaves. `[N]`."""
     flat = [_flat(leaf) for leaf in leaves]
     largest = functools.reduce(tf.maximum, [tf.reduce_max(tf.abs(leaf), 1) for leaf in flat])
     squares = [
         tf.reduce_sum(tf.square(tf.math.divide_no_nan(leaf, largest[:, None])), 1) for leaf in flat
     ]
-    # Of the tensors and not of their static shapes: gradients of recurrent layers do not know theirs.
+    # Use dynamic shapes, because gradients of recurrent layers have no static shape.
     count = tf.add_n([tf.shape(leaf)[1] for leaf in flat])
     return largest * tf.sqrt(tf.add_n(squares) / tf.cast(tf.maximum(count, 1), largest.dtype))
 

@@ -12,9 +12,9 @@ from actmax.types import Images, Params
 
 
 def spec(argument: Any, *, open_rows: bool, closed: bool = False) -> Any:
-    """Signature of an argument: rows open unless told otherwise, steps of the tables always open.
+    """Signature of an argument. The number of rows is open by default. The number of steps is always open.
 
-    With `closed` every size is what it is, as XLA wants it.
+    With `closed`, every size is fixed, as XLA requires.
     """
     if closed:
         return tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), argument)
@@ -48,7 +48,7 @@ def means(values: tf.Tensor, copies: int) -> tf.Tensor:
 
 
 def split_scores(problem: Problem, heard: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
-    """Scores `[N]`, and penalties of layers, `[N]` each, of what was heard in one pass."""
+    """Splits the result of one pass into scores `[N]` and penalties of layers, `[N]` each."""
     if not problem.inner:
         return heard, []
     score, *inner = tf.unstack(heard, 1 + len(problem.inner))
@@ -56,17 +56,17 @@ def split_scores(problem: Problem, heard: tf.Tensor) -> tuple[tf.Tensor, list[tf
 
 
 def silence(problem: Problem, rows: tf.Tensor) -> tf.Tensor:
-    """Zeros in the shape of the results of one pass."""
+    """Zeros with the shape of the results of one pass."""
     return tf.zeros([1 + len(problem.inner), rows] if problem.inner else [rows], problem.dtype)
 
 
 def minus(ascent: tf.Tensor, penalty_slope: tf.Tensor | None) -> tf.Tensor:
-    """Gradient of -J: what the penalties push against less what the score gains."""
+    """Gradient of -J: the gradient of the penalties minus that of the score."""
     return -ascent if penalty_slope is None else penalty_slope - ascent
 
 
 def sizes(params: Params) -> tf.Tensor:
-    """Sum of absolute values over all leaves, per row; NaN or infinite as soon as one value is. `[N]`."""
+    """Sum of absolute values over all leaves, per row. Not finite if any value is not. `[N]`."""
     sizes = [
         tf.reduce_sum(tf.abs(leaf), axis=list(range(1, leaf.shape.rank)))
         for leaf in tf.nest.flatten(params)
@@ -75,7 +75,7 @@ def sizes(params: Params) -> tf.Tensor:
 
 
 def sums(params: Params) -> tf.Tensor:
-    """Sum of values over all leaves, per row; not finite as soon as one value is not. `[N]`."""
+    """Sum of values over all leaves, per row. Not finite if any value is not. `[N]`."""
     sums = [
         tf.reduce_sum(leaf, axis=list(range(1, leaf.shape.rank)))
         for leaf in tf.nest.flatten(params)
@@ -86,7 +86,7 @@ def sums(params: Params) -> tf.Tensor:
 def first_cause(
     found: Evaluation, size: tf.Tensor, shaped: tf.Tensor, updated: tf.Tensor
 ) -> tf.Tensor:
-    """The first thing in the order of a step that is not finite. int32 `[N]`."""
+    """The first value in the order of a step that is not finite. int32 `[N]`."""
     burden = found.score - found.objective
     cause = tf.zeros(tf.shape(size), tf.int32)
     for value, code in (
@@ -108,6 +108,6 @@ def choose(rows: tf.Tensor, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
 
 
 def same_shape(new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
-    """`new` with the static shape of `old`, which may have been lost."""
+    """`new` with the static shape of `old`, because an operation may lose it."""
     new.set_shape(old.shape)
     return new

@@ -1,4 +1,4 @@
-"""Ways of running the same loop: which compiler compiles which part, and in which type."""
+"""Ways of running the same loop: which compiler compiles which part, and in which dtype."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from actmax.models import Compute, Taps, Variant
 from actmax.problem import Problem
 from actmax.types import Images
 
-# Steps in one program of XLA, which wants to know how many rows history has: the last chunk is cut.
+# Number of steps in one XLA program. XLA needs a fixed length of the history, so the last chunk is
+# cut.
 CAPACITY = 64
-# float16 goes from 6e-8 to 65504. Gradients of a score with respect to activations and pixels are
-# far below 1, so the backward pass starts from 2^14; where that overflows, from 1/16 of it, and so on.
+# float16 covers 6e-8 to 65504. Gradients of a score with respect to activations and pixels are far
+# below 1, so the backward pass starts from 2^14. If this overflows, it starts from 1/16 of it, and
+# so on.
 _SCALE = 2.0**14
 _BACKOFF = 16.0
 _TRIES = 4
@@ -33,11 +35,11 @@ class Way:
     Attributes:
         compiled: False to run every operation eagerly.
         fold: True for batch norm folded into the layer before it.
-        compute: type of the model's computation, None for the model's own.
-        recompute: True for activations computed anew by the backward pass, few of them kept.
-        tail: True for all that comes after the model compiled by XLA.
-        xla: True for everything compiled by XLA.
-        apart: True for the models' pass as a function of its own in the loop's graph.
+        compute: dtype of the model's computation. None for the model's own.
+        recompute: True if the backward pass computes most activations again and few are kept.
+        tail: True if XLA compiles everything after the model.
+        xla: True if XLA compiles everything.
+        apart: True if the models' pass is a separate function in the loop's graph.
         adjoint: True for gradients of layers as forward passes.
     """
 
@@ -73,11 +75,11 @@ class Way:
     def called(
         self, function: Callable[..., Any], models: tuple[Taps | Variant, ...]
     ) -> Callable[..., Any]:
-        """`function`, as one that graphs call where `apart`; traced once for all that call it alike.
+        """`function`, or with `apart` a function that graphs call. It is traced once for equal calls.
 
-        oneDNN's rewriting of a graph takes the fast gradient of max-pooling only if it comes upon the
-        pooling before its gradient. A loop's graph is a cycle, where that is a matter of memory
-        addresses: 70 or 390 us of a step of 1.9 ms, by chance. A function's graph has an order.
+        oneDNN uses the fast gradient of max pooling only if it finds the pooling before its gradient.
+        The graph of a loop is a cycle. There the order depends on memory addresses, and the gradient
+        takes 70 or 390 us of a step of 1.9 ms by chance. The graph of a function has an order.
         """
         if not (self.compiled and self.apart) or self.xla:
             return function
@@ -89,14 +91,14 @@ class Way:
         def afresh(*arguments: Any) -> Any:
             return compiled()(*arguments)
 
-        # What a variant prepares is a tensor of one graph, which a function of no other may capture.
+        # A variant prepares tensors of one graph. A function of another graph cannot capture them.
         return afresh if any(isinstance(model, Variant) for model in models) else compiled()
 
     @contextlib.contextmanager
     def prepared(
         self, models: tuple[Taps | Variant, ...], problem: Problem, fixed: Mapping[str, tf.Tensor]
     ) -> Iterator[None]:
-        """While open, what the models compute from their weights alone is computed once, here."""
+        """In this context, values that depend only on the models' weights are computed once."""
         inputs: dict[str, Any] = dict(fixed)
         for entry in problem.inputs:
             shape = entry.own_shape if None in entry.model_shape else entry.model_shape
@@ -117,16 +119,16 @@ def scaled_back(
     images: Images,
     heard: tf.Tensor,
 ) -> tuple[tf.Tensor, Images]:
-    """Scores and gradients from backward passes that start from a scale, which is taken off again.
+    """Scores and gradients from backward passes that start from a scale. The scale is removed again.
 
-    A row whose gradient overflows is tried again from a smaller scale; no row's scale depends on the
-    other rows. The gradient returned has no scale in it, whatever was tried.
+    A row whose gradient overflows is tried again with a smaller scale. The scale of a row does not
+    depend on the other rows. The returned gradient has no scale.
 
     Args:
         ascend: `scale [N] -> (scores [N], gradients times scale)`.
         rows: N.
-        images: what the gradients are like.
-        heard: what scores are like, and what is heard with them.
+        images: examples for the shapes of the gradients.
+        heard: example for the shape of the scores and of values computed with them.
     """
 
     def attempt(

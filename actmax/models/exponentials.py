@@ -23,8 +23,8 @@ class Written(NamedTuple):
     """A softmax, or its logarithm.
 
     Attributes:
-        given: number of the logits' tensor. axes: axes of the softmax, counted from the front. The
-            batch axis is never one of them.
+        given: number of the logits' tensor.
+        axes: axes of the softmax, counted from the front. The batch axis is never one of them.
     """
 
     given: int

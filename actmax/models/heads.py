@@ -49,8 +49,9 @@ class Part(NamedTuple):
         kind: as in `Head`, for all heads that it contains.
         node: the operation.
         parts: the parts that it moves or joins. Empty for a head.
-        given: number of the input tensor of a head. bounds: bounds of a clip. axes: axes of a
-            softmax that is made of exponentials. None for the last axis.
+        given: number of the input tensor of a head.
+        bounds: bounds of a clip.
+        axes: axes of a softmax that is made of exponentials. None for the last axis.
     """
 
     kind: str
