@@ -138,7 +138,7 @@ def catalog(
         10
     """
     store.arrow()
-    chosen = [Logit()] if objectives is None else list(objectives)
+    chosen = [Logit()] if objectives is None else objectives
     _check(chosen, targets, batch_size, workers, threads)
     _check_settings(settings)
     refuse_measured(settings.get("compile"))
@@ -184,8 +184,10 @@ def catalog(
 def _check(
     objectives: Sequence[Any], targets: Any, batch_size: Any, workers: Any, threads: Any
 ) -> None:
-    if not objectives or not all(isinstance(each, Objective) for each in objectives):
-        raise TypeError(checks.message("a list of objectives", repr(objectives)[:80]))
+    listed = isinstance(objectives, Sequence) and not isinstance(objectives, str)
+    if not listed or not objectives or not all(isinstance(each, Objective) for each in objectives):
+        do = "Put it in [...]." if isinstance(objectives, Objective) else ""
+        raise TypeError(checks.message("a list of objectives", repr(objectives)[:80], do))
     bad = isinstance(targets, str) and targets != "all"
     if bad or not isinstance(targets, (str, Sequence, range, np.ndarray)):
         raise TypeError(checks.message('targets as a list of numbers, or "all"', repr(targets)))

@@ -206,7 +206,8 @@ class Maximizer:
             checkpoint: a folder that holds the state of the run, replaced every `callback_every`
                 steps. The same call finds it there and goes on: its result is the uninterrupted
                 run's to the byte (on a CPU), however the process ended. After the last step the same
-                call returns the result again without a step.
+                call returns the result again without a step, and the same call with more steps goes on
+                from there, if no weight or rate of the first steps depends on their number.
             keep: "last" for the last image; "best" for the best seen every `callback_every` steps,
                 by its mean score over a fixed set of the transforms; "highest" for the highest J of all
                 steps, the default for letters without transforms.

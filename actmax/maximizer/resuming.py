@@ -13,6 +13,7 @@ import tensorflow as tf
 from actmax import checkpoints, checks, fingerprints
 from actmax.checkpoints import Folder
 from actmax.loop import Arguments, Carry, Loop
+from actmax.maximizer import lengthening
 from actmax.maximizer.running import Best, Run, State
 from actmax.result import RecordError
 from actmax.types import digest
@@ -136,6 +137,7 @@ def _stored(state: State, run: Run, mine: Any) -> tuple[dict[str, Any], dict[str
         "halted": list(state.halted),
         "ended": state.ended,
         "over": run.is_over(state),
+        "late": {"stop": state.late_stop, "halted": list(state.late)},
     }
     return record, arrays
 
@@ -148,7 +150,11 @@ def _restore(
     mine: Any,
 ) -> State:
     record, arrays = found
-    checkpoints.refuse_other(folder.path, record.get("call"), mine)
+    longer = lengthening.is_longer(record, run)
+    if longer:
+        lengthening.refuse_other(folder.path, record, run, mine)
+    else:
+        checkpoints.refuse_other(folder.path, record.get("call"), mine)
     try:
         history = arrays["history"]
         done = int(record["step"])
@@ -166,6 +172,9 @@ def _restore(
                 raise ValueError(f"best scores {best.scores.dtype} {best.scores.shape}")
         restored = _filled(carry, arrays, "carry")
         state = State(restored, (history,), done, best, halted, bool(record["ended"]))
+        if longer and any(record["late"]["halted"]):
+            late = tuple(map(str, record["late"]["halted"]))
+            state = run.halted(state, bool(record["late"]["stop"]), late)
     except (KeyError, TypeError, ValueError) as error:
         raise RecordError(
             checks.message(

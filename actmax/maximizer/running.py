@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -99,6 +99,9 @@ class State:
         best: with keep="best" the best so far.
         halted: for every row the callback that stopped it, or an empty text.
         ended: True once a callback has ended the run.
+        late: for every row the callback that asked to stop it after the last step, which stops nothing
+            unless the run is made longer.
+        late_stop: True if one asked to end the run then.
     """
 
     carry: Carry
@@ -107,6 +110,8 @@ class State:
     best: Best | None
     halted: tuple[str, ...]
     ended: bool = False
+    late: tuple[str, ...] = ()
+    late_stop: bool = False
 
 
 @dataclasses.dataclass
@@ -185,8 +190,20 @@ class Run:
 
     def _ask(self, state: State) -> State:
         stop, asked = callback_calls.ask(self.listeners, self._snapshot(state))
-        if state.done >= self.steps or not any(asked):
-            return state  # who stops a run at its last step stops nothing
+        if not any(asked):
+            return state
+        if state.done >= self.steps:
+            return dataclasses.replace(state, late=tuple(asked), late_stop=stop)
+        return self.halted(state, stop, asked)
+
+    def halted(self, state: State, stop: bool, asked: Sequence[str]) -> State:
+        """The state after callbacks stopped rows, or with `stop` all of them.
+
+        Args:
+            state: before their answer.
+            stop: whether one ended the run.
+            asked: for every row who stops it, or an empty text.
+        """
         live = state.carry.live.numpy()
         new = np.array([bool(name) for name in asked]) & live
         pairs = zip(state.halted, asked, new, strict=True)

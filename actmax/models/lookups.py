@@ -2,7 +2,8 @@
 
 A row with a 1 at position k represents the number k. The model's own operations compute the values of all
 numbers once, as a table `[A, ...]`. The product of rows and this table gives the values of the rows, and
-it has a gradient.
+it has a gradient. The table of a quantized layer has whole numbers; there the product stands where they
+become fractions.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from actmax.models.trace import Trace
 
 # Operations that look up values, and the position of the numbers in their inputs.
 _LOOKUPS = {"GatherV2": 1, "ResourceGather": 1, "OneHot": 0}
+# Operations that make a float of a whole number that was looked up, or leave it as it is.
+_OF_CODES = frozenset({"Cast", "Identity"})
 # Operations on each number separately.
 _EACH = frozenset(
     "Cast Identity StopGradient PreventGradient Add AddV2 Sub Mul Maximum Minimum FloorMod Mod Floor "
@@ -58,8 +61,8 @@ class _Looked:
     """The part of a program that depends on an input of whole numbers.
 
     Attributes:
-        each: operations on each number separately.
-        lookups: the lookup operations.
+        each: operations on each number separately, and lookups of whole numbers.
+        lookups: the operations that look up floats, or make floats of whole numbers that were looked up.
     """
 
     each: tuple[Node, ...]
@@ -133,13 +136,16 @@ def _as_product(
     chain = [node for node in looked.each if _needs(program, lookup, node, made)]
     _check_size(program, lookup, chain, rows, name)
     outside = sorted({n for node in (*chain, lookup) for n in node.inputs} - made)
-    dtype = program.tensors[number].dtype
+    dtype, rank = program.tensors[number].dtype, program.tensors[number].shape.rank
 
     def table(values: Sequence[tf.Tensor]) -> Made:
-        every = tf.cast(tf.range(rows.size), dtype)
+        # Of the rank of the model's own numbers, so that axes mean what they mean in the model.
+        every = tf.reshape(tf.cast(tf.range(rows.size), dtype), [rows.size, *[1] * (rank - 1)])
         replay = Replay(program, {number: every, **dict(zip(outside, values, strict=True))})
         replay.make(lookup.outputs, [*chain, lookup])
-        return Made([replay.value(lookup.outputs[0])])
+        found = replay.value(lookup.outputs[0])
+        flat = tf.reshape(found, tf.concat([[rows.size], tf.shape(found)[rank:]], 0))
+        return Made([tf.ensure_shape(flat, [rows.size, *found.shape[rank:]])])
 
     def product(values: Sequence[tf.Tensor]) -> Made:
         letters, found = values
@@ -200,9 +206,12 @@ def _check_size(
     program: Program, lookup: Node, chain: Sequence[Node], rows: Lettered, name: str
 ) -> None:
     """Raises ValueError if there are more letters than the table has rows."""
-    if lookup.kind != "GatherV2" or any(node.kind in _FEWER for node in chain):
+    if any(node.kind in _FEWER for node in chain):
         return
-    count = program.tensors[lookup.inputs[0]].shape[0]
+    gathers = [node for node in (*chain, lookup) if node.kind == "GatherV2"]
+    count = min(
+        (program.tensors[node.inputs[0]].shape[0] or rows.size for node in gathers), default=None
+    )
     if count is not None and rows.size > count:
         raise ValueError(
             checks.message(
@@ -219,16 +228,25 @@ def _followed(program: Program, number: int, name: str) -> _Looked:
     Raises:
         ValueError: for any operation except those on each number, comparisons and lookups.
     """
+    rank = program.tensors[number].shape.rank
     values, marks = {number}, set[int]()  # functions of each number; true or false for each number
     loose: set[int] = set()  # values that depend only on these
+    codes: set[int] = set()  # whole numbers that were looked up
     each: list[Node] = []
     lookups: list[Node] = []
     for node in program.nodes:
-        read = {n for n in node.inputs if n in values or n in marks or n in loose}
+        read = {n for n in node.inputs if n in values | marks | loose | codes}
         if not read or node.kind in _SIZES:
             continue
-        if _looks_up(program, node, values):
-            lookups.append(node)
+        fractions = program.differentiable(node.outputs[0])
+        if _looks_up(program, node, values) or (
+            read <= codes and _within_rows(program, node, rank)
+        ):
+            if fractions:
+                lookups.append(node)
+            else:
+                each.append(node)
+                codes.update(node.outputs)
             continue
         truths = read <= marks | loose
         alone = node.kind in _EACH and all(
@@ -249,9 +267,9 @@ def _followed(program: Program, number: int, name: str) -> _Looked:
 
 
 def _looks_up(program: Program, node: Node, values: set[int]) -> bool:
-    """Whether an operation looks up rows of a table of floats by number."""
+    """Whether an operation looks up rows of a table by number."""
     place = _LOOKUPS.get(node.kind)
-    if place is None or node.inner is not None or not program.differentiable(node.outputs[0]):
+    if place is None or node.inner is not None:
         return False
     if [n for n in node.inputs if n in values] != [node.inputs[place]]:
         return False
@@ -261,6 +279,14 @@ def _looks_up(program: Program, node: Node, values: set[int]) -> bool:
         return False
     axis = 0 if node.kind == "ResourceGather" else program.tensors[node.inputs[2]]
     return bool(tf.get_static_value(axis) == 0)
+
+
+def _within_rows(program: Program, node: Node, rank: int) -> bool:
+    """Whether an operation changes each looked-up row alone: its type, or which of its values it takes."""
+    if node.kind != "GatherV2":
+        return node.kind in _OF_CODES
+    axis = tf.get_static_value(program.tensors[node.inputs[2]])
+    return axis is not None and (axis < 0 or axis >= rank) and not node.value("batch_dims")
 
 
 def _refused(why: str, name: str) -> ValueError:

@@ -501,6 +501,8 @@ def test_labels_are_of_every_unit_and_objectives_are_not_none(tmp_path):
         actmax.catalog(zoo.load("mnist"), labels=["a"], **given)
     with pytest.raises(TypeError, match=r"^Expected a list of objectives"):
         actmax.catalog(zoo.load("mnist"), [], **given)
+    with pytest.raises(TypeError, match=r"^Expected a list of objectives.*Put it in \[\.\.\.\]"):
+        actmax.catalog(zoo.load("mnist"), actmax.Logit(), **given)
     assert not list(tmp_path.iterdir())
 
 

@@ -117,6 +117,67 @@ def test_a_finished_run_returns_its_result_without_a_step(tmp_path):
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == files
 
 
+LONGER = {
+    "Adam": ({}, {}),
+    "Keras, Fourier": (
+        {"optimizer": keras.optimizers.Adam(0.05), "parameterization": actmax.Fourier()},
+        {},
+    ),
+    "keep best": ({}, {"keep": "best", "callback_every": 2}),
+    "schedules with steps of their own": (
+        {},
+        {"learning_rate": actmax.Cosine(0.1, 0.01, steps=6), "weights": {"l2": [0.1, 3.0]}},
+    ),
+    "a row stopped at the last step": (
+        {},
+        {"callback_every": 2, "callbacks": [lambda s: np.array([s.step == 4, False])]},
+    ),
+    "all stopped at the last step": (
+        {},
+        {"callback_every": 2, "callbacks": [lambda s: actmax.STOP if s.step == 4 else None]},
+    ),
+    "a row fails": (
+        {"regularizers": [], "optimizer": actmax.SGD(), "input_range": actmax.Unbounded()},
+        {"learning_rate": [0.05, 3e38]},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", LONGER)
+def test_more_steps_after_a_run_are_those_of_one_run(tmp_path, kind):
+    build, changes = LONGER[kind]
+    call = {"targets": [0, 1], **changes}
+    subject = maximizer(**build)
+    whole = subject(**call, steps=9)
+    first = subject(**call, steps=4, checkpoint=tmp_path)
+    assert first.steps.max() == 4
+    assert content(subject(**call, steps=9, checkpoint=tmp_path)) == content(whole)
+    assert content(subject(**call, steps=9, checkpoint=tmp_path)) == content(whole)
+
+
+@pytest.mark.parametrize(
+    ("changes", "more", "shown"),
+    [
+        ({"learning_rate": actmax.Cosine(0.1, 0.0)}, {}, "the learning rate in the first 4 steps"),
+        (
+            {"weights": {"l2": actmax.Linear(1.0, 0.0)}},
+            {},
+            "weights of penalties in the first 4 steps",
+        ),
+        ({}, {"learning_rate": 0.1}, "the learning rate in the first 4 steps"),
+        ({}, {"seed": 5}, "call/seed: 0 -> 5"),
+        ({"keep": "best", "callback_every": 3}, {}, "a multiple of callback_every, 3"),
+        ({"keep": "best", "callback_every": 2}, {"callback_every": 1}, "callback_every: 2 -> 1"),
+    ],
+)
+def test_more_steps_of_another_run_are_refused(tmp_path, changes, more, shown):
+    call = {"targets": [0], "checkpoint": tmp_path, **changes}
+    subject = maximizer(compile=False)
+    subject(**call, steps=4)
+    with pytest.raises(ValueError, match=shown):
+        subject(**{**call, **more}, steps=9)
+
+
 def test_what_a_callback_stopped_stays_stopped(tmp_path):
     def first_row(snapshot):
         return np.array([snapshot.step == 2, False])
@@ -133,7 +194,7 @@ def test_what_a_callback_stopped_stays_stopped(tmp_path):
 @pytest.mark.parametrize(
     ("build", "changes", "shown"),
     [
-        ({}, {"steps": 8}, "call/steps: 6 -> 8"),
+        ({}, {"steps": 4}, "call/steps: 6 -> 4"),
         ({}, {"seed": 5}, "call/seed: 0 -> 5"),
         ({}, {"targets": [1, 2]}, "arguments/targets/sha256"),
         ({}, {"weights": {"l2": 0.2}}, "arguments/weights/sha256"),

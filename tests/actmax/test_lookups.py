@@ -53,6 +53,24 @@ def test_the_best_numbers_of_a_table_are_found_and_scored_by_the_model(dtype):
     np.testing.assert_allclose(result.scores, by_hand, rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
+@pytest.mark.parametrize("mode", ["int8", "int4"])
+def test_a_quantized_table_is_looked_up_as_keras_does(mode):
+    model = summed(keras.Input((LENGTH,), dtype="int32"))
+    try:
+        model.quantize(mode, filters=lambda layer: layer.name == "table")
+    except TypeError:  # Keras before 3.12 has no filters
+        model.quantize(mode)
+    result = run(model)
+    numbers = np.array(list(itertools.product(range(4), repeat=LENGTH)), "int32")
+    every = model.predict(numbers, batch_size=len(numbers), verbose=0)[:, 0]
+    np.testing.assert_allclose(result.scores, every.max(), rtol=1e-5)
+    by_hand = np.asarray(model(result.images.argmax(-1)))[:, 0]
+    np.testing.assert_allclose(result.scores, by_hand, rtol=1e-5)
+    with pytest.raises(ValueError, match="at most 4 letters"):
+        run(model, 9, steps=1)
+
+
 def test_numbers_that_are_moved_before_the_lookup():
     padded = np.concatenate([np.full((2, 3), 9.0, "float32"), TABLE])
     result = run(summed(keras.Input((LENGTH,), dtype="int32"), padded, shift=2))
