@@ -67,17 +67,22 @@ class EndOfRun:
         plain = not problem.transformed and problem.copies == 1
         if plain and self.optimality[row] > _FAR:
             text += (
-                f" This is no optimum: one more step gains {100 * self.optimality[row]:.2g} % of what the "
+                f" This is no optimum: one more step gains {_percent(self.optimality[row])} % of what the "
                 "run gained. Give more steps, or another learning rate."
             )
         bound = [e for e in problem.inputs if e.constraint.projects and not e.constraint.by_value]
         if not plain and bound and self.optimality[row] > _FAR:
             text += (
                 f" Of the score without transforms this is no optimum: one more step gains "
-                f"{100 * self.optimality[row]:.2g} % of what the run gained. For the best score in "
+                f"{_percent(self.optimality[row])} % of what the run gained. For the best score in "
                 f"{type(bound[0].constraint).__name__} give regularizers=[]."
             )
         return text
+
+
+def _percent(share: float) -> str:
+    """A share as percent with two digits, and never as a power of ten."""
+    return f"{100 * share:.2g}" if share < 0.99 else f"{100 * share:.0f}"
 
 
 def measure(
