@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from actmax import checks, models
+from actmax.constraints import width
 from actmax.feeding import tile_to
 from actmax.loop import Arguments, Loop
 from actmax.objectives import Objective
 from actmax.problem import Problem
 
+# Widths of a range, to see whether an output is bounded.
+_FAR = 8.0
 # Of ends that are flat where they are saturated: these are so wherever a maximum leads to.
 _PROBABILITIES = ("softmax", "sigmoid")
 _BOUNDED = ("tanh", "softplus", "bounded")
@@ -45,21 +48,47 @@ def warn_of_probabilities(
             _warn_of_saturation(problem, taps, fitted, targets)
         if not suspects:
             continue
-        for logits in loop.judge(pictures, arguments).linear[place].values():
-            values = logits.numpy().astype(np.float64)
-            kind = ""
-            if models.look_like_probabilities(values):
-                kind = "outputs that are positive and sum to 1, whose softmax could not be found"
-            elif models.look_like_a_saturated_sigmoid(values):
-                kind = "outputs that are all but 0 or 1, whose sigmoid could not be found"
-            if kind:
-                _warn(
-                    "logits to maximize",
-                    kind,
-                    "Their gradient vanishes as they near 1, and those of a softmax rise by lowering "
-                    "other classes. Give a model that returns logits, or maximize "
-                    "lambda outputs, targets: tf.math.log(...) of your own.",
-                )
+        for kind in _hidden(loop, pictures, arguments, place):
+            _warn(
+                "logits to maximize",
+                kind,
+                "Their gradient vanishes as they near 1, and those of a softmax rise by lowering other "
+                "classes. Give a model that returns logits, or maximize "
+                "lambda outputs, targets: tf.math.log(...) of your own.",
+            )
+
+
+def _hidden(loop: Loop, pictures: Any, arguments: Arguments, place: int) -> Iterator[str]:
+    """What the linear outputs of a model are that look like probabilities, in words.
+
+    A linear output may look like probabilities at one image by chance. Far outside of the range it does
+    not: so one more pass decides, which no other model needs.
+    """
+    far: Mapping[str, tf.Tensor] = {}
+    for name, outputs in loop.judge(pictures, arguments).linear[place].items():
+        values = outputs.numpy().astype(np.float64)
+        sums = models.look_like_probabilities(values)
+        if not sums and not models.look_like_a_saturated_sigmoid(values):
+            continue
+        far = far or loop.judge(_far(loop.problem, pictures), arguments).linear[place]
+        there = far[name].numpy().astype(np.float64)
+        finite = np.isfinite(there).all()
+        if sums and (not finite or models.look_like_probabilities(there)):
+            yield "outputs that are positive and sum to 1, whose softmax could not be found"
+        elif not sums and (not finite or np.all((there >= 0) & (there <= 1))):
+            yield "outputs that are all but 0 or 1, whose sigmoid could not be found"
+
+
+def _far(problem: Problem, pictures: Any) -> dict[str, tf.Tensor]:
+    """Images `_FAR` widths of their range away from the start, together and each value by itself."""
+    draws = np.random.default_rng(0)
+    found = {}
+    for entry in problem.inputs:
+        start = pictures[entry.name]
+        size = _FAR * (width(entry.constraint) or 1.0)
+        noise = draws.normal(size, size, start.shape)
+        found[entry.name] = start + tf.constant(noise, start.dtype)
+    return found
 
 
 def _warn_of_layers(problem: Problem, taps: models.Taps) -> None:

@@ -80,9 +80,13 @@ class EndOfRun:
         return text
 
 
+# From here on two digits would be a power of ten.
+_WHOLE = 0.99
+
+
 def _percent(share: float) -> str:
     """A share as percent with two digits, and never as a power of ten."""
-    return f"{100 * share:.2g}" if share < 0.99 else f"{100 * share:.0f}"
+    return f"{100 * share:.2g}" if share < _WHOLE else f"{100 * share:.0f}"
 
 
 def measure(

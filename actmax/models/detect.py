@@ -18,6 +18,8 @@ from actmax.models.structure import InputSpec, every_layer, input_specs, is_kera
 
 # Minimum sides of an input that counts as a picture because of its shape alone.
 _SIDE = 8
+# The allowed error of a sum of probabilities: in float32, and in half precision.
+_NEAR, _NEAR_HALF = 1e-5, 1e-2
 # A sigmoid this near to 0 or 1 is saturated.
 _END = 1e-2
 
@@ -143,7 +145,7 @@ def applications_preprocess(model: Any) -> str | None:
 
 
 def look_like_probabilities(values: np.ndarray) -> bool:
-    """Whether all rows of `[N, ..., C]`, C > 1, are non-negative and sum to 1 within 1e-3.
+    """Whether all rows of `[N, ..., C]`, C > 1, are non-negative and sum to 1, as far as their type tells.
 
     The sum is over the last axis, another axis, or several axes, but never over the first.
     """
@@ -152,7 +154,16 @@ def look_like_probabilities(values: np.ndarray) -> bool:
     wide = [axis for axis in range(1, values.ndim) if values.shape[axis] > 1]
     sets = [axes for size in range(1, len(wide) + 1) for axes in itertools.combinations(wide, size)]
     sums = [values.sum(axes) for axes in sets]
-    return any(np.allclose(total, 1.0, atol=1e-3) for total in sums)
+    near = _NEAR_HALF if _is_half(values) else _NEAR
+    return any(np.allclose(total, 1.0, rtol=0.0, atol=near) for total in sums)
+
+
+def _is_half(values: np.ndarray) -> bool:
+    """Whether float16 or bfloat16 holds all values exactly."""
+    found = np.ascontiguousarray(values, np.float32)
+    lower = found.view(np.uint32) & 0xFFFF
+    with np.errstate(over="ignore"):
+        return not lower.any() or bool(np.all(found.astype(np.float16) == found))
 
 
 def look_like_a_saturated_sigmoid(values: np.ndarray) -> bool:

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import actmax
 from actmax import Maximizer, ProbabilityWarning, maximize
-from actmax.models import Taps, detect_range, layer_paths
+from actmax.models import Taps, detect_range, layer_paths, look_like_probabilities
 from actmax.objectives import LOGITS
 
 layers = keras.layers
@@ -234,6 +234,41 @@ def test_a_plain_callable_of_probabilities_warns():
 
     with pytest.warns(ProbabilityWarning, match="positive and sum to 1"):
         run(model, input_shape=SHAPE)
+
+
+@pytest.mark.parametrize(
+    "bias", [[0.3, 0.7], [1.0, 0.0], [0.998]], ids=["sum to 1", "all but 0 or 1", "one unit"]
+)
+def test_a_linear_output_that_is_like_probabilities_at_the_start_does_not_warn(bias):
+    """By chance, or because all that is learned is the bias: far from the start it is no probability."""
+    size = len(bias)
+
+    def model(images):
+        middle = tf.reduce_mean(images, axis=[1, 2, 3])[:, None] - 0.5
+        return tf.constant([bias]) + middle * tf.constant([[1.0, -1.0][:size]])
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ProbabilityWarning)
+        flat = np.full((1, *SHAPE), 0.5, "float32")
+        run(model, input_shape=SHAPE, targets=[0], steps=0, initial_images=flat)
+
+
+def test_a_saturated_sigmoid_that_cannot_be_found_warns():
+    def model(images):
+        means = 100.0 * (tf.reduce_mean(images, axis=[1, 2]) + 1.0)
+        return tf.square(means) / (1.0 + tf.square(means))
+
+    with pytest.warns(ProbabilityWarning, match="all but 0 or 1"):
+        run(model, input_shape=SHAPE)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_probabilities_are_told_by_their_sum_in_their_type(dtype):
+    draws = np.random.default_rng(0)
+    shares = tf.nn.softmax(tf.constant(draws.normal(size=(3, 1000)), dtype))
+    values = tf.cast(shares, tf.float64).numpy()
+    assert look_like_probabilities(values)
+    assert not look_like_probabilities(values * (0.97 if dtype != "float32" else 0.9999))
 
 
 def test_a_softmax_by_hand_in_a_plain_callable_is_found():
