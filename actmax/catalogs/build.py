@@ -181,9 +181,7 @@ def catalog(
     return made
 
 
-def _check(
-    objectives: Sequence[Any], targets: Any, batch_size: Any, workers: Any, threads: Any
-) -> None:
+def _check(objectives: Any, targets: Any, batch_size: Any, workers: Any, threads: Any) -> None:
     listed = isinstance(objectives, Sequence) and not isinstance(objectives, str)
     if not listed or not objectives or not all(isinstance(each, Objective) for each in objectives):
         do = "Put it in [...]." if isinstance(objectives, Objective) else ""
