@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     # Only a default, and only for a process that is this program. What follows imports TensorFlow.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    arguments = _parser().parse_args(input_options.joined(sys.argv[1:] if argv is None else argv))
+    arguments = _parser().parse_args(_words(sys.argv[1:] if argv is None else argv))
     # Kept in the record of a run: the command that repeats it.
     arguments.argv = list(sys.argv[1:] if argv is None else argv)
     ended_by = [signal.SIGINT]
@@ -63,6 +63,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"actmax {arguments.name_of_command}: {said}", file=sys.stderr)
         return 2
+
+
+def _words(argv: Sequence[str]) -> list[str]:
+    """The words of the command line, some of them joined, as the parser takes them."""
+    return input_options.joined(bench.joined(argv))
 
 
 def _of_user(error: Exception) -> str:

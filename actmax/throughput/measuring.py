@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
+import os
+import platform
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import Any
@@ -23,7 +26,8 @@ from regularizers.base import Regularizer
 
 # A sample of a few of these is long against a clock's tick and a call's overhead.
 _SAMPLE = 0.2  # seconds
-_MOST = 256  # steps
+_MOST = 4096  # steps
+_TRIED = 8  # steps by which the time of one is estimated
 
 
 def benchmark(
@@ -32,8 +36,10 @@ def benchmark(
     *,
     batch_sizes: Sequence[int] = (1, 4, 16),
     target: Any = 0,
+    classes: Sequence[int] | None = None,
     rounds: int = 9,
     steps: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
     **settings: Any,
 ) -> Throughput:
     """Throughput of a loop against its floor, and what each of its regularizers costs.
@@ -49,14 +55,18 @@ def benchmark(
         batch_sizes: numbers of images to try, each at least 1.
         target: the target of every image; the time does not depend on it. A float vector `[C]` for
             `Direction`; not used if the objective takes no targets.
+        classes: numbers of different targets in a batch to try, for every batch size: 10 gives the
+            images the targets 0, 1, ..., 9, 0, 1, ... None for the one `target`.
         rounds: samples of every variant, at least 1; use nine or more to get useful intervals.
         steps: updates in a sample; None for a number that takes about 0.2 s, at least 4 and at most
-            256.
+            4096.
+        progress: called after every round with the number of rounds so far and of all.
         settings: every other argument of `Maximizer`: `input_range`, `regularizers`, `device`, ...
             Without `regularizers` the default recipe is measured.
 
     Returns:
-        A `Throughput`, one record per batch size.
+        A `Throughput`, one record per batch size and number of classes. The time of a step is that of
+        a call of n + 1 steps less that of the shortest call of one step, divided by n.
 
     Raises:
         TypeError, ValueError: for arguments that cannot be right, as `Maximizer` does.
@@ -90,24 +100,57 @@ def benchmark(
         name: Maximizer(model, objective, **{**spelled, "regularizers": rest})
         for name, rest in _each_left_out(spelled["regularizers"]).items()
     }
+    cases = [
+        (size, number, _call(full.problem, target, number, size))
+        for size in sizes
+        for number in _numbers(full.problem, classes)
+    ]
+    done = 0
+
+    def after() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, rounds * len(cases))
+
     with unnamed():  # pictures of a few steps, which nobody looks at
-        records = [_measure(full, others, size, target, rounds, steps, settings) for size in sizes]
+        records = [
+            _measure(full, others, size, number, call, rounds, steps, settings, after)
+            for size, number, call in cases
+        ]
     return Throughput(tuple(records), _environment(full, rounds, settings))
+
+
+def _numbers(problem: Problem, classes: Any) -> list[int | None]:
+    """Numbers of classes to try; None for the one target."""
+    if classes is None:
+        return [None]
+    if problem.objective.kind != "index":
+        raise ValueError(
+            checks.message(
+                "an objective whose targets are numbers, for classes=",
+                problem.objective.title,
+                "Leave classes= out.",
+            )
+        )
+    if not isinstance(classes, (list, tuple)) or not classes:
+        raise TypeError(checks.message("classes to be a list such as [1, 10]", repr(classes)))
+    return [checks.integer(number, "every number of classes", low=1) for number in classes]
 
 
 def _measure(
     full: Maximizer,
     others: dict[str, Maximizer],
     size: int,
-    target: Any,
+    classes: int | None,
+    call: dict[str, Any],
     rounds: int,
     steps: int | None,
     settings: dict[str, Any],
+    after: Callable[[], None],
 ) -> Measurement:
-    call = _call(full.problem, target, size)
     first_call = timed(lambda: full(steps=1, **call))()
-    again = timed(lambda: full(steps=1, **call))()
-    count = int(np.clip(_SAMPLE / again, 4, _MOST)) if steps is None else steps
+    count = _steps_of_a_sample(lambda n: full(steps=n, **call)) if steps is None else steps
     for other in others.values():
         other(steps=1, **call)
     runs: dict[str, Callable[[int], Any]] = {
@@ -120,30 +163,45 @@ def _measure(
     bare, strict = _floors(full, call, settings)
     # A regularizer may be called anything; the floors' keys are no names.
     samplers: dict[Any, Any] = {
-        name: timed(functools.partial(run, count), count) for name, run in runs.items()
-    }
-    samplers |= {
         0: timed(functools.partial(bare, count), count),
         1: timed(functools.partial(strict, count), count),
     }
-    samples: dict[Any, np.ndarray] = interleaved(samplers, rounds)
+    for name, run in runs.items():
+        samplers[name, "many"] = timed(functools.partial(run, count + 1))
+        samplers[name, "one"] = timed(functools.partial(run, 1))
+    samples: dict[Any, np.ndarray] = interleaved(samplers, rounds, after=after)
+    # What a call costs beside its steps is the same in both. Its shortest time is the one without noise.
+    loops = {name: (samples[name, "many"] - samples[name, "one"].min()) / count for name in runs}
     return Measurement(
         batch=size,
         steps=count,
-        loop=samples[""],
+        loop=loops[""],
         bare_floor=samples[0],
         strict_floor=samples[1],
-        without={name: samples[name] for name in others},
+        without={name: loops[name] for name in others},
         first_call=first_call,
+        per_call=float(np.median(samples["", "one"]) - np.median(loops[""])),
+        classes=classes,
     )
 
 
-def _call(problem: Problem, target: Any, size: int) -> dict[str, Any]:
+def _steps_of_a_sample(run: Callable[[int], Any]) -> int:
+    """The number of steps that take about as long as a sample is to take."""
+    one = timed(lambda: run(1))()
+    if one > _TRIED * _SAMPLE:
+        return 4
+    step = (timed(lambda: run(1 + _TRIED))() - one) / _TRIED
+    return int(np.clip(_SAMPLE / max(step, 1e-6), 4, _MOST))
+
+
+def _call(problem: Problem, target: Any, classes: int | None, size: int) -> dict[str, Any]:
     """Arguments of a call for `size` images."""
     if problem.objective.kind is None:
         return {"images": size}
     if problem.objective.kind == "vector":
         return {"targets": np.repeat(np.atleast_2d(target), size, axis=0)}
+    if classes is not None:
+        return {"targets": [place % classes for place in range(size)]}
     return {"targets": [target] * size}
 
 
@@ -212,8 +270,15 @@ def _environment(full: Maximizer, rounds: int, settings: dict[str, Any]) -> dict
     names = ("actmax", "tensorflow", "keras")
     # A checkout that is not installed has no metadata; TensorFlow's name differs between builds.
     versions = {name: version for name in names if (version := _version(name)) is not None}
+    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     return {
+        "model": ", ".join(str(getattr(t.model, "name", t.model)) for t in full.problem.models),
         **versions,
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "date": f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC",
+        "load": load,
         "device": settings.get("device") or "TensorFlow's choice",
         "oneDNN": {True: "on", False: "off", None: "unknown"}[onednn()],
         "compile": settings.get("compile", "plain"),

@@ -45,7 +45,11 @@ def timed(
 
 
 def interleaved(
-    samplers: Mapping[str, Sampler], rounds: int, *, warm_up: int = 1
+    samplers: Mapping[str, Sampler],
+    rounds: int,
+    *,
+    warm_up: int = 1,
+    after: Callable[[], None] | None = None,
 ) -> dict[str, np.ndarray]:
     """Seconds per step of every variant in every round, by name `[rounds]`.
 
@@ -56,6 +60,7 @@ def interleaved(
         samplers: what to time.
         rounds: number of samples per variant.
         warm_up: rounds before the first that counts.
+        after: called after every round that counts.
     """
     names = list(samplers)
     samples: dict[str, list[float]] = {name: [] for name in names}
@@ -65,6 +70,8 @@ def interleaved(
             spent = samplers[name]()
             if number >= 0:
                 samples[name].append(spent)
+        if number >= 0 and after is not None:
+            after()
     return {name: np.array(values) for name, values in samples.items()}
 
 
