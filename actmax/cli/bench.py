@@ -84,13 +84,12 @@ def _bench(arguments: argparse.Namespace) -> int:
 
     if arguments.out is not None:
         refuse_no_file(arguments.out)
-    model = load_model(arguments)
     named = arguments.regularizers or ["usual"]
-    parts: list[Any] | None = None  # letters have a recipe of their own
-    if named == ["usual"]:
-        parts = None if arguments.letters else _usual(model, settings)
-    elif named != ["recipe"]:
-        parts = own_parts.regularizers(named)
+    own = named not in (["usual"], ["recipe"])
+    parts = own_parts.regularizers(named) if own else None
+    model = load_model(arguments)
+    if named == ["usual"] and not arguments.letters:  # letters have a recipe of their own
+        parts = _usual(model, settings)
     found = throughput.benchmark(
         model,
         batch_sizes=arguments.batch_sizes,
