@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from actmax.constraints import Constraint, OneHot, Rows, width
 from actmax.evidence import Evidence
+from actmax.loop.straight_through import is_straight_through
 from actmax.models import Taps, input_specs, is_keras, layers
 from actmax.objectives import BATCH_NORM
 from actmax.optimizers import SGD, Adam, Apart, InUnits, Optimizer
@@ -32,10 +33,11 @@ from regularizers.base import Regularizer
 # Rate of Adam in units of the range's width, for params that are images.
 _PIXEL_RATE = 0.05
 # Likewise beside a set that is not one of values, each on its own, in units of its size; it falls to 0.
-# Lower than Adam's usual 0.9, because old gradients point away from a sphere. Quadratic hills in a ball
-# are reached in two thirds of the passes, and ten logits of the CIFAR-10 network end at 55.1 and not at
-# 54.6.
-_SET_RATE, _SET_MEMORY = 0.2, 0.5
+# No gradient counts for more than the mean one: sizes of gradients of a deep network change by a factor of 6
+# within a run, and large ones, of steep places, would decide many steps. The memory is short where gradients
+# agree, as at an optimum on a sphere, where old ones lead away from it. It is long where they zigzag, as in
+# deep networks far from an optimum, whose gradients point against their mean in most steps.
+_SET_RATE, _SET_MEMORY, _SET_OPPOSED, _SET_LIMIT = 0.2, 0.4, 0.75, 1.0
 # Length of a step of the logits of letters. It grows, so that what the gradient said at the first sequences,
 # which are bad ones, counts less.
 _LENGTH = Linear(0.02, 1.0)
@@ -246,12 +248,13 @@ def _on_params(
     """Adam on params that are images, its steps in units of the sets.
 
     Where every value has bounds of its own: a constant rate of 1/20 of the width. Beside any other
-    set: one second moment per image, and a rate of a fifth of the set's size that falls to 0. The
-    last step of a rate that falls linearly is as good as the best mean of all (Zamani and Glineur,
-    Exact convergence rate of the last iterate in subgradient methods, 2023,
+    set: one second moment per image, gradients cut to it, and a rate of a fifth of the set's size that
+    falls to 0. The last step of a rate that falls linearly is as good as the best mean of all (Zamani and
+    Glineur, Exact convergence rate of the last iterate in subgradient methods, 2023,
     https://arxiv.org/abs/2307.11134), and on a sphere the direction of the gradient is reached. A set
     that maps has the gradient through the map and no projection, so a moment of every value is right:
-    where the map is flat for some values, as a softmax is, these move all the same.
+    where the map is flat for some values, as a softmax is, these move all the same. A map that hands the
+    gradient on as it is acts as a projection does, and has one moment per image too.
     """
     units = {name: ranges[name].units(shape) for name, shape in shapes.items()}
     by_value = all(constraint.by_value for constraint in ranges.values())
@@ -259,8 +262,13 @@ def _on_params(
     one = all(np.ndim(unit) == 0 and unit == first for unit in units.values())
     size = float(np.mean(first)) if one else 1.0
     rate = _PIXEL_RATE * size if by_value else Linear(_SET_RATE * size, 0.0)
-    maps = not any(c.projects and not c.by_value for c in ranges.values())
-    inner = Adam(rate) if by_value or maps else Adam(rate, beta_1=_SET_MEMORY, per="image")
+    maps = not any(
+        not c.by_value and (c.projects or is_straight_through(c, shapes[name]))
+        for name, c in ranges.items()
+    )
+    inner = Adam(rate)
+    if not (by_value or maps):
+        inner = Adam(rate, beta_1=_SET_MEMORY, per="image", limit=_SET_LIMIT, opposed=_SET_OPPOSED)
     if maps and not by_value:
         chosen["optimizer"] = f"a rate of {_SET_RATE:g} of the size of what is mapped, falling to 0"
     elif not by_value:

@@ -37,7 +37,7 @@ from actmax.loop.records import (
     RemainingGain,
     hidden,
 )
-from actmax.loop.remaining_gain import at_most, end_of_step, most_gained, of_size_one
+from actmax.loop.remaining_gain import at_most, end_of_step, most_gained, ways_up
 from actmax.loop.tensors import (
     arrays_spec,
     choose,
@@ -238,19 +238,19 @@ class Loop:
         first = self.begin(params, arguments)
         ascent = self._steps(first, arguments, step, step + 1, with_gradient=True)[2]
         given = (params, images, ascent, arguments, at)
-        taken, descent, way, bound = self._compile("slope", self._slope, *given)
+        taken, descent, ways, bound = self._compile("slope", self._slope, *given)
         if self.problem.inner:  # Their values without transforms need a separate pass.
             taken += self._taken(self.judge(images, arguments), arguments, step)
         here = np.asarray(scores - taken)
 
-        def end(length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        def end(length: np.ndarray, way: Params) -> tuple[np.ndarray, np.ndarray]:
             given = (params, descent, way, tf.constant(length), arguments, at)
             there, taken, line = self._compile("end_of_step", self._end_of_step, *given)
             judged = self.judge(there, arguments)
             taken += self._taken(judged, arguments, step)
             return np.asarray(judged.scores - taken), np.asarray(line)
 
-        return RemainingGain(here, most_gained(here, end), np.asarray(bound))
+        return RemainingGain(here, most_gained(here, params, ways, end), np.asarray(bound))
 
     def _taken(self, judged: Judged, arguments: Arguments, step: int) -> Any:
         """The weighted sum of the penalties of layers, without transforms. `[N]`, or 0 without any."""
@@ -397,16 +397,16 @@ class Loop:
         ascent: Images,
         arguments: Arguments,
         step: tf.Tensor,
-    ) -> tuple[tf.Tensor, Params, Params, tf.Tensor]:
-        """Penalties, the gradient of -J, the direction of ascent and the bound, from the score's gradient."""
+    ) -> tuple[tf.Tensor, Params, tuple[Params, ...], tf.Tensor]:
+        """Penalties, the gradient of -J, the ways up and the bound, from the score's gradient."""
         with tf.GradientTape(watch_accessed_variables=False) as decode_tape:
             decode_tape.watch(params)
             decoded = self.problem.decode(params, arguments.kept)
         heard = silence(self.problem, tf.shape(arguments.seeds)[0])
         found = self._assess(params, decoded, decode_tape, heard, ascent, arguments, step, None)
         bound = at_most(self.problem, params, found.descent, images, found.slope, arguments)
-        way = of_size_one(self.problem, found.descent)
-        return found.score - found.objective, found.descent, way, bound
+        ways = ways_up(self.problem, found.descent, found.slope)
+        return found.score - found.objective, found.descent, ways, bound
 
     def _end_of_step(
         self,

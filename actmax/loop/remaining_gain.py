@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -30,27 +30,34 @@ from actmax.types import Images, Params
 _FIRST = 0.1
 _MORE = 2
 _LONGER, _SHORTER = 10.0, 1e-3
+# How many times as far as raw images a step past a map goes.
+_PAST = 1e4
 # Distance of the point whose projection gives the end of the set along the gradient, in units of the set.
 # If the projection is farther than `_OPEN`, the set has no end in this direction.
 _FAR, _OPEN = 1e4, 100.0
 
 
-def most_gained(
-    here: np.ndarray, end: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-) -> np.ndarray:
-    """The largest gain of three projected steps along the gradient. `[N]`.
+# Score at the end of steps of given lengths along a way, and how much the gradient says that is gained
+# there. `[N], way -> [N], [N]`.
+End: TypeAlias = Callable[[np.ndarray, Params], tuple[np.ndarray, np.ndarray]]
 
-    The length of the first is fixed. A parabola through its gain and the gradient at the start gives
-    the length of the next one.
+
+def most_gained(here: np.ndarray, params: Params, ways: tuple[Params, ...], end: End) -> np.ndarray:
+    """The most that one of three projected steps along the gradient gains, or of two past a map. `[N]`.
+
+    The length of the first is fixed. A parabola through its gain and the gradient at the start says how
+    long the next one is. Steps past a map are as long as raw images, and far.
 
     Args:
-        here: J at the start of the steps, without transforms. `[N]`.
-        end: J after steps of given lengths, and the gain predicted by the gradient. `[N] -> [N], [N]`.
+        here: J where the steps start, without transforms. `[N]`.
+        params: where they start.
+        ways: as `ways_up` gives them.
+        end: J at the end of a step.
     """
     length, most = np.full_like(here, _FIRST), np.zeros_like(here)
     with np.errstate(all="ignore"):
         for number in range(_MORE + 1):
-            value, line = end(length)
+            value, line = end(length, ways[0])
             gain = value - here
             # Values that are not finite are no gain. A row whose start is not finite is reported
             # later.
@@ -59,7 +66,37 @@ def most_gained(
             if number < _MORE:
                 best = np.where(finite, 0.5 * line / np.maximum(line - gain, 1e-30), 0)
                 length = length * np.clip(best, _SHORTER, _LONGER)
+        for way in ways[1:]:
+            size = np.asarray(_size(tf.nest.flatten(params)))
+            size = np.where(size > 0, size, 1.0).astype(size.dtype)
+            for length in (size, _PAST * size):
+                gain = end(length, way)[0] - here
+                most = np.maximum(most, np.where(np.isfinite(gain), gain, 0))
     return most
+
+
+def ways_up(problem: Problem, descent: Params, slope: Images) -> tuple[Params, ...]:
+    """The gradient, and if there are sets that map, `x = apply(raw)`, that of x for raw too.
+
+    Where a map is flat, as a softmax is that is sure of its letters, the gradient of raw says nothing.
+    A step of raw along the gradient of x says more: far along g, a softmax, a normalization or the
+    user's own choice of letters gives the image of the set that g asks for.
+
+    Args:
+        problem: whose sets.
+        descent: gradient of -J with respect to params.
+        slope: gradient of -J with respect to images.
+    """
+    maps = [
+        entry.name
+        for entry in problem.inputs
+        if entry.parameterization.are_images
+        and not (entry.constraint.projects or entry.constraint.by_value)
+    ]
+    ways = [of_size_one(problem, descent)]
+    if maps:
+        ways.append(of_size_one(problem, {**descent, **{name: slope[name] for name in maps}}))
+    return tuple(ways)
 
 
 def end_of_step(

@@ -9,18 +9,19 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from actmax.constraints.base import euclidean
+from actmax.constraints.base import Constraint, euclidean
 from actmax.loop import Arguments, Loop
 from actmax.maximizer import running
-from actmax.problem import Problem
+from actmax.problem import Input, Problem
 from actmax.types import Images, Params
 
 # Gains below this part of the score are rounding.
 _ROUNDING = {tf.float64: 1e-12}
 # Outside of a set by more than this part of an image's size is more than rounding.
 _OUTSIDE = 1e-5
-# From here on a message says that the end is no optimum.
-_FAR = 0.05
+# From here on a message says that the end is no optimum: of values on their own, and of sets that bind
+# them, whose rate falls to 0, so that a step which gains is no jitter.
+_FAR, _FAR_BOUND = 0.05, 0.01
 # Below this part of what a run gained nothing is to gain.
 _NOTHING = 1e-3
 
@@ -65,12 +66,15 @@ class EndOfRun:
                 "no common point, or project moves no further."
             )
         plain = not problem.transformed and problem.copies == 1
-        if plain and self.optimality[row] > _FAR:
+        bound = [e for e in problem.inputs if e.constraint.projects and not e.constraint.by_value]
+        maps = [type(entry.constraint) for entry in problem.inputs if _is_own_map(entry)]
+        far = _NOTHING if maps else _FAR_BOUND if bound else _FAR
+        if plain and self.optimality[row] > far:
+            do = _past(maps[0]) if maps else "Give more steps, or another learning rate."
             text += (
                 f" This is no optimum: one more step gains {_percent(self.optimality[row])} % of what the "
-                "run gained. Give more steps, or another learning rate."
+                f"run gained. {do}"
             )
-        bound = [e for e in problem.inputs if e.constraint.projects and not e.constraint.by_value]
         if not plain and bound and self.optimality[row] > _FAR:
             text += (
                 f" Of the score without transforms this is no optimum: one more step gains "
@@ -87,6 +91,22 @@ _WHOLE = 0.99
 def _percent(share: float) -> str:
     """A share as percent with two digits, and never as a power of ten."""
     return f"{100 * share:.2g}" if share < _WHOLE else f"{100 * share:.0f}"
+
+
+def _is_own_map(entry: Input) -> bool:
+    """Whether params are images, and their set is a map of the user's own that binds values."""
+    constraint = entry.constraint
+    own = not type(constraint).__module__.startswith("actmax.")
+    own = own and entry.parameterization.are_images
+    return own and not (constraint.projects or constraint.by_value)
+
+
+def _past(kind: type[Constraint]) -> str:
+    """What to do where a map of one's own keeps a run from the optimum."""
+    return (
+        f"Give more steps, or several seeds. If the gradient through {kind.__name__}.apply vanishes where "
+        "the map is sure of its values, let apply hand it on: images + tf.stop_gradient(mapped - images)."
+    )
 
 
 def measure(

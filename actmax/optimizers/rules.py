@@ -13,6 +13,9 @@ from actmax.optimizers.base import Optimizer, fraction, like
 from actmax.types import Params
 from regularizers.base import Weight
 
+# Weight of the newest cosine between a gradient and the mean of those before it.
+_NEWEST = 0.1
+
 
 @dataclasses.dataclass(frozen=True)
 class SGD(Optimizer):
@@ -77,8 +80,18 @@ class Adam(Optimizer):
     stops where its own scaling and the projection cancel, which is another point. The state is half as
     large.
 
+    With `limit` too, m is the running mean of `u / max(1, rms(u) / limit)`, where `u = g / sqrt(v)`, and
+    the step is `rate m`. So one steep place does not decide the steps after it, and a gradient that
+    becomes small still gives small steps.
+
+    With `opposed` too, beta_1 is that of the moment: `beta_1 + (opposed - beta_1) clip(1 - c, 0, 1)`,
+    where c is the running mean of the cosine between u and m. Gradients that point against their mean
+    zigzag across a valley, so more of them are averaged. Gradients that agree need no long memory, which
+    would lead past the optimum.
+
     Source: Kingma and Ba, 2014, https://arxiv.org/abs/1412.6980; one second moment for many values as
-    in Ginsburg et al., NovoGrad, 2019, https://arxiv.org/abs/1905.11286.
+    in Ginsburg et al., NovoGrad, 2019, https://arxiv.org/abs/1905.11286; `limit` as in Shazeer and
+    Stern, Adafactor, 2018, https://arxiv.org/abs/1804.04235, section 6.
 
     Args:
         learning_rate: in units of params.
@@ -88,12 +101,18 @@ class Adam(Optimizer):
             at 224 pixels), so it is smaller than Keras' 1e-7.
         per: "value" for a second moment of every value, "image" for one of every image (of every
             input, where there are several).
+        limit: the largest root mean square of `g / sqrt(v)` of one image in one step, 1 for gradients
+            that count at most as much as the mean one; None for no limit. Only with `per="image"`.
+        opposed: beta_1 where gradients point across or against their mean, in [beta_1, 1); None for a
+            constant beta_1. Only with `limit`.
     """
 
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-12
     per: Literal["value", "image"] = "value"
+    limit: float | None = None
+    opposed: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -101,6 +120,27 @@ class Adam(Optimizer):
         fraction(self.beta_2, "beta_2")
         checks.number(self.epsilon, "epsilon", low=0.0)
         checks.one_of(self.per, "per", ("value", "image"))
+        if self.limit is not None:
+            if checks.number(self.limit, "limit", low=0.0) == 0.0:
+                raise ValueError(checks.message("limit to be positive", repr(self.limit)))
+            if self.per == "value":
+                raise ValueError(
+                    checks.message(
+                        "a limit beside one second moment per image",
+                        f"limit={self.limit!r} with per='value'",
+                        "Use per='image', or leave out limit.",
+                    )
+                )
+        if self.opposed is not None:
+            fraction(self.opposed, "opposed")
+            if self.limit is None or self.opposed < self.beta_1:
+                raise ValueError(
+                    checks.message(
+                        "opposed beside limit, and at least beta_1",
+                        f"opposed={self.opposed!r}, limit={self.limit!r}, beta_1={self.beta_1!r}",
+                        "Leave out opposed for a constant beta_1.",
+                    )
+                )
 
     @property
     def by_value(self) -> bool:  # type: ignore[override]
@@ -111,24 +151,27 @@ class Adam(Optimizer):
         square = zeros
         if self.per == "image":
             square = tf.nest.map_structure(lambda p: tf.zeros_like(_first(p)), params)
-        return {"count": tf.zeros([], tf.int32), "mean": zeros, "square": square}
+        state = {"count": tf.zeros([], tf.int32), "mean": zeros, "square": square}
+        return state if self.opposed is None else {**state, "agree": square, "weight": square}
 
     def update(
         self, gradients: Params, state: Any, params: Params, learning_rate: tf.Tensor
     ) -> tuple[Params, Any]:
+        if self.limit is not None:
+            return self._limited_update(gradients, state, params, learning_rate)
         count = state["count"] + 1
-        mean = tf.nest.map_structure(
-            lambda m, g: m + (1.0 - self.beta_1) * (g - m), state["mean"], gradients
-        )
         squares = tf.square if self.per == "value" else _mean_square
         square = tf.nest.map_structure(
             lambda v, g: v + (1.0 - self.beta_2) * (squares(g) - v), state["square"], gradients
         )
+        mean = tf.nest.map_structure(
+            lambda m, g: m + (1.0 - self.beta_1) * (g - m), state["mean"], gradients
+        )
 
         def move(p: tf.Tensor, m: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
-            power = tf.cast(count, p.dtype)
             # Both corrections in one factor on the rate: two passes over the image less.
-            root = tf.sqrt(1.0 - tf.constant(self.beta_2, p.dtype) ** power)
+            root = self._root(count, p.dtype)
+            power = tf.cast(count, p.dtype)
             factor = root / (1.0 - tf.constant(self.beta_1, p.dtype) ** power)
             if self.per == "image":
                 rate = tf.cast(learning_rate, p.dtype) * factor
@@ -137,6 +180,67 @@ class Adam(Optimizer):
 
         params = tf.nest.map_structure(move, params, mean, square)
         return params, {"count": count, "mean": mean, "square": square}
+
+    def _root(self, count: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        """What divides the root of a second moment to make it unbiased."""
+        return tf.sqrt(1.0 - tf.constant(self.beta_2, dtype) ** tf.cast(count, dtype))
+
+    def _limited_update(
+        self, gradients: Params, state: Any, params: Params, learning_rate: tf.Tensor
+    ) -> tuple[Params, Any]:
+        """The update along the mean of limited `u = g / sqrt(v)`, each over its own size beforehand."""
+        count = state["count"] + 1
+        square = tf.nest.map_structure(
+            lambda v, g: v + (1.0 - self.beta_2) * (_mean_square(g) - v),
+            state["square"],
+            gradients,
+        )
+        along = tf.nest.map_structure(functools.partial(self._limited, count), gradients, square)
+        state = {**state, "count": count, "square": square}
+        if self.opposed is None:
+            beta = tf.nest.map_structure(lambda v: tf.fill(tf.shape(v), self._beta(v)), square)
+            weight = tf.nest.map_structure(
+                lambda v: 1.0 - self._beta(v) ** tf.cast(count, v.dtype), square
+            )
+        else:
+            known = count > 2  # the first gradient has no mean to agree with
+
+            def agreement(c: tf.Tensor, m: tf.Tensor, u: tf.Tensor) -> tf.Tensor:
+                cosine = _cosine(m, u)
+                return tf.where(known, c + _NEWEST * (cosine - c), cosine)
+
+            agree = tf.nest.map_structure(agreement, state["agree"], state["mean"], along)
+            more = self.opposed - self.beta_1
+            beta = tf.nest.map_structure(
+                lambda c: self.beta_1 + more * tf.clip_by_value(1.0 - c, 0.0, 1.0), agree
+            )
+            weight = tf.nest.map_structure(lambda w, b: b * w + 1.0 - b, state["weight"], beta)
+            state |= {"agree": agree, "weight": weight}
+        mean = tf.nest.map_structure(
+            lambda m, u, b: m + (1.0 - like(b, m)) * (u - m), state["mean"], along, beta
+        )
+        params = tf.nest.map_structure(
+            lambda p, m, w: p - (like(learning_rate, p) / like(w, p)) * m, params, mean, weight
+        )
+        return params, {**state, "mean": mean}
+
+    def _beta(self, values: tf.Tensor) -> tf.Tensor:
+        return tf.constant(self.beta_1, values.dtype)
+
+    def _limited(self, count: tf.Tensor, gradient: tf.Tensor, square: tf.Tensor) -> tf.Tensor:
+        """`u / max(1, rms(u) / limit)` with `u = g / sqrt(v)`, v unbiased."""
+        root = self._root(count, gradient.dtype)
+        size = tf.sqrt(square) + self.epsilon * root
+        own = tf.sqrt(_mean_square(gradient))
+        most = tf.math.divide_no_nan(tf.constant(self.limit, own.dtype), own)
+        return like(tf.minimum(root / size, most), gradient) * gradient
+
+
+def _cosine(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+    """Cosine between two leaves, row by row; 0 where one of them is zero. `[N, ...] -> [N]`."""
+    axes = list(range(1, first.shape.rank))
+    sizes = tf.sqrt(_mean_square(first)) * tf.sqrt(_mean_square(second))
+    return tf.math.divide_no_nan(tf.reduce_mean(first * second, axis=axes), sizes)
 
 
 def _first(leaf: tf.Tensor) -> tf.Tensor:

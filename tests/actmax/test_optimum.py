@@ -12,6 +12,7 @@ from scipy import optimize
 
 import actmax
 from actmax.constraints.ranges import from_range
+from actmax.loop.straight_through import is_straight_through
 from actmax.optimizers import InUnits
 from actmax.scales import shown_between
 
@@ -284,6 +285,47 @@ def test_a_map_of_ones_own_that_is_flat_where_it_is_sure_reaches_its_best():
     np.testing.assert_allclose(found.scores, weights.max(1).sum(), rtol=1e-5)
 
 
+@dataclasses.dataclass(frozen=True)
+class HalfOfThem(actmax.Constraint):
+    """Letters of which half are the second or third, by one shift of these two: as a user writes it."""
+
+    projects = False
+    hands_on: bool = False
+
+    def apply(self, images):
+        lean = tf.reduce_max(images[..., 1:3], -1) - tf.reduce_max(images[..., ::3], -1)
+        order = tf.sort(lean, axis=1)
+        middle = order.shape[1] // 2
+        shift = (order[:, middle - 1] + order[:, middle]) / 2
+        raw = images - shift[:, None, None] * tf.constant([0.0, 1.0, 1.0, 0.0], images.dtype)
+        soft = tf.nn.softmax(raw)
+        hard = tf.one_hot(tf.argmax(raw, -1), 4, dtype=soft.dtype)
+        kept = images if self.hands_on else soft
+        return kept + tf.stop_gradient(hard - kept)
+
+    def start(self, noise):
+        return noise
+
+
+def test_optimality_sees_past_a_map_of_ones_own_whose_gradient_vanishes():
+    weights = np.random.default_rng(0).normal((0, 0.6, 0.6, 0), size=(20, 4))
+    lean = weights[:, 1:3].max(1) - weights[:, ::3].max(1)
+    best = weights[:, ::3].max(1).sum() + np.sort(lean)[10:].sum()
+    call = {"parameterization": actmax.Pixels(std=1.0), "images": 4}
+    lost = run(linear(weights), (20, 4), HalfOfThem(), steps=100, **call)
+    missing = (best - lost.scores) / (lost.scores - lost.history["score"][0])
+    assert missing.max() > 0.02
+    np.testing.assert_allclose(lost.optimality, missing, atol=1e-4)
+    for message, far in zip(lost.messages, missing > 1e-3, strict=True):
+        assert ("let apply hand it on" in message) == far
+    handed = run(linear(weights), (20, 4), HalfOfThem(hands_on=True), steps=400, **call)
+    assert handed.config["optimizer"]["per"] == "image"
+    np.testing.assert_allclose(handed.scores, best, rtol=1e-3)
+    assert not is_straight_through(HalfOfThem(), (20, 4))
+    assert not is_straight_through(actmax.Sigmoid(0, 1), (20, 4))
+    assert is_straight_through(actmax.OneHot(), (20, 4))
+
+
 def test_a_recipe_that_moves_pictures_says_that_its_end_is_no_optimum_of_the_score():
     kind = actmax.Box(-1, 1) & actmax.Contrast(0.1, mean=0.0)
     found = run(linear(np.tile(SIGNS, (2, 2, 1))), (8, 8, 3), kind, regularizers=None, steps=8)
@@ -455,6 +497,35 @@ def test_adam_of_one_moment_per_image_is_half_as_large_and_a_change_of_units_is_
     np.testing.assert_allclose(
         found["images"], params["images"] - 0.1 * units * np.sign(g), rtol=1e-9
     )
+
+
+def test_adam_limits_gradients_and_remembers_more_where_they_zigzag():
+    rng = np.random.default_rng(0)
+    given = rng.normal(size=(12, 2, 5)) * np.exp(rng.normal(size=(12, 2, 1)))
+    given[6:] *= (-1.0) ** np.arange(6)[:, None, None]
+    adam = actmax.Adam(0.1, beta_1=0.4, per="image", limit=1.0, opposed=0.75)
+    params = tf.zeros([2, 5], tf.float64)
+    state = adam.init({"x": params})
+    x, m, v, c, w = np.zeros((2, 5)), np.zeros((2, 5)), np.zeros(2), np.zeros(2), np.zeros(2)
+    found = {"x": params}
+    for t, g in enumerate(given, 1):
+        found, state = adam.update({"x": tf.constant(g)}, state, found, tf.constant([0.1]))
+        size = np.sqrt((g**2).mean(1))
+        v += 0.001 * (size**2 - v)
+        u = g / np.maximum(size, np.sqrt(v / (1 - 0.999**t)))[:, None]
+        norms = np.linalg.norm(m, axis=1) * np.linalg.norm(u, axis=1)
+        cosine = (m * u).sum(1) / np.where(norms > 0, norms, 1)
+        c = cosine if t <= 2 else c + 0.1 * (cosine - c)
+        beta = 0.4 + 0.35 * np.clip(1 - c, 0, 1)
+        m, w = beta[:, None] * m + (1 - beta)[:, None] * u, beta * w + 1 - beta
+        x = x - np.float32(0.1) * m / w[:, None]
+        np.testing.assert_allclose(found["x"], x, rtol=1e-7, atol=1e-9)
+    still = {"x": tf.zeros([1, 3])}
+    moved, _ = adam.update(still, adam.init(still), still, tf.constant([0.1]))
+    assert not np.any(moved["x"])
+    for wrong in ({"limit": 1.0}, {"limit": 0.0, "per": "image"}, {"opposed": 0.9}):
+        with pytest.raises(ValueError, match="Expected"):
+            actmax.Adam(0.1, **wrong)
 
 
 def test_pictures_of_an_open_range_are_symmetric_about_zero(tmp_path):
