@@ -259,13 +259,18 @@ def per_image(values: Any, owner: str, dtype: tf.DType, rows: int | None) -> tf.
 
     Raises:
         TypeError: if it is not a tensor.
-        ValueError: if its rank is not 1.
+        ValueError: if its rank is not 1, or its numbers are complex.
     """
     if not tf.is_tensor(values):
         raise TypeError(
             checks.message(
                 f"{owner} to return a tensor, one value per image", type(values).__name__
             )
+        )
+    if values.dtype.is_complex:
+        do = "Maximize tf.abs(...) or tf.math.real(...) of it, by a function or at the end of the model."
+        raise ValueError(
+            checks.message(f"{owner} to return real numbers", f"dtype {values.dtype.name}", do)
         )
     if values.shape.rank != 1:
         shape = tuple(values.shape)

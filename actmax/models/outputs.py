@@ -51,7 +51,7 @@ class Outputs:
         """
         found = list(_leaves(result))
         for path, value in found:
-            if not tf.is_tensor(value):
+            if not tf.is_tensor(value) or isinstance(value, (tf.RaggedTensor, tf.SparseTensor)):
                 raise TypeError(_no_tensor(path, value))
         names = getattr(model, "output_names", None) or ()
         named = list(names) if len(names) == len(found) else [None] * len(found)
@@ -145,6 +145,9 @@ def _replaced(result: Any, numbers: Any) -> Any:
 def _no_tensor(path: str, value: Any) -> str:
     given = f"{type(value).__name__} as output {path}".strip()
     do = "A model that calls predict or NumPy has no gradient: call it on tensors."
+    if isinstance(value, (tf.RaggedTensor, tf.SparseTensor)):
+        how = "to_tensor(...)" if isinstance(value, tf.RaggedTensor) else "tf.sparse.to_dense(...)"
+        do = f"Make a dense tensor of it at the end of the model, by {how}."
     if callable(getattr(value, "mean", None)) and callable(getattr(value, "sample", None)):
         do = (
             "It is a distribution: give a function of the model that returns a tensor, as "

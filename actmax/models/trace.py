@@ -222,7 +222,8 @@ def _in_graph(value: Any) -> Any:
 
 def _captured(graph: RecordingGraph, result: Any) -> Any:
     def capture(value: Any) -> Any:
-        return graph.capture(value) if tf.is_tensor(value) else value
+        dense = tf.is_tensor(value) and not isinstance(value, (tf.RaggedTensor, tf.SparseTensor))
+        return graph.capture(value) if dense else value
 
     return tf.nest.map_structure(capture, result) if _plain(result) else capture(result)
 

@@ -253,6 +253,20 @@ def test_a_linear_output_that_is_like_probabilities_at_the_start_does_not_warn(b
         run(model, input_shape=SHAPE, targets=[0], steps=0, initial_images=flat)
 
 
+@pytest.mark.parametrize(
+    ("end", "error", "text"),
+    [
+        (tf.RaggedTensor.from_tensor, TypeError, r"returns tensors.*RaggedTensor.*to_tensor"),
+        (tf.sparse.from_dense, TypeError, r"returns tensors.*SparseTensor.*tf\.sparse\.to_dense"),
+        (lambda x: tf.cast(x, tf.complex64), ValueError, r"real numbers.*complex64.*tf\.abs"),
+    ],
+    ids=["ragged", "sparse", "complex"],
+)
+def test_outputs_that_no_objective_can_use_are_refused(end, error, text):
+    with pytest.raises(error, match=text):
+        run(end, targets=[0], input_shape=(4,))
+
+
 def test_a_saturated_sigmoid_that_cannot_be_found_warns():
     def model(images):
         means = 100.0 * (tf.reduce_mean(images, axis=[1, 2]) + 1.0)
