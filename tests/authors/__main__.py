@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import argparse
 import collections
+import json
 import sys
 import time
 
+from tests.authors import runs
 from tests.authors.matrix import Found, every_version, look
+from tests.authors.versions import Version
 
 
 def main() -> int:
@@ -20,12 +23,16 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1, help="only each n-th version")
     parser.add_argument("--kind", default="", help="only parts of this kind")
     parser.add_argument("--name", default="", help="only parts of this name")
+    parser.add_argument("--runs", action="store_true", help="make runs with the right parts")
+    parser.add_argument("--digests", action="store_true", help="with --runs: print digests alone")
     asked = parser.parse_args()
     chosen = [
         version
         for version in every_version()[:: asked.every]
         if asked.kind in version.kind and asked.name in version.name
     ]
+    if asked.runs:
+        return _runs(chosen, asked)
     begun, found = time.monotonic(), []
     for version in chosen:
         found.append(look(version))
@@ -44,6 +51,28 @@ def main() -> int:
         f"{time.monotonic() - begun:.0f} s."
     )
     return int(not all(bool(one.law) == bool(one.version.mistake) for one in found))
+
+
+def _runs(chosen: list[Version], asked: argparse.Namespace) -> int:
+    """Runs with the right parts; 1 if something does not hold."""
+    chosen = [version for version in chosen if runs.fits(version)]
+    digests, bad = {}, 0
+    for version in chosen:
+        key = f"{version.kind} {version.name}"
+        broken, digests[key] = runs.faults(version)
+        if broken and not asked.digests:
+            bad += 1
+            print(f"  {key}: not {', '.join(broken)}", flush=True)
+    if asked.digests:
+        print(json.dumps(digests))
+        return 0
+    other = runs.in_a_fresh_process(asked.every, asked.kind, asked.name)
+    differ = [key for key, digest in digests.items() if other.get(key) != digest]
+    for key in differ:
+        print(f"  {key}: not the same bytes in a fresh process")
+    print(f"runs: {len(chosen) - bad} of {len(chosen)} right parts keep all, "
+          f"{len(chosen) - len(differ)} in a fresh process.")  # fmt: skip
+    return int(bool(bad or differ))
 
 
 def _table(title: str, found: list[Found], key) -> None:

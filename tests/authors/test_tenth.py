@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.authors import runs
 from tests.authors.matrix import every_version, look
 
 # Of three channels every order is a rotation or a reflection, which a spectrum does not see.
@@ -21,3 +22,10 @@ def test_right_versions_are_accepted_and_wrong_ones_named():
     assert not [str(one) for one in told if bool(one.law) != bool(one.version.mistake)]
     named = [one.right for one in found if one.version.mistake]
     assert sum(named) >= 0.9 * len(named)
+
+
+def test_runs_with_right_parts_keep_bytes_values_and_one_trace():
+    chosen = [version for version in every_version()[::31] if runs.fits(version)]
+    assert chosen
+    for version in chosen:
+        assert runs.faults(version)[0] == [], version.name
