@@ -20,9 +20,9 @@ import numpy as np
 
 from actmax import checks
 
-# Bytes that no machine lacks.
+# A size that every machine has.
 FLOOR = 1 << 26
-# Pictures and histories pack to a half or a tenth; only what is constant packs to less than a hundredth.
+# Pictures and histories shrink to 1/2 or 1/10. Only constant data shrinks to less than 1/100.
 EXPANSION = 100
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 0x1
@@ -34,7 +34,7 @@ _HEADERS = {
 
 
 def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Arrays as the bytes of an NPZ file that `opened` reads. Packed, unless `opened` would refuse that."""
+    """Arrays as the bytes of an NPZ file. It is compressed, unless `opened` would refuse it."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     with zipfile.ZipFile(buffer) as archive:
@@ -56,8 +56,8 @@ def opened(source: bytes | IO[bytes]) -> Iterator[Any]:
         What `numpy.load` gives: arrays by name, each read when it is asked for.
 
     Raises:
-        ValueError: if it would become too large, or an array is not what its header says.
-        Exception: whatever a damaged file makes zip and NumPy raise.
+        ValueError: if it would become too large, or an array does not match its header.
+        Exception: any error of zip or NumPy for a damaged file.
     """
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
     length = stream.seek(0, os.SEEK_END)
@@ -78,10 +78,10 @@ def opened(source: bytes | IO[bytes]) -> Iterator[Any]:
 
 
 def fault(archive: zipfile.ZipFile, length: int) -> str:
-    """What keeps an archive of so many bytes from being unpacked; empty if nothing does.
+    """The reason why an archive of this size must not be unpacked, or an empty text.
 
-    Asked of the directory alone. A member never becomes more than that says, where it is read by parts:
-    `read_member`. All members together are compared with the file.
+    Only the directory of the archive is used. `read_member` reads by parts, so a member never exceeds
+    its declared size. The sum of all members is compared with the size of the file.
     """
     members = archive.infolist()
     names = {member.filename for member in members}
@@ -101,18 +101,18 @@ def fault(archive: zipfile.ZipFile, length: int) -> str:
 
 
 def most(length: int) -> int:
-    """Bytes that a file of so many may unpack to."""
+    """Maximum unpacked bytes for a file of this size."""
     return max(FLOOR, EXPANSION * length)
 
 
 def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """A member's bytes: as many as the directory says, and no more is unpacked."""
+    """A member's bytes. No more than the declared size is unpacked."""
     with archive.open(name) as stream:
         return stream.read(archive.getinfo(name).file_size)
 
 
 def _misfit(archive: zipfile.ZipFile, member: zipfile.ZipInfo, total: int) -> str:
-    """In what a member is no array of the size that it is said to have; empty if in nothing."""
+    """The difference between a member and its declared array, or an empty text."""
     if not member.filename.endswith(_SUFFIX):
         return f"which is no {_SUFFIX}"
     with archive.open(member) as stream:

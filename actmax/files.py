@@ -46,7 +46,7 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
         do = f"Create the folder: pathlib.Path({str(file.parent)!r}).mkdir(parents=True)."
         raise FileNotFoundError(checks.message("a path in an existing folder", repr(str(path)), do))
     refuse_no_file(file)
-    # Not tempfile.mkstemp, whose files nobody else may read.
+    # Do not use tempfile.mkstemp, because other users cannot read its files.
     temporary = file.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as stream:
@@ -158,7 +158,7 @@ def _kind(mode: int) -> str:
 def sync_folder(folder: Path) -> None:
     """Forces the names in a folder to the disk, so that a rename outlives a power cut.
 
-    Nothing where the system has no such call: Windows opens no folders.
+    Does nothing if the system has no such call. Windows does not open folders.
     """
     if os.name == "nt":
         return

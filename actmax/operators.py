@@ -26,7 +26,7 @@ Operator: TypeAlias = Callable[..., tf.Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class AfterUpdate(Optimizer):
-    """An optimizer whose every update is followed by operators on the images, in list order.
+    """An optimizer that applies operators to the images after every update, in list order.
 
     Images with learning rate 0 do not change. Operators work on images. If params are not the images
     themselves, as with `Fourier` or `Sigmoid`, a run refuses operators, unless they are written for these
@@ -288,7 +288,7 @@ class ClipSmallContributions:
 def _clear_below(
     images: tf.Tensor, sizes: tf.Tensor, percentile: float, center: tf.Tensor
 ) -> tf.Tensor:
-    """Pixels whose size is below a percentile of their image's, as `center`."""
+    """Sets pixels to `center` if their size is below a percentile of their image."""
     count = 1
     for size in sizes.shape[1:]:
         count *= int(size)

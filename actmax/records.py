@@ -31,12 +31,12 @@ FORMAT = 1
 RECORD = "result.json"
 ARRAYS = "result.npz"
 TABLE = "sweep.json"
-# What an error between two writes leaves; the next save removes it.
+# Names of files that an error between two writes leaves. The next save removes them.
 _STAGED = re.compile(r"\.result-[0-9a-f]{16}\.npz|\.sweep-[0-9a-f]{16}\.json")
-# Of all names, those that pictures of a result have.
+# Matches names of a result's pictures.
 _PICTURE = re.compile(r"\d{3,}_[A-Za-z0-9._-]+\.(?:png|wav)|grid\.png|sweep\.png")
 _INF = float("inf")
-# Of a run's config, what reports walk through.
+# Entries of a run's config that reports use.
 _KINDS: dict[str, type] = {
     "call": dict, "inputs": dict, "versions": dict, "penalties": dict,
     "model": list, "transforms": list, "positions": list,
@@ -56,13 +56,13 @@ def write(
     """Replaces the result of a folder, completely or not at all; removes the older pictures first.
 
     Args:
-        folder: exists.
+        folder: an existing folder.
         record: JSON without NaN; `"pictures"` names those that will be written beside it.
         arrays: by name.
         table: of a sweep.
 
     Raises:
-        OSError: if the disk refuses.
+        OSError: if writing fails.
     """
     parts = {ARRAYS: archives.pack(arrays)} | ({} if table is None else {TABLE: table})
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in parts.items()}
@@ -75,7 +75,7 @@ def write(
     write_atomic(folder / RECORD, text.encode())
     for name in parts:
         _staged(folder, name, digests[name]).replace(folder / name)
-    if table is None:  # That of an older sweep.
+    if table is None:  # This is the table of an older sweep.
         (folder / TABLE).unlink(missing_ok=True)
     for file in folder.iterdir():
         if _STAGED.fullmatch(file.name):
@@ -87,7 +87,7 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
     Raises:
         RecordError: if they are of another format.
-        Exception: whatever damaged files make JSON, zip and NumPy raise.
+        Exception: any error of JSON, zip or NumPy for damaged files.
     """
     record = json.loads(files.read(folder / RECORD))
     if record["format"] != FORMAT:
@@ -95,7 +95,7 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             checks.message(f"a result of format {FORMAT}", f"format {record['format']!r}"[:80])
         )
     digest = record.get("sha256")
-    # Without one, as versions wrote it that kept none.
+    # Older versions wrote no hash.
     data = files.read(folder / ARRAYS) if digest is None else _meant(folder, ARRAYS, digest)
     with archives.opened(data) as found:
         return record, {name: found[name] for name in found.files}
@@ -107,7 +107,7 @@ def table(folder: Path, record: Mapping[str, Any]) -> bytes:
     Raises:
         ValueError: if the record is of no sweep, or its table is not there.
     """
-    if "sweep" not in record:  # Written by a version that kept no hash of it.
+    if "sweep" not in record:  # An older version wrote it without a hash.
         return files.read(folder / TABLE)
     if record["sweep"] is None:
         raise ValueError(f"{RECORD} is of a result that is no sweep")
@@ -115,7 +115,7 @@ def table(folder: Path, record: Mapping[str, Any]) -> bytes:
 
 
 def _meant(folder: Path, name: str, digest: Any) -> bytes:
-    """The bytes of the file that a record means."""
+    """The bytes of the file with the hash in a record."""
     if not (isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest)):
         raise ValueError(f"sha256 {digest!r}")
     for file in (folder / name, _staged(folder, name, digest)):
@@ -132,17 +132,17 @@ def _staged(folder: Path, name: str, digest: str) -> Path:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    """Pictures of the result that a folder holds: those that it names, and nothing of somebody else."""
+    """Pictures that the record of a folder names. Other files are not included."""
     try:
         named = json.loads(files.read(folder / RECORD))["pictures"]
-    except Exception:  # None there, or damaged: then nobody knows which are its own.
+    except Exception:  # Without a valid record, its pictures are unknown.
         return []
     known = [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
     return [folder / name for name in known if _PICTURE.fullmatch(name)]
 
 
 def each(structure: Any, function: Callable[[Any], Any]) -> Any:
-    """A structure of dicts and sequences with a function of every leaf in its place; None stays None."""
+    """Applies a function to every leaf of a structure of dicts and sequences. None stays None."""
     if structure is None:
         return None
     if isinstance(structure, Mapping):
@@ -180,7 +180,7 @@ def bound(value: Any) -> Any:
         found.flags.writeable = False
         return found
     ends = value if isinstance(value, list) else [value]
-    # Beside other ends an open one is infinite, which JSON has as its name.
+    # In a list of ends, an open end is infinite. JSON stores its name.
     ends = [
         float(end) if end in ("inf", "-inf") and isinstance(value, list) else end for end in ends
     ]
@@ -195,7 +195,7 @@ def bound(value: Any) -> Any:
 
 
 def config(value: Any) -> dict[str, Any]:
-    """The record of a run, with its parts of the kinds that a run writes."""
+    """The record of a run, after a check of the types of its entries."""
     found = dict(value)
     for name, kind in _KINDS.items():
         if not isinstance(found.get(name, kind()), kind):

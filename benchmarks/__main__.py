@@ -19,7 +19,7 @@ ROUNDS = {"smoke": 21, "ci": 15, "full": 15, "gpu": 11}
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a suite, compares two records or reports on one; the exit code."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    # Whether oneDNN is on must be said before TensorFlow is imported, and so must how much it logs.
+    # The oneDNN setting and the log level must be set before TensorFlow is imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if argv[:1] == ["compare"]:
         from benchmarks import compare
@@ -108,7 +108,7 @@ def _run(arguments: argparse.Namespace, studies: list[Study], pythons: dict[str,
         None if arguments.peers is None else Path(arguments.peers),
         pythons,
     )
-    # Before anything is measured: the load should be that of others.
+    # Read the load before any measurement, so that it is the load of other programs.
     described = environment.describe()
     rate = flops.matrix_rate(options.place)
     print(f"matrix product on {options.place}: {rate / 1e9:.0f} GFLOP/s", flush=True)
@@ -119,14 +119,14 @@ def _run(arguments: argparse.Namespace, studies: list[Study], pythons: dict[str,
             with idle.sampled(options.place) as busy:
                 record = run_study(study, options)
         except Exception as error:
-            # One study that cannot run, out of memory for one, does not take the others with it.
+            # If one study fails, for example without enough memory, the others still run.
             failed = True
             print(f"{study.name} ({study.group}): failed: {type(error).__name__}: {error}")
             continue
         record["gpu_busy"] = busy.share
         measured.append(record)
         print(table.study_table(record, rate), flush=True)
-        if arguments.out is not None:  # after every study: what was measured is not lost
+        if arguments.out is not None:  # save after every study, so that no measurement is lost
             _write(arguments, options, described, rate, measured, compare.FORMAT)
     if arguments.out is not None:
         print(f"record: {arguments.out}")

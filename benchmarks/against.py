@@ -1,8 +1,8 @@
 """`python -m benchmarks against COMMIT`: is this build slower than that one?
 
-Three processes stand side by side for every case: this checkout, the other commit, and the other commit
-once more, which says how large a difference means nothing. They are asked in turn, in another order in
-every round, and rounds are compared in pairs. First calls have a process of their own for every sample.
+Three processes run for every case: this checkout, the other commit, and the other commit again as the
+control. The control shows which differences are noise. The processes are measured in turn, in another
+order in every round, and rounds are compared in pairs. Each sample of a first call has its own process.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ ROOT = Path(__file__).resolve().parents[1]
 WORKER = "against_worker.py"
 NEW, OLD, AGAIN = "this build", "the other build", "the other build again"
 BUILDS = (NEW, OLD, AGAIN)
-# A build may take this much more time than the other one.
+# Allowed extra time of a build, relative to the other one.
 AT_MOST = 1.03
 FIRST_STEPS = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One case: times of this build over the other's, and the other's over its own.
+    """One case: the time of this build divided by the other's, and the other's divided by its own.
 
     Attributes:
         name: of the case.
         onednn: whether oneDNN is on.
-        ratio: of this build to the other one.
-        control: of the other one to itself.
-        seconds: by build, of every round.
+        ratio: time of this build divided by that of the other one.
+        control: time of the other build divided by that of its control.
+        seconds: seconds of every round, by build.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Row:
 
     @property
     def slower(self) -> bool:
-        """Whether more than noise lies above what is allowed."""
+        """Whether the build is slower than allowed by more than noise."""
         return self.ratio.low > AT_MOST
 
     def line(self) -> str:
@@ -73,7 +73,7 @@ def turns(number: int) -> Iterator[str]:
 
 @contextlib.contextmanager
 def checkout(commit: str) -> Iterator[Path]:
-    """A folder with another commit of this repository, which goes when it is left."""
+    """A temporary folder with another commit of this repository."""
     folder = Path(tempfile.mkdtemp(prefix="actmax-against-")) / "build"
     try:
         _git("worktree", "add", "--detach", str(folder), commit)
@@ -108,7 +108,7 @@ def worker(folder: Path, job: dict[str, Any], onednn: bool) -> Worker:
 
 
 def steady(folders: dict[str, Path], case: Case, onednn: bool, rounds: int, device: str) -> Row:
-    """Runs of a `Maximizer` that is ready, of the case's number of steps."""
+    """Runs of a compiled `Maximizer` with the case's number of steps."""
     job = {"kind": "steady", "case": dataclasses.asdict(case), "device": device}
     with contextlib.ExitStack() as stack:
         workers = {build: worker(folders[build], job, onednn) for build in BUILDS}
@@ -126,7 +126,7 @@ def steady(folders: dict[str, Path], case: Case, onednn: bool, rounds: int, devi
 def first(
     folders: dict[str, Path], case: Case, onednn: bool, rounds: int, device: str, default: bool
 ) -> Row:
-    """First calls of `maximize`, each in a process of its own."""
+    """First calls of `maximize`, each in its own process."""
     job = {
         "kind": "first", "case": dataclasses.asdict(case), "device": device, "default": default,
         "steps": FIRST_STEPS,
@@ -167,7 +167,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Prints a line a case; 1 if this build is slower in any, else 0."""
+    """Prints one line per case. Returns 1 if this build is slower in any case, else 0."""
     parser = _parser()
     arguments = parser.parse_args(argv)
     cases = [study.cases[0] for study in HEADLINES if arguments.only in study.cases[0].name]

@@ -1,7 +1,7 @@
 """A process of `python -m benchmarks against COMMIT`, of either build.
 
-The driver puts a copy of this file into the checkout of the other commit, so it asks nothing of that build
-but its models, its cases and its `Maximizer`.
+The driver puts a copy of this file into the checkout of the other commit, so it uses only the models, the
+cases and the `Maximizer` of that build.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from benchmarks.peers import protocol
 
 
 def build(job: dict[str, Any]) -> Mapping[str, Any]:
-    """The run of a case, of a number of steps; or what a first call takes, which needs no second one."""
+    """The run of a case for a number of steps, or the time of a first call."""
     from benchmarks import cases, parts
     from benchmarks.models import MODELS
 
@@ -30,7 +30,7 @@ def build(job: dict[str, Any]) -> Mapping[str, Any]:
 
 
 def _first(subject: Any, targets: list[int], job: Mapping[str, Any]) -> float:
-    """From `maximize(` to its result. A run of the model has loaded TensorFlow's kernels before."""
+    """Seconds of a call of `maximize`. An earlier run of the model has loaded TensorFlow's kernels."""
     import tensorflow as tf
 
     import actmax

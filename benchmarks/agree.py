@@ -1,13 +1,14 @@
 """Do the fast ways compute what the model computes? `python -m benchmarks agree`.
 
-For the model of every case, with the jitter of the case, `compile="plain"` and "fold" beside
-`compile=False`, which runs the model as it is, operation by operation: the gradient of the score at
-random images, in float32 and, where that differs, in float64; and the scores after a run of 64 steps
-from the same start. A ReLU or a max-pooling near a tie makes another gradient of the last bit of its
-input: what float32 tells apart and float64 does not is a tie, or rounding. Batch norm has statistics
-and scales as if trained, so that no fold is the identity. There are no penalties, whose gradient is larger
-than that of a network of random weights, and the rate is one at which 64 steps do not drive every pixel
-to a bound. Gradients are computed as forward passes only where oneDNN is off: `TF_ENABLE_ONEDNN_OPTS=0`.
+It tests the model of every case with the jitter of the case. `compile="plain"` and "fold" are
+compared with `compile=False`, which runs every operation of the unchanged model. Two things are
+compared: the gradient of the score at random images, in float32 and, if it differs, in float64; and
+the scores after 64 steps from the same start. Near a tie, the last bit of the input of a ReLU or a
+max pooling changes the gradient. So a difference in float32 that is not there in float64 is a tie or
+rounding. Batch norm has statistics and scales as after training, so that no fold is the identity.
+There are no penalties, because their gradient is larger than that of a network with random weights.
+The rate is so small that 64 steps do not move every pixel to a bound. Gradients are computed as
+forward passes only without oneDNN: `TF_ENABLE_ONEDNN_OPTS=0`.
 """
 
 from __future__ import annotations
@@ -39,16 +40,16 @@ WAYS = ("plain", "fold")
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """How near a fast way of one model is to the model as it is.
+    """The difference between a fast way and the unchanged model.
 
     Attributes:
         model: its name.
         way: value of `compile`.
-        cosine: of the gradients in float32, the least over the images.
-        relative: largest difference of two gradient values over the largest, in float32.
+        cosine: cosine of the gradients in float32, the minimum over the images.
+        relative: largest difference of gradient values divided by the largest value, in float32.
         exact_cosine: the same in float64; None where float32 already agrees.
         exact_relative: the same in float64; None where float32 already agrees.
-        scores: largest difference of the scores after the run, over the largest score.
+        scores: largest difference of the scores after the run, divided by the largest score.
     """
 
     model: str
@@ -61,7 +62,7 @@ class Row:
 
     @property
     def holds(self) -> bool:
-        """Whether gradients agree, in float64 where float32 cannot tell, and scores within 1 %."""
+        """Whether gradients agree (in float64 if float32 differs) and scores agree within 1 %."""
         near = self.cosine >= COSINE and self.relative <= RELATIVE
         if self.exact_cosine is not None and self.exact_relative is not None:
             near = self.exact_cosine >= COSINE and self.exact_relative <= RELATIVE
@@ -79,10 +80,10 @@ def unsettle(model: keras.Model, seed: int = 0) -> None:
 
 
 def in_float64(case: Case, weights: list[np.ndarray]) -> Subject:
-    """The model of a case with these weights, every layer of which computes in float64.
+    """The model of a case with these weights. Every layer computes in float64.
 
     Raises:
-        ValueError: if it was loaded from a file, which says what its layers compute in.
+        ValueError: if it was loaded from a file, because the file sets the dtype of its layers.
     """
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float64")
@@ -115,7 +116,7 @@ def compare(
     Args:
         case: size, batch, targets and jitter.
         subject: its model.
-        exact: the same model in float64, made only where float32 differs.
+        exact: makes the same model in float64. Called only if float32 differs.
         steps: of the run.
         seed: of the images and of the run.
     """
@@ -185,7 +186,7 @@ def cases() -> dict[str, Case]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Prints the table; 1 if a way differs."""
+    """Prints the table. Returns 1 if a way differs."""
     known = cases()
     parser = argparse.ArgumentParser(prog="python -m benchmarks agree", description=__doc__)
     parser.add_argument("--models", nargs="+", choices=list(known), default=list(known))

@@ -1,9 +1,9 @@
 """What each part of a step costs by itself: `python -m benchmarks.alone`.
 
-A part of a step that costs a hundredth of it cannot be told from noise by leaving it out. So each is put
-into a compiled loop of its own, which does nothing else: a penalty with its gradient, a transform and the
-way back through it, a metric, what history writes, an update with its projection. An empty loop of as many
-steps is taken off. The shares are of a step of the case's model, with all parts, in the same rounds.
+If a part costs 1 % of a step, a run without it shows only noise. So each part has its own compiled loop: a
+penalty with its gradient, a transform with its backward pass, a metric, the history, or an update with its
+projection. The time of an empty loop with the same number of steps is subtracted. Shares are relative to a
+full step of the case's model in the same rounds.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from regularizers import Jitter
 
 EMPTY = "empty loop"
 STEP = "the whole step"
-# Of one image: four numbers a step, as with two penalties.
+# For one image: four numbers per step, as with two penalties.
 SERIES = 4
-# What a part computed is added to the images times this, so that no step can be left out.
+# The result of a part times this number is added to the images, so that no step can be left out.
 LITTLE = 1e-9
 
 Body = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -64,7 +64,7 @@ def _penalty(penalty: Any, images: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
 
 
 def _used(images: tf.Tensor, value: tf.Tensor, gradient: tf.Tensor | None = None) -> tf.Tensor:
-    """Images that depend on all that was computed, by less than it matters; it counts for the part."""
+    """Images that depend slightly on everything that was computed. This cost is part of the measurement."""
     added = tf.reshape(value, [-1, 1, 1, 1])
     return images + LITTLE * (added if gradient is None else gradient + added)
 
@@ -85,7 +85,7 @@ def loop_of(body: Body) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
 
 @tf.function(autograph=False)
 def history(images: tf.Tensor, steps: tf.Tensor) -> tf.Tensor:
-    """A loop that writes what history records, and nothing else."""
+    """A loop that only writes the history."""
     rows = tf.TensorArray(images.dtype, size=steps, element_shape=[SERIES, images.shape[0]])
     values = tf.unstack(images[:, 0, 0, :1] + tf.range(SERIES, dtype=images.dtype), axis=1)
 
@@ -100,7 +100,7 @@ def history(images: tf.Tensor, steps: tf.Tensor) -> tf.Tensor:
 
 @tf.function(autograph=False)
 def update(images: tf.Tensor, steps: tf.Tensor, low: float, high: float) -> tf.Tensor:
-    """A loop of updates of Adam and projections, and nothing else."""
+    """A loop that only makes updates of Adam and projections."""
     adam = actmax.Adam(baselines.LEARNING_RATE)
     rate = tf.constant([baselines.LEARNING_RATE], images.dtype)
 
@@ -113,7 +113,7 @@ def update(images: tf.Tensor, steps: tf.Tensor, low: float, high: float) -> tf.T
 
 
 def measure(case: Case, rounds: int, steps: int) -> dict[str, list[float]]:
-    """Seconds per step of every part alone, and of the whole step, by round."""
+    """Seconds per step of every part and of the whole step, by round."""
     subject = MODELS[case.model](case.size)
     images, _ = baselines.start(subject, case)
     count = tf.constant(steps)
@@ -133,7 +133,7 @@ def measure(case: Case, rounds: int, steps: int) -> dict[str, list[float]]:
 
 
 def lines(seconds: dict[str, list[float]]) -> list[str]:
-    """The table: milliseconds without the empty loop's, and the share of the whole step."""
+    """The table: milliseconds minus those of the empty loop, and the share of the whole step."""
     empty, whole = (np.asarray(seconds[name]) for name in (EMPTY, STEP))
     told = [f"{STEP:18} {1e3 * np.median(whole):9.3f} ms"]
     for name, values in seconds.items():

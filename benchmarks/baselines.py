@@ -1,8 +1,8 @@
-"""What our loop is compared with: two floors, and two loops that people write.
+"""The baselines of our loop: two floors, and two loops that people write.
 
-A floor does what no method can go without, the model's forward pass and the gradient with respect to
-its input, and nothing else. The loops do our loop's work (one random shift, Adam, total variation,
-L2, the box) in the plainest TensorFlow, without history, guards, per-image seeds or a status.
+A floor does only what every method needs: the model's forward pass and the gradient with respect to
+its input. The loops do our loop's work (one random shift, Adam, total variation, L2, the box) in the
+plainest TensorFlow, without history, guards, per-image seeds or a status.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from benchmarks.models import Subject
 
 TOTAL_VARIATION = 0.1
 L2 = 0.1
-LEARNING_RATE = 0.05  # of the width of the range, as in our loop
+LEARNING_RATE = 0.05  # relative to the width of the range, as in our loop
 
-# Does a number of steps; returns the last scores `[N]` and the last gradient or images, on the host.
-# A device works in order, so the last result is there only when all before it are.
+# A run does a number of steps. It returns the last scores `[N]` and the last gradient or images, on
+# the host. A device works in order, so the last result comes after all others.
 Run: TypeAlias = Callable[[int], tuple[np.ndarray, np.ndarray]]
 
 
@@ -67,12 +67,12 @@ def bare_floor(subject: Subject, case: Case) -> Run:
 def strict_floor(subject: Subject, case: Case) -> Run:
     """The same pass inside a `tf.while_loop`: no Python between steps.
 
-    Each pass starts from the images plus `rate` times the gradient, with a rate of zero that the graph
-    cannot know: otherwise all passes are the same, and a compiler may run one of them. That adds one
-    multiplication and one addition per pixel.
+    Each pass starts from the images plus `rate` times the gradient. The rate is zero, but the graph
+    does not know this. Otherwise all passes would be equal, and a compiler could run only one of them.
+    This adds one multiplication and one addition per pixel.
 
-    The pass is a function that the loop calls: inside the loop's own graph, oneDNN's gradient of
-    max-pooling is taken or not by chance (see `actmax.loop.ways`), and so would be the floor.
+    The pass is a function that the loop calls. Inside the loop's own graph, oneDNN's gradient of
+    max pooling would be used only by chance (see `actmax.loop.ways`).
     """
     images, targets = start(subject, case)
     forward_and_gradient = tf.function(

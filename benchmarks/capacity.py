@@ -2,10 +2,10 @@
 
 A discrete simulation of what `actmax.catalog` does. Workers pull chunks from one queue. A chunk takes
 `seconds` on average, log-normal with the coefficient of variation `spread`, which `benchmarks.catalogs`
-measures. A worker fails at a constant rate and is back after `restart`; its chunk goes back to the queue
-at once. One driver takes the chunks in the order in which they end: it gives the worker its next one, then
-writes the last one, for `write` seconds, in which other workers wait for it. Prints the time for each
-number of workers, beside the lower bound `chunks * seconds / workers`.
+measures. A worker fails at a constant rate and works again after `restart`. Its chunk returns to the queue
+at once. One driver takes finished chunks in order. It gives the worker its next chunk and then writes the
+finished one for `write` seconds. During this time, other workers wait for it. The program prints the time
+for each number of workers and the lower bound `chunks * seconds / workers`.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ class Load:
     """A job and its machines.
 
     Attributes:
-        images: of the whole job.
+        images: number of images of the whole job.
         batch: images per chunk.
-        seconds: mean of a chunk on one worker.
-        spread: standard deviation of a chunk's time over its mean.
+        seconds: mean time of a chunk on one worker.
+        spread: standard deviation of a chunk's time divided by its mean.
         write: seconds that the driver needs for a chunk.
         start: seconds until a worker's first chunk begins: process, imports, tracing.
-        hours_between_failures: of one worker.
-        restart: seconds until a failed worker has begun anew.
+        hours_between_failures: mean time between failures of one worker.
+        restart: seconds until a failed worker works again.
     """
 
     images: int
@@ -50,12 +50,13 @@ class Load:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """Of one simulated job.
+    """The outcome of one simulated job.
 
     Attributes:
         seconds: from the start to the last chunk in the store.
         lost: chunks that were begun and not finished.
-        writing: share of the time, from the first chunk's start on, in which the driver was writing.
+        writing: share of the time since the start of the first chunk in which the driver was
+            writing.
     """
 
     seconds: float
@@ -70,13 +71,13 @@ def simulate(load: Load, workers: int, seed: int) -> Outcome:
     mean = math.log(load.seconds) - sigma**2 / 2
     rate = 1 / (load.hours_between_failures * 3600)
     free = [(load.start, worker) for worker in range(workers)]
-    # When each chunk can be taken: all of them from the beginning, a lost one from its loss on.
+    # When each chunk is available: from the beginning, or after its loss.
     waiting = [0.0] * load.chunks
     running: list[tuple[float, int, bool]] = []
     lost, written, busy = 0, 0.0, 0.0
     while waiting or running:
         begins = max(free[0][0], waiting[0]) if waiting and free else math.inf
-        # Whatever comes first: a free worker takes a chunk, or a running one ends.
+        # The next event: a free worker takes a chunk, or a running chunk ends.
         if begins < math.inf and (not running or begins <= running[0][0]):
             _, worker = heapq.heappop(free)
             now = max(begins, heapq.heappop(waiting))

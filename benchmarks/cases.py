@@ -1,4 +1,4 @@
-"""What is measured: models, sizes, batches and settings, in studies, in suites."""
+"""Defines the studies and suites: models, sizes, batches and settings."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ class Case:
         model: a name in `models.MODELS`.
         size: height and width of the images, in pixels.
         batch: number of images.
-        steps: updates in one timed sample of our loop; enough that one call of a `Maximizer` vanishes.
+        steps: updates in one timed sample of our loop. They are enough to make the cost of a call
+            negligible.
         jitter: largest shift, in pixels; 0 for no jitter.
-        targets: number of distinct classes; None for one per image, as far as there are classes.
+        targets: number of different classes. None for one per image, up to the number of classes.
         penalties: names in `parts.PENALTIES`.
         metrics: number of metrics recorded at every step.
         parameterization: a name in `parts.PARAMETERIZATIONS`.
         precision: as of `Maximizer`; None for the model's.
         compile: as of `Maximizer`.
-        label: what is special in a study of several cases.
+        label: the difference from the other cases of a study.
     """
 
     model: str
@@ -53,7 +54,7 @@ class Case:
         return f"{self.model} {self.size}x{self.size} batch {self.batch}"
 
     def classes(self, known: int) -> list[int]:
-        """Target of every image, of a model of `known` classes."""
+        """Target of every image, for a model with `known` classes."""
         distinct = min(self.targets or known, known)
         return [n % distinct for n in range(self.batch)]
 
@@ -66,10 +67,10 @@ class Study:
         name: of the record.
         group: headline, batch, classes, size, parts, penalties, precision, models, sweep, memory,
             start-up.
-        cases: what is measured; the first is the base of the comparisons.
-        baselines: what each case is compared with, once per model, size, batch and targets.
+        cases: the measured cases. The others are compared with the first.
+        baselines: the baselines of each case, once per model, size, batch and targets.
         processes: True for a process with oneDNN off, one with oneDNN on, and one per peer.
-        compiles: further values of `compile` to try in each case; one that is not there is said.
+        compiles: further values of `compile` to try in each case. Unavailable ones are reported.
     """
 
     name: str
@@ -94,7 +95,7 @@ def vary(
 
 
 def batches(case: Case, sizes: tuple[int, ...], pixels: int) -> Study:
-    """Growth with the batch, with fewer steps the larger it is: `pixels` images x steps a sample."""
+    """Growth with the batch. Larger batches have fewer steps: `pixels` is images x steps per sample."""
     return vary(
         case,
         "batch",
@@ -104,7 +105,7 @@ def batches(case: Case, sizes: tuple[int, ...], pixels: int) -> Study:
 
 
 def classes(case: Case, counts: tuple[int, ...] = (1, 10, 100, 1000)) -> Study:
-    """The same batch for ever more classes."""
+    """The same batch with growing numbers of classes."""
     return vary(
         case, "classes", {f"{n} classes": {"targets": n} for n in counts}, baselines=(FLOOR,)
     )
@@ -207,7 +208,7 @@ FULL = (
     )),
 )  # fmt: skip
 
-# Three stages, each to end within ten minutes on one GPU of a data center.
+# Three stages. Each must end within ten minutes on one GPU of a data center.
 _GPU_RESNET = Case("resnet50", size=224, batch=64, steps=32, jitter=8)
 _GPU_MOBILENET = Case("mobilenet_v2", size=224, batch=64, steps=32, jitter=8)
 _GPU_BATCHES = (1, 4, 16, 64, 128, 256, 512)
@@ -268,7 +269,7 @@ SUITES: dict[str, tuple[Study, ...]] = {
 
 
 def study_from(given: dict[str, Any]) -> Study:
-    """A study from its `dataclasses.asdict`, which may have been through JSON."""
+    """A study from its `dataclasses.asdict`, also after a round trip through JSON."""
     cases = tuple(
         Case(**{**case, "penalties": tuple(case["penalties"])}) for case in given["cases"]
     )

@@ -35,7 +35,7 @@ _RANGE = (-1.0, 1.0)
 
 
 class _Clock:
-    """A `progress` that keeps when chunks ended, how many images there were, and the memory."""
+    """A `progress` that records the end of each chunk, the number of images, and the memory."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[float, int, int]] = []
@@ -49,11 +49,11 @@ class _Clock:
         return (many - some) / (ended - began)
 
     def seconds(self) -> list[float]:
-        """Of every chunk but the first, by one worker."""
+        """Seconds of every chunk except the first, for one worker."""
         return np.diff([ended for ended, _, _ in self.seen]).tolist()
 
     def growth(self) -> float:
-        """Of resident memory, from the end of the first chunk to the end of the last."""
+        """Growth of resident memory from the end of the first chunk to the end of the last."""
         return self.seen[-1][2] / self.seen[0][2] - 1
 
 
@@ -114,7 +114,7 @@ def _beside_the_loop(model: Any, call: dict[str, Any], rounds: int) -> dict[str,
     ratios = np.divide(rates, loop)
     print(f"catalog {np.median(rates):.2f} images/s, loop alone {np.median(loop):.2f}: "
           f"{np.median(ratios):.3f} of it [{ratios.min():.3f}, {ratios.max():.3f}]")  # fmt: skip
-    # Each job by its own mean: what differs between jobs is the machine, not the chunk.
+    # Each job is divided by its own mean, because differences between jobs come from the machine.
     spread = float(np.median([np.std(job) / np.mean(job) for job in chunks]))
     print(f"a chunk of {size}: {np.mean(np.concatenate(chunks)):.2f} s, spread {spread:.1%}")
     print("resident memory grew by " + ", ".join(f"{value:.2%}" for value in growth))
@@ -143,14 +143,14 @@ def _catalog(model: Any, call: dict[str, Any]) -> _Clock:
 def _workers(kind: str, count: int, model: Any, call: dict[str, Any]) -> float:
     """Images per second once each of `count` workers has finished a chunk.
 
-    A progress call does not say whose chunk it was. Workers that start together finish their first
-    chunks within one chunk's time of each other, so the first chunk of each is among the first
-    `2 * count - 1`, which are left out.
+    A progress call does not name the worker of the chunk. Workers that start together finish their
+    first chunks within one chunk's time of each other, so the first chunk of each is among the
+    first `2 * count - 1`, which are left out.
     """
     if kind == "ray":
         import ray
 
-        # A cluster of its own, also where another one is running.
+        # A separate cluster, even if another one is running.
         ray.init(address="local", num_cpus=count, include_dashboard=False, log_to_driver=False)
     clock = _Clock()
     try:

@@ -16,7 +16,7 @@ __all__ = ["FORMAT", "changes", "differences", "main", "read"]
 
 
 def main(argv: Sequence[str]) -> int:
-    """Prints the comparison; 1 if anything became slower, else 0."""
+    """Prints the comparison. Returns 1 if anything became slower, else 0."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks compare", description=__doc__)
     parser.add_argument("before", type=Path, metavar="A.json")
     parser.add_argument("after", type=Path, metavar="B.json")

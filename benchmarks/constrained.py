@@ -1,11 +1,11 @@
-"""Problems whose optimum is known, in every set: how much is missing after how many passes.
+"""Problems with a known optimum in every kind of set: the gap after each number of passes.
 
     python -m benchmarks.constrained [--out benchmarks/results/constrained.json] [--plot FILE]
 
 Scores are those of the best image in closed form or by bisection on one multiplier, without this package.
-`gap` is what is missing of `best - start`. Passes are evaluations of the model with a gradient. Everyone
-starts from the same image. Keras' optimizers run in our loop and are projected after each step, as a user
-writes it by hand.
+`gap` is the missing fraction of `best - start`. Passes are evaluations of the model with a gradient. All
+methods start from the same image. Keras' optimizers run in our loop with a projection after each step, as
+in a hand-written loop.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ STEPS = 256
 LEVELS = (1e-2, 1e-3, 1e-4)
 _REACHED = 1e-3
 _IN_THE_SET = 1e-6
-# Values up to which a method of SciPy, which stores dense matrices, is run.
+# Maximum number of values for the methods of SciPy, because they store dense matrices.
 _LARGEST = {"L-BFGS-B": 1_000_000, "SLSQP": 400, "trust-constr": 50}
 
 
-# Steps at which a record keeps the gap.
+# Steps whose gap is recorded.
 _SHOWN = np.unique(np.round(np.geomspace(1, STEPS + 1, 33)).astype(int) - 1)
 
 
@@ -68,7 +68,7 @@ def kernel(size: int) -> np.ndarray:
 
 
 def root(short: Callable[[float], bool], low: float, high: float) -> float:
-    """The number at which `short` ends, in (low, high), by bisection."""
+    """The number in (low, high) at which `short` becomes False, by bisection."""
     for _ in range(200):
         middle = (low + high) / 2
         low, high = (middle, high) if short(middle) else (low, middle)
@@ -76,12 +76,12 @@ def root(short: Callable[[float], bool], low: float, high: float) -> float:
 
 
 def norm(sign: str, radius: float) -> dict[str, Any]:
-    """`|x| = radius` or `<= radius`, as SciPy has it."""
+    """`|x| = radius` or `<= radius`, as a constraint of SciPy."""
     return {"type": sign, "fun": lambda x: radius**2 - x @ x, "jac": lambda x: -2 * x}
 
 
 def total(value: float) -> dict[str, Any]:
-    """`sum(x) = value`, as SciPy has it."""
+    """`sum(x) = value`, as a constraint of SciPy."""
     return {"type": "eq", "fun": lambda x: x.sum() - value, "jac": lambda x: 0 * x + 1}
 
 
@@ -96,7 +96,7 @@ def known(
     bounds: Any = None,
     rules: Sequence[dict[str, Any]] = (),
 ) -> Known:
-    """A problem with the image that is best."""
+    """A problem with its best image."""
     parts = [
         np.broadcast_to(np.asarray(part, float), best.shape) for part in (weights, curve, goal)
     ]
@@ -170,7 +170,7 @@ def ours(problem: Known, optimizer: Any = None) -> tuple[np.ndarray, Any, float]
 
 
 def scipy(problem: Known, method: str, start: np.ndarray) -> np.ndarray | None:
-    """Scores of every evaluation that is in the set to 1e-6; None where the method does not fit."""
+    """Scores of every evaluation that is in the set up to 1e-6. None if the method does not apply."""
     if len(start) > _LARGEST[method] or (method == "L-BFGS-B" and problem.rules):
         return None
     seen = []
@@ -203,7 +203,7 @@ def scipy(problem: Known, method: str, start: np.ndarray) -> np.ndarray | None:
 
 
 def passes(scores: np.ndarray, best: float, first: float) -> dict[str, int | None]:
-    """How many passes until no more than each level is missing, and stays."""
+    """Number of passes after which the gap stays below each level."""
     gap = (best - scores) / (best - first)
     found = {}
     for level in LEVELS:
@@ -214,7 +214,7 @@ def passes(scores: np.ndarray, best: float, first: float) -> dict[str, int | Non
 
 
 def run(problem: Known) -> dict[str, Any]:
-    """One problem by everyone."""
+    """One problem with all methods."""
     scores, result, first = ours(problem)
     size = float(np.mean(problem.kind.units(problem.weights.shape)))
     step = 0.2 * size * np.sqrt(len(problem.weights))
@@ -238,7 +238,7 @@ def run(problem: Known) -> dict[str, Any]:
             # Enough of them for a curve.
             "curve": [float(f"{gap:.3g}") for gap in gaps[_SHOWN[_SHOWN < len(gaps)]]],
         }
-    # The gaps of a result are parts of what the run gained.
+    # The gaps of a result are relative to the gain of the run.
     scale = (scores[-1] - first) / (problem.best - first)
     return {
         "problem": problem.name,
@@ -251,7 +251,7 @@ def run(problem: Known) -> dict[str, Any]:
 
 
 def first_of(rows: Sequence[dict[str, Any]], level: str = "0.001") -> dict[str, int]:
-    """On how many problems everyone got to a level, and on how many with the fewest passes."""
+    """For each method: number of problems solved to a level, and solved with the fewest passes."""
     told: dict[str, int] = {}
     for row in rows:
         known = {name: each["passes"][level] for name, each in row["methods"].items()}

@@ -1,4 +1,4 @@
-"""Where a record was measured: without it no two records can be compared."""
+"""The environment of a record, which is needed to compare two records."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def describe() -> dict[str, Any]:
 
 
 def save(file: Path, record: dict[str, Any]) -> None:
-    """Writes a record as JSON, with where it was measured."""
+    """Writes a record with its environment as JSON."""
     file.parent.mkdir(parents=True, exist_ok=True)
     whole = {"environment": describe(), **record}
     file.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
 
 
 def load() -> float | None:
-    """Mean number of runnable processes in the last minute; None on systems that do not count."""
+    """Mean number of runnable processes in the last minute. None if the system does not provide it."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
@@ -71,7 +71,7 @@ def commit() -> str | None:
 
 
 def cpu_name() -> str:
-    """The processor's name as it gives it itself."""
+    """The processor's name as the system reports it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,8 +1,8 @@
 """Floating-point operations of a pass, counted in its graph, and what the device can do.
 
 Products are counted (convolutions and matrix products, two operations per multiplication and addition);
-the rest is a few per cent in these networks. It is the work of the model, so a faster way to compute
-the same thing has a higher rate.
+the rest is a few per cent in these networks. The count is the work of the model, so a faster way to
+compute the same result has a higher rate.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def count(function: Callable[..., Any], *signature: tf.TensorSpec) -> float:
         ValueError: if a product's shape is not known in the graph.
     """
     graph = tf.function(function, autograph=False).get_concrete_function(*signature).graph
-    # Only what the results need: a gradient that nobody asked for is in the graph, and is never run.
+    # Count only what the results need. The graph may contain unused gradients, which never run.
     needed: dict[str, tf.Operation] = {}
     waiting = [tensor.op for tensor in graph.outputs]
     while waiting:
@@ -80,7 +80,7 @@ def _sizes(tensor: tf.Tensor, operation: tf.Operation) -> list[int]:
 
 
 def matrix_rate(place: str = "CPU:0", dtype: str = "float32", repeats: int = 9) -> float:
-    """Operations per second of the device's best matrix product, out of `repeats`."""
+    """Operations per second of the fastest of `repeats` matrix products on the device."""
     size = MATRIX * (8 if place.startswith("GPU") else 1)
     with tf.device(place):
         values = tf.constant(np.random.default_rng(0).standard_normal([size, size]), dtype)

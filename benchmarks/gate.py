@@ -9,13 +9,13 @@ from benchmarks.cases import FLOOR, OURS
 from benchmarks.measure import paired_ratio
 from benchmarks.table import interval
 
-# The loop is at about 1; a bound that a busy machine does not reach by itself, and that a step which
-# became half as slow again does.
+# The ratio of the loop is about 1. A busy machine alone does not reach this bound. A step that takes
+# 1.5 times as long does.
 BOUND = 1.5
 
 
 def failures(studies: list[dict[str, Any]]) -> Iterator[str]:
-    """What is too slow. The lower end of the interval counts, so that noise alone does not fail."""
+    """The cases that are too slow, by the lower end of the interval, so that noise does not fail."""
     for record in studies:
         samples = record["seconds_per_step"]
         ratio = paired_ratio(samples[OURS], samples[FLOOR])

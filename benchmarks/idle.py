@@ -1,4 +1,4 @@
-"""How busy the GPU was during a study, by asking the driver's own tool."""
+"""Measures how busy the GPU was during a study, with the driver's own tool."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _EVERY = 200  # milliseconds; utilization.gpu is the share of about the last six
 
 @dataclasses.dataclass
 class Busy:
-    """Mean share of time with a kernel running, of the samples in which any was; None without a GPU."""
+    """Mean share of time with a running kernel, over samples with any. None without a GPU."""
 
     share: float | None = None
 
 
 def used(lines: list[str]) -> float | None:
-    """Mean of percentages above zero, as a share: preparation on the host does not count."""
+    """Mean of percentages above zero, as a share. Preparation on the host does not count."""
     found = [float(line) for line in lines if line.strip().isdigit()]
     working = [value for value in found if value > 0]
     return float(np.mean(working)) / 100.0 if working else None

@@ -5,8 +5,8 @@ r"""Images of ImageNet classes by one network, judged by another that was never 
 
 Both are Keras models `[N, H, W, 3] -> [N, 1000]` on images of 0 to 255; the subject has batch-norm
 layers. Settings may be chosen on the development classes only; the report classes are for one figure
-at the end. Images are rounded to 8 bits, as their PNG files are, before anything is judged. Every
-batch is written as it is done, and an interrupted run goes on where it stopped.
+at the end. Images are rounded to 8 bits, like their PNG files, before they are judged. Every batch
+is written when it is finished, and an interrupted run continues where it stopped.
 
 One step is one forward and backward pass of the subject per image: `passes` counts them.
 """
@@ -46,13 +46,13 @@ def arguments_of(
 
 
 def ranks(model: Any, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """How many classes the model finds likelier than the right one. `[N, H, W, 3] -> [N]`."""
+    """Number of classes that are more likely than the right one. `[N, H, W, 3] -> [N]`."""
     outputs = np.asarray(model(images.astype(np.float32), training=False))
     return (outputs > outputs[np.arange(len(classes)), classes][:, None]).sum(axis=1)
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Shares of the images that each network names right, first or among five."""
+    """Shares of the images whose class is the first, or among the first five, of each network."""
     found: dict[str, float] = {"images": len(rows)}
     for name in ("subject", "judge"):
         rank = np.array([row[name] for row in rows])
@@ -64,7 +64,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs or resumes, and prints the shares."""
+    """Runs or resumes the benchmark, and prints the shares."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.imagenet")
     parser.add_argument("--subject", type=Path, required=True, metavar="FILE")
     parser.add_argument("--judge", type=Path, required=True, metavar="FILE")

@@ -26,14 +26,14 @@ import tensorflow as tf
 import actmax
 
 Score = Callable[[tf.Tensor], tf.Tensor]  # [N, L, A] -> [N]
-Found = tuple[np.ndarray, np.ndarray]  # letters at the end, and the best, [N, L] each
+Found = tuple[np.ndarray, np.ndarray]  # letters at the end and best letters, [N, L] each
 
 
 # Networks: a score of one-hot letters, and the shape of one sequence.
 
 
 def motif() -> tuple[Score, tuple[int, int]]:
-    """A network made by hand: the mean of three motifs' best places, each squared."""
+    """A hand-made network: the mean of the squared best matches of three motifs."""
     rng = np.random.default_rng(0)
     kernels = tf.constant(rng.normal(size=(9, 4, 12)), tf.float32)
 
@@ -62,7 +62,7 @@ def spliceai(file: Path, window: int = 101) -> tuple[Score, tuple[int, int]]:
 
 
 def mhcnuggets(file: Path, length: int = 9) -> tuple[Score, tuple[int, int]]:
-    """Binding of a peptide, before the sigmoid; the file holds weights alone, so the LSTM is written out."""
+    """Binding of a peptide, before the sigmoid. The file has only weights, so the LSTM is defined here."""
     import h5py
 
     with h5py.File(file) as stored:
@@ -139,9 +139,9 @@ def ascent(
     rate: float,
     extra: bool = False,
 ) -> Found:
-    """Adam on logits, of which `look(logits, scale, shift, draws)` makes what the network sees.
+    """Adam on logits. `look(logits, scale, shift, draws)` makes the network's input from them.
 
-    The letters at the end are the largest logits. Adam as Keras has it: 0.9, 0.999, 1e-7.
+    The letters at the end are the largest logits. Adam has the settings of Keras: 0.9, 0.999, 1e-7.
     """
     length, size = shape
     noise = np.stack([np.random.default_rng(seed).uniform(-first, first, shape) for seed in seeds])
@@ -193,7 +193,7 @@ def _hard(logits: tf.Tensor, soft: tf.Tensor) -> tf.Tensor:
 def fast_seqprop(rate: float) -> Callable[..., Found]:
     """Linder and Seelig, 2021: logits normalized per letter, one drawn sequence a step, Adam.
 
-    Their code, github.com/johli/seqprop, has a rate of 0.001 and logits that begin as Keras' glorot_uniform.
+    Their code, github.com/johli/seqprop, has a rate of 0.001 and starts logits with Keras' glorot_uniform.
     """
 
     def look(logits: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
@@ -210,19 +210,19 @@ def fast_seqprop(rate: float) -> Callable[..., Found]:
 
 
 def straight_through(rate: float) -> Callable[..., Found]:
-    """Bengio et al., 2013: the largest logits, the gradient passed on as it is, Adam."""
+    """Bengio et al., 2013: the largest logits, with the unchanged gradient and Adam."""
     return lambda *given: ascent(*given, look=lambda z, a, b, g: _hard(z, z), first=0.1, rate=rate)
 
 
 def relaxation(rate: float) -> Callable[..., Found]:
-    """A softmax in place of letters, which are read off at the end, Adam."""
+    """A softmax instead of letters, with Adam. The letters are read at the end."""
     return lambda *given: ascent(
         *given, look=lambda z, a, b, g: tf.nn.softmax(z), first=0.1, rate=rate
     )
 
 
 def annealing(hot: float) -> Callable[..., Found]:
-    """Simulated annealing: one random letter a step, temperatures from `hot` to a thousandth of it."""
+    """Simulated annealing: one random letter per step, with temperatures from `hot` to `hot / 1000`."""
 
     def run(score: Score, shape: tuple[int, int], seeds: list[int], steps: int) -> Found:
         length, size = shape
@@ -284,7 +284,7 @@ def compare(
 
 
 def main() -> None:
-    """Prints the table; writes it as JSON if asked."""
+    """Prints the table, and writes it as JSON if requested."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--network", default="motif", metavar="NAME=FILE")
     parser.add_argument("--seeds", type=int, default=10)

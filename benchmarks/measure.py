@@ -32,7 +32,7 @@ __all__ = [
 
 @dataclasses.dataclass(frozen=True)
 class StartUp:
-    """Seconds of the first two calls: what the first adds is tracing and compiling."""
+    """Seconds of the first two calls. The first includes tracing and compiling."""
 
     first_call: float
     second_call: float
@@ -46,6 +46,6 @@ class StartUp:
 
 
 def start_up(run: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> StartUp:
-    """Times of the first and the second call of something that was never called."""
+    """Times of the first and the second call of a function that was never called."""
     sample = timed(run, 1, clock)
     return StartUp(sample(), sample())

@@ -11,7 +11,7 @@ _CLEAR = Path("/proc/self/clear_refs")
 
 
 def reset() -> None:
-    """From here on peaks are those of what follows; on Linux, and on the GPU."""
+    """Resets the peaks, on Linux and on the GPU."""
     for device in _gpus():
         tf.config.experimental.reset_memory_stats(device)
     if _CLEAR.exists():
@@ -19,17 +19,17 @@ def reset() -> None:
 
 
 def resident() -> int | None:
-    """Bytes of this process in memory now; None where the system does not tell."""
+    """Bytes of this process in memory now. None if the system does not provide it."""
     return _field("VmRSS")
 
 
 def peak() -> int | None:
-    """Most bytes of this process in memory since `reset`."""
+    """Peak bytes of this process in memory since `reset`."""
     return _field("VmHWM")
 
 
 def device_peak() -> int | None:
-    """Most bytes on the first GPU since `reset`; None without one."""
+    """Peak bytes on the first GPU since `reset`. None without a GPU."""
     found = _gpus()
     return int(tf.config.experimental.get_memory_info(found[0])["peak"]) if found else None
 

@@ -1,7 +1,7 @@
 """The models of the cases, and their logits as a plain function for the baselines.
 
-All but the zoo's have random weights: nothing is downloaded, and time does not depend on them. Their
-pictures are noise, so nothing is said about quality here.
+All models except the zoo's have random weights, so nothing is downloaded. Times do not depend on the
+weights. The pictures are noise and show nothing about quality.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Subject:
     """A model and what a baseline needs to know of it.
 
     Attributes:
-        model: what actmax gets, with its softmax.
+        model: the model for actmax, with its softmax.
         logits: images `[N, H, W, C] -> [N, classes]` without the softmax; shares the weights. Baselines
             should not pay for a softmax that they have no use for.
         features: the model up to its last layer.
@@ -39,7 +39,7 @@ class Subject:
     classes: int
 
     def twin(self) -> keras.Model:
-        """A model of the same weights whose output are the logits, for peers."""
+        """A model with the same weights that returns the logits, for peers."""
         last = self.model.layers[-1]
         head = keras.layers.Dense(last.units, name=f"{last.name}_logits")
         twin = keras.Model(self.features.inputs[0], head(self.features.output))
@@ -48,7 +48,7 @@ class Subject:
 
 
 def _subject(model: keras.Model, low: float, high: float) -> Subject:
-    """All of our models end in a Dense layer with a softmax, whose product is written out here."""
+    """All of our models end in a Dense layer with a softmax. Its matrix product is repeated here."""
     last = model.layers[-1]
     assert isinstance(last, keras.layers.Dense)
     assert last.activation is keras.activations.softmax
@@ -68,7 +68,7 @@ def _zoo(name: str) -> Callable[[int], Subject]:
 def _application(build: Callable[..., keras.Model]) -> Callable[[int], Subject]:
     def make(size: int) -> Subject:
         keras.utils.set_random_seed(SEED)
-        # All in (-1, 1), which is MobileNetV2's; for a network of random weights one is as good as another.
+        # All ranges are (-1, 1), as for MobileNetV2. For random weights, any range will do.
         model = build(weights=None, input_shape=(size, size, 3), classifier_activation="softmax")
         return _subject(model, -1.0, 1.0)
 
@@ -78,7 +78,7 @@ def _application(build: Callable[..., keras.Model]) -> Callable[[int], Subject]:
 def vision_transformer(
     size: int, *, patch: int = 16, width: int = 192, depth: int = 12, heads: int = 3
 ) -> Subject:
-    """ViT-Ti/16 of Keras layers, without its class token: the mean of the patches is classified.
+    """ViT-Ti/16 of Keras layers without a class token. It classifies the mean of the patches.
 
     Source: Touvron et al., Training data-efficient image transformers, 2021 (DeiT-Ti),
     https://arxiv.org/abs/2012.12877.

@@ -1,4 +1,4 @@
-"""Settings of a case as parts of a Maximizer."""
+"""Makes parts of a Maximizer from the settings of a case."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def contrast(images: tf.Tensor) -> tf.Tensor:
 
 
 def maximizer(subject: Subject, case: Case, device: str | None) -> actmax.Maximizer:
-    """Our loop: Adam and the box, with history and guards, which are always on.
+    """Our loop: Adam and the box. History and checks are always on.
 
     Raises:
         ValueError: if this version has no such `precision` or `compile`.
@@ -49,7 +49,7 @@ def maximizer(subject: Subject, case: Case, device: str | None) -> actmax.Maximi
         metrics={f"metric_{n}": contrast for n in range(case.metrics)},
         copies=1,
         compile=case.compile,
-        # TensorFloat-32 is a switch of TensorFlow's, not of a loop.
+        # TensorFloat-32 is a setting of TensorFlow, not of a loop.
         precision=None if case.precision == "tf32" else case.precision,
         device=device,
     )

@@ -1,4 +1,4 @@
-"""The driver's end of a worker's pipes: a worker that dies or hangs is an error, never a wait."""
+"""The driver's end of a worker's pipes. A worker that dies or hangs raises an error."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ PATIENCE = 600.0
 
 
 class WorkerError(RuntimeError):
-    """A worker that died, hung or said that it cannot go on."""
+    """A worker died, hung or reported an error."""
 
 
 class Worker:
-    """A process that times variants, one at a time, when it is asked to.
+    """A process that measures variants on request, one at a time.
 
     Args:
         command: program and arguments; the job is appended as JSON.
         job: what to prepare.
         environment: variables on top of this process's.
-        patience: seconds until an answer; the process is then killed.
-        folder: where it runs; None for this checkout.
+        patience: maximum seconds until an answer. Then the process is killed.
+        folder: working folder. None for this checkout.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Worker:
         return self
 
     def seconds(self, variant: str, steps: int) -> float:
-        """Time of one run of a variant, as the worker measured it."""
+        """Time of one run of a variant, measured by the worker."""
         try:
             self._process.stdin.write(json.dumps({"run": variant, "steps": steps}).encode() + b"\n")
             self._process.stdin.flush()
@@ -76,7 +76,7 @@ class Worker:
             try:
                 pipe.close()
             except OSError:
-                pass  # What was left to write went to a process that is gone.
+                pass  # The process is gone, so the remaining output is lost.
         try:
             self._process.wait(10.0)
         except subprocess.TimeoutExpired:

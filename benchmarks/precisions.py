@@ -1,10 +1,11 @@
-r"""What half precision costs and what it reaches, on models of one's own: `python -m benchmarks.precisions`.
+r"""Cost and scores of half precision for your own models: `python -m benchmarks.precisions`.
 
     python -m benchmarks.precisions mnist cifar10 EFFICIENTNET.keras MOBILENET.keras --range 0 255
 
-The same runs, from the same seeds, once with every `precision`. What they reach is scored by the model
-as it is, never by its copy of half precision; printed are the reached scores over float32's, the median
-and the least of the images, and the milliseconds of a step beside float32's, in turn with it.
+It makes the same runs with the same seeds once for every `precision`. The unchanged model scores the
+images, never the half-precision copy. It prints the scores divided by those of float32 (median and
+minimum over the images) and the milliseconds of a step. The steps are measured in turn with those of
+float32.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ class Row:
 
     Attributes:
         model: its name.
-        precision: of the model's computation.
-        scores: reached, `[N]`, from the model as it is.
-        finite: images that ended without a value that is not finite.
-        seconds: of a step, one for each round.
+        precision: precision of the model's computation.
+        scores: reached scores from the unchanged model, `[N]`.
+        finite: number of images with finite values only.
+        seconds: seconds of a step for each round.
     """
 
     model: str
@@ -108,7 +109,7 @@ def lines(rows: Sequence[Row]) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints the tables; 1 if an image was not finite."""
+    """Prints the tables. Returns 1 if an image was not finite."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.precisions", description=__doc__)
     parser.add_argument("models", nargs="+", metavar="MODEL", help="a file, or mnist or cifar10")
     parser.add_argument("--range", nargs=2, type=float, default=(0.0, 255.0), help="of files")

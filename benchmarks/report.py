@@ -1,4 +1,4 @@
-"""The results page's table and plot: `python -m benchmarks report RESULTS.json ... --plot FILE.png`."""
+"""Table and plot of the results page: `python -m benchmarks report RESULTS.json --plot FILE.png`."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from benchmarks.table import interval, prices
 _FOLD = f"{OURS} fold"
 _ROWS = (OURS, _FOLD, f"{OURS}, {ONEDNN}", f"{_FOLD}, {ONEDNN}", STRICT, f"{FLOOR}, {ONEDNN}")
 _TICKS = (0.5, 1, 2, 4, 8)
-# Ours in blues, all others in grays: distinguishable without color vision.
+# Our bars are blue and all others gray, so they can be told apart without color vision.
 _OURS_COLORS = ("#08519c", "#3182bd", "#6baed6", "#bdd7e7")
 _PEER_COLORS = ("#252525", "#636363", "#969696", "#cccccc")
 _PEERS = ("tf-keras-vis", "xplique", "torch", "jax")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Prints the table, and draws the plot if it is asked for."""
+    """Prints the table, and draws the plot if requested."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks report", description=__doc__)
     parser.add_argument("records", type=Path, nargs="+", metavar="RESULTS.json")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="needs matplotlib")
@@ -57,7 +57,7 @@ def headlines(studies: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def bests(study: dict[str, Any]) -> dict[str, str]:
-    """The variant of each peer that has the least median: each is quoted at its best."""
+    """The variant of each peer with the lowest median, because each is quoted at its best."""
     samples = study["seconds_per_step"]
     found = {}
     for peer in _PEERS:

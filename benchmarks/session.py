@@ -1,4 +1,4 @@
-"""The variants of a study in this process: floors, the loops that people write, and ours."""
+"""The variants of a study in this process: floors, loops that people write, and our loop."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from benchmarks.cases import EAGER, FLOOR, OURS, OVERHEAD, STRICT, Case, Study
 from benchmarks.measure import StartUp, start_up, timed
 from benchmarks.models import MODELS, Subject
 
-# An eager step is several times as long as a compiled one and has no call to amortize.
+# An eager step takes several times as long as a compiled one, and its calls need no averaging.
 EAGER_SHARE = 16
-# Two orders of summation in float32; the scores of the cases are between 1e-3 and 1e2.
+# Tolerance for another order of summation in float32. Scores of the cases are between 1e-3 and 1e2.
 TOLERANCE = {"rtol": 1e-3, "atol": 1e-4}
 
 
 @dataclasses.dataclass
 class Session:
-    """What can be timed, by key.
+    """The variants that can be measured, by key.
 
     Attributes:
         runs: does a number of steps.
         steps: in one sample, by key.
         bases: the key of the bare floor of each key's case.
         starts: the first two calls.
-        missing: why a variant is not there.
+        missing: the reason why a variant is missing.
         info: operations per pass by floor key, traces, seconds of building, memory.
     """
 
@@ -70,7 +70,7 @@ def prepare(study: Study, device: str | None, counted: bool = True) -> Session:
 
 
 def operations(subject: Subject, case: Case) -> float:
-    """Of one pass over the case's batch, forward and back to the images."""
+    """Operations of one pass over the case's batch, forward and back to the images."""
     images, targets = baselines.start(subject, case)
     return flops.count(
         baselines.forward_and_gradient_of(subject),
@@ -114,10 +114,10 @@ def _ours(
             def run(steps: int, maximizer: actmax.Maximizer = maximizer) -> Any:
                 return maximizer(targets, steps=steps)
 
-            # A choice that is made by measuring is made at the first run of the sample's length.
+            # `compile="auto"` measures and chooses in the first run of the sample's length.
             start = start_up(functools.partial(run, case.steps if special else 1))
         except (ValueError, TypeError, NotImplementedError) as error:
-            # A setting that this version does not have, or refuses for this model.
+            # This version does not have the setting, or refuses it for this model.
             session.missing[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             continue
         session.starts[name] = start
@@ -138,7 +138,7 @@ def _check(
     maximizer: actmax.Maximizer,
     floors: dict[str, str],
 ) -> None:
-    """Stops where the variants do not do the same: a fast wrong answer is no answer."""
+    """Raises an error if the variants do not compute the same."""
     images, targets = baselines.start(subject, case)
     floor, _ = session.runs[floors[FLOOR]](1)
     if STRICT in floors:
@@ -150,7 +150,7 @@ def _check(
 
 
 def peak_memory(study: Study, index: int, variant: str, device: str | None) -> dict[str, Any]:
-    """Bytes that one variant of one case needs on top of its model: for a process of its own."""
+    """Bytes that one variant of one case needs besides its model. Call it in a separate process."""
     case = study.cases[index]
     subject = MODELS[case.model](case.size)
     with tf.device(device):

@@ -19,13 +19,14 @@ from benchmarks.peers.fleet import HERE, PEERS, hire, python_of
 from benchmarks.pipes import Worker, WorkerError
 
 ONEDNN = "oneDNN on"
-# A sample of a peer or of an eager loop, in seconds: long against a clock, short against a drift.
+# Seconds of a sample of a peer or of an eager loop: long enough for the clock, and short enough
+# that the machine does not drift.
 SAMPLE = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What the command line fixes for all studies."""
+    """Options of the command line for all studies."""
 
     rounds: int
     device: str | None = None
@@ -74,7 +75,7 @@ def _here(study: Study, options: Options, missing: dict[str, str]) -> dict[str, 
 
 
 def _in_processes(study: Study, options: Options, missing: dict[str, str]) -> dict[str, Any]:
-    """Our variants with oneDNN off and on, and the peers, all alive, one at work at a time."""
+    """Our variants with oneDNN off and on, and the peers. One process works at a time."""
     workers: dict[str, Worker] = {}
     record: dict[str, Any] = {"workers": {}, "start_up": {}, "steps": {}, "bases": {}}
     try:
@@ -107,7 +108,8 @@ def _in_processes(study: Study, options: Options, missing: dict[str, str]) -> di
             for variant, (begun, second) in ready["starts"].items():
                 name = _name(label, variant)
                 most = ready["info"]["steps"][variant] if ours else study.cases[0].steps
-                # Ours with all its steps, that the call be paid as it is; others as time allows.
+                # Our loop runs all its steps, so that the cost of the call is real. Others run as
+                # many as time allows.
                 steps = most if ours and EAGER not in variant else _affordable(second, most)
                 record["steps"][name] = steps
                 record["bases"][name] = FLOOR
@@ -139,7 +141,7 @@ def _in_processes(study: Study, options: Options, missing: dict[str, str]) -> di
 
 
 class _Remote:
-    """A sampler in another process; once that has died, every further sample is a NaN."""
+    """A sampler in another process. If the process has died, every further sample is NaN."""
 
     def __init__(
         self, name: str, worker: Worker, variant: str, steps: int, missing: dict[str, str]
@@ -158,7 +160,7 @@ class _Remote:
 
 
 def _memory(study: Study, options: Options, missing: dict[str, str]) -> dict[str, Any]:
-    """Peaks of the floor and of ours for every case, each in a process of its own."""
+    """Memory peaks of the floor and of our loop for every case, each in a separate process."""
     found: dict[str, Any] = {}
     for number, case in enumerate(study.cases):
         for variant in (FLOOR, OURS):
@@ -218,10 +220,10 @@ def _start_up(study: Study, options: Options, missing: dict[str, str]) -> dict[s
 
 
 def _sweep(study: Study, options: Options, missing: dict[str, str]) -> dict[str, Any]:
-    """Every class of a model, in chunks of the batch that is fastest, with the same `Maximizer`.
+    """Every class of a model, in chunks of the fastest batch size, with the same `Maximizer`.
 
-    Every fourth chunk is followed by a reference of the same length at that batch, all of one class:
-    what a neighbor on the machine does to one it does to the other.
+    After every fourth chunk comes a reference of the same length and batch with a single class.
+    Other programs on the machine slow both alike.
     """
     from benchmarks import parts
 
@@ -275,7 +277,7 @@ def _affordable(seconds: float, most: int) -> int:
 def _one_trace(traces: Mapping[str, int]) -> None:
     for name, count in traces.items():
         if name.startswith(f"{OURS} "):
-            continue  # compile="auto" traces what it chooses from
+            continue  # compile="auto" traces all its candidates
         assert count == 1, f"Expected one trace of the loop. Received: {count} of {name}."
 
 

@@ -1,4 +1,4 @@
-"""A record as text."""
+"""Prints a record as text."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _overhead(record: dict[str, Any]) -> Iterator[str]:
 
 
 def prices(record: dict[str, Any]) -> dict[str, tuple[Summary, Summary]]:
-    """Of a study of parts: seconds per step and share of a step that each costs."""
+    """For a study of parts: seconds per step and share of a step for each part."""
     samples = record["seconds_per_step"]
     full = samples[f"{OURS}, all"]
     found = {}
@@ -127,7 +127,8 @@ def _first_steps(record: dict[str, Any], _: float | None) -> Iterator[str]:
     for name, runs in record["first_steps"].items():
         if runs:
             medians = {part: float(np.median([run[part] for run in runs])) for part in runs[0]}
-            # TensorFlow and Keras import what else is installed (Keras: matplotlib, half a second).
+            # TensorFlow and Keras import other installed packages (Keras imports matplotlib, half a
+            # second).
             own = [
                 sum(run.values()) - run["import tensorflow"] - run["import keras"] for run in runs
             ]
@@ -164,5 +165,5 @@ def _milliseconds(low: float, high: float) -> str:
 
 
 def interval(ratio: Summary) -> str:
-    """Median and its 95 % interval."""
+    """Median with its 95 % interval."""
     return f"{ratio.median:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"

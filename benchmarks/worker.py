@@ -1,7 +1,7 @@
 """A process that runs our variants of one study for the driver: `python -m benchmarks.worker JOB`.
 
-Whether oneDNN is on is fixed when TensorFlow is imported, and a peak of memory is a process's: hence
-the processes.
+Separate processes are needed, because the oneDNN setting is fixed at the import of TensorFlow, and a
+memory peak belongs to a process.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from actmax.objectives import CHANNELS_LAST, Channel, Logit, Objective
 from actmax.types import describe
 
 _RAY, _LOCAL = "ray", "local"
-# Of Maximizer, but given to a catalog by another name.
+# Arguments of Maximizer that have another name in a catalog.
 _OWN = ("model", "objective", "labels")
 
 
@@ -240,7 +240,7 @@ def _targets(
     labels: Any,
     broken: dict[str, str],
 ) -> tuple[tuple[int | None, ...], ...]:
-    """Units of every objective, all of them looked up in the model; `broken` gets the laws it breaks."""
+    """Units of every objective, all checked in the model. `broken` gets the laws that the model breaks."""
     found: list[tuple[int | None, ...]] = []
     for objective in objectives:
         probe = Maximizer(model, objective, **settings)
@@ -264,7 +264,7 @@ def _targets(
             )
         broken |= probe([0], steps=0).config.get("broken_laws", {})
         taps = probe.problem.models[0]
-        # Of several terms that share their targets, each has to have the unit.
+        # If several terms share their targets, each of them must have the unit.
         counts = [taps.shapes[name][-1] for name in objective.targeted if name in taps.shapes]
         units = min((count for count in counts if count is not None), default=0)
         named = objective.targeted[0].startswith(":")
@@ -282,7 +282,7 @@ def _targets(
 
 
 def _refuse_counted(paths: Mapping[str, str]) -> None:
-    """Raises ValueError for layers by names that another process, which may go on, counts otherwise."""
+    """Raises ValueError for layer names that Keras counts differently in another process."""
     for name, lasting in paths.items():
         plain = name.removesuffix(CHANNELS_LAST)
         if lasting != plain:
@@ -336,7 +336,7 @@ def _work(
     threads: int | None,
     progress: Callable[[Progress], None] | None,
 ) -> None:
-    """Runs what is missing, in generations of ever smaller batches."""
+    """Runs the missing chunks, in generations of smaller and smaller batches."""
     total = len(job.plan)
     while True:
         finished = store.finished(folder)

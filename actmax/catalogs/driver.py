@@ -16,20 +16,20 @@ from actmax.catalogs.manifest import CatalogError
 from actmax.catalogs.plan import Chunk
 from actmax.catalogs.pools import Pool
 
-# A chunk that ends so many workers is itself the cause.
+# If this many workers die on a chunk, the chunk is the cause.
 _PATIENCE = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """How far a job is.
+    """The progress of a job.
 
     Attributes:
         done: images in the store.
         total: images of the job.
-        images_per_second: of this call, without its first chunk of each worker, which compiles; 0 until
-            there is a second one.
-        remaining: seconds, None while the rate is not known.
+        images_per_second: rate of this call without the first chunk of each worker, which compiles. 0
+            until there is a second chunk.
+        remaining: remaining seconds. None while the rate is not known.
         status: number of images of this call by status.
     """
 
@@ -41,7 +41,7 @@ class Progress:
 
 
 class OutOfMemory(Exception):
-    """A batch that does not fit."""
+    """A batch does not fit in memory."""
 
 
 def drive(
@@ -63,12 +63,12 @@ def drive(
         RuntimeError: with the traceback of an error in a worker.
     """
     busy: dict[int, Chunk] = {}
-    # Rows that were taken from a worker and are not on the disk yet.
+    # Rows from workers that are not on the disk yet.
     held: dict[Chunk, list[dict[str, Any]]] = {}
     try:
         _drive(pool, chunks, folder, busy, held, done, total, report)
     except BaseException:
-        with contextlib.suppress(Exception):  # What is raised is the first error.
+        with contextlib.suppress(Exception):  # The first error is raised.
             ready = ((busy.pop(worker), outcome) for worker, outcome in pool.ready())
             held |= {chunk: outcome.rows for chunk, outcome in ready if outcome.rows is not None}
         for chunk, rows in held.items():
@@ -116,7 +116,8 @@ def _drive(
         if outcome.rows is not None:
             held[chunk] = outcome.rows
         if waiting and not short:
-            # Before the rows are written, so that no worker waits for the disk.
+            # The worker gets its next chunk before the rows are written, so it does not wait for
+            # the disk.
             busy[worker] = waiting.popleft()
             pool.give(worker, busy[worker])
         if outcome.rows is not None:
@@ -134,7 +135,7 @@ def _drive(
 
 
 class _Rate:
-    """Images per second from the end of the first chunk of the first worker on."""
+    """Images per second since the end of the first worker's first chunk."""
 
     def __init__(self) -> None:
         self._begun: float | None = None

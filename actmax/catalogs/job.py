@@ -1,4 +1,4 @@
-"""What one process does: the same function, whether in this process, in a worker or on a cluster."""
+"""The work of one process. It is the same in this process, in a local worker and on a cluster."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Job:
 
 
 def known_by(model: Any) -> tuple[tuple[str, ...], str | None]:
-    """What must be the same for the model in another process: paths of layers, and weights in order."""
+    """What must be equal in another process: paths of layers, and weights in order."""
     return models.layer_paths(model), models.weights_digest(model)
 
 
@@ -81,7 +81,8 @@ class Worker:
         with unnamed():  # the catalog has it in its rows
             result = maximizer(**rows, **self._job.call)
         if Status.INTERRUPTED in result.status:
-            # A run gives back what it has; a store would take that for finished.
+            # An interrupted run returns its present images. The store must not take them for
+            # finished.
             raise KeyboardInterrupt
         return [self._row(task, result, number) for number, task in enumerate(tasks)]
 
@@ -90,7 +91,9 @@ class Worker:
             self._model = _load(self._job.saved)
             _compare(self._job.sent, known_by(self._model))
         if self._current is None or self._current[0] != objective:
-            self._current = None  # The graphs of the last objective go before the next are made.
+            self._current = (
+                None  # The graphs of the last objective are freed before the next ones are made.
+            )
             made = Maximizer(self._model, self._job.objectives[objective], **self._job.build)
             self._current = (objective, made)
         return self._current[1]
@@ -139,7 +142,7 @@ def save(model: Any) -> bytes:
 
 
 def _load(saved: bytes) -> Any:
-    """The model of `save`: this job's own, so that code of the user's in it may be loaded, too."""
+    """The model of `save`. It belongs to this job, so the user's code in it may be loaded, too."""
     import keras
 
     with tempfile.TemporaryDirectory(prefix="actmax_") as folder:

@@ -17,7 +17,7 @@ _LOCK = ".lock"
 
 
 class CatalogError(ValueError):
-    """A folder that is no catalog, a damaged one, or that of another job."""
+    """A folder is not a catalog, is damaged, or belongs to another job."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Manifest:
     Attributes:
         config: everything that decides the bytes of an image.
         plan: targets of every objective, and seeds.
-        batch_sizes: of the generations; a further one begins when memory runs out.
+        batch_sizes: batch sizes of the generations. A new generation begins when memory runs out.
         labels: names of the targets of the model's output, if there are any.
     """
 
@@ -43,10 +43,10 @@ class Manifest:
 
 
 def read(folder: Path) -> Manifest | None:
-    """The manifest of a folder, None if it has none.
+    """The manifest of a folder, or None.
 
     Raises:
-        CatalogError: if it has one that cannot be read.
+        CatalogError: if the manifest cannot be read.
     """
     file = folder / NAME
     if not file.exists():
@@ -73,7 +73,7 @@ def read(folder: Path) -> Manifest | None:
 
 
 def _check_plan(plan: Mapping[str, Any]) -> None:
-    """Raises unless a plan has targets of every objective, and seeds."""
+    """Raises an error unless a plan has seeds, and targets for every objective."""
     for seed in list(plan["seeds"]):
         checks.integer(seed, "seed")
     for targets in list(plan["targets"]):
@@ -83,7 +83,7 @@ def _check_plan(plan: Mapping[str, Any]) -> None:
 
 
 def same(wanted: Manifest, found: Manifest, folder: Path) -> None:
-    """Raises CatalogError if two jobs differ, with the difference."""
+    """Raises CatalogError if two jobs differ. The message has the difference."""
     expected = f"the job that {folder} was begun with"
     old = found.config.get("fingerprint")
     if not isinstance(old, Mapping):
@@ -113,7 +113,7 @@ def same(wanted: Manifest, found: Manifest, folder: Path) -> None:
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Holds a folder for one process; the lock goes with the process, however it ends.
+    """Locks a folder for one process. The lock ends with the process.
 
     Raises:
         CatalogError: if another process holds it.

@@ -1,4 +1,4 @@
-"""What is to be done: tasks in a fixed order, cut into chunks of one objective each."""
+"""The work of a job: tasks in a fixed order, divided into chunks of one objective each."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ class Task:
     """One image.
 
     Attributes:
-        number: its place in the job.
+        number: its position in the job.
         objective: number of its objective.
         target: unit; None for an objective without targets.
-        seed: of its row, as if it stood alone.
+        seed: seed of its row, as for a single image.
     """
 
     number: int
@@ -34,10 +34,10 @@ class Chunk:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The whole job: for every objective, for every seed, every target.
+    """The whole job: every target for every seed, for every objective.
 
     Attributes:
-        targets: of every objective, in order; `(None,)` for one without targets.
+        targets: targets of every objective, in order. `(None,)` for an objective without targets.
         seeds: one image per target and seed.
     """
 
@@ -60,10 +60,10 @@ class Plan:
         return found
 
     def chunks(self, batch_sizes: Sequence[int], done: Iterable[tuple[int, int]]) -> list[Chunk]:
-        """Chunks not done yet.
+        """The unfinished chunks.
 
-        The first batch size cuts every objective's tasks from its first on; each further one, chosen
-        when memory ran out, cuts what was left of a chunk. So a chunk is the same in every process.
+        The first batch size divides the tasks of every objective. If memory runs out, the next batch
+        size divides the unfinished chunks. So a chunk is the same in every process.
 
         Args:
             batch_sizes: of the generations so far.

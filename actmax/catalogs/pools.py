@@ -32,7 +32,7 @@ class Outcome:
 
 
 class Pool(abc.ABC):
-    """Workers, numbered from 0, of which each has at most one chunk."""
+    """Workers, numbered from 0. Each has at most one chunk."""
 
     count: int
 
@@ -42,10 +42,10 @@ class Pool(abc.ABC):
 
     @abc.abstractmethod
     def next(self) -> tuple[int, Outcome]:
-        """Waits for any worker to be done with its chunk. A worker that died is replaced."""
+        """Waits until any worker has finished its chunk. A dead worker is replaced."""
 
     def ready(self) -> list[tuple[int, Outcome]]:
-        """Results of workers that nobody has taken yet; does not wait."""
+        """Results of workers that were not taken yet. Does not wait."""
         return []
 
     def close(self) -> None:
@@ -53,7 +53,7 @@ class Pool(abc.ABC):
 
 
 def attempt(worker: Worker, chunk: Chunk) -> Outcome:
-    """Runs a chunk; what goes wrong comes back as an outcome."""
+    """Runs a chunk. Errors are returned as an outcome."""
     try:
         return Outcome(worker.run(chunk))
     except tf.errors.ResourceExhaustedError as error:
@@ -78,7 +78,7 @@ class Here(Pool):
         chunk, self._chunk = self._chunk, None
         if chunk is None:
             raise RuntimeError("No chunk was given.")
-        # An error of the user's own keeps its type and traceback here.
+        # In this process, an error of the user's code keeps its type and traceback.
         try:
             return 0, Outcome(self._worker.run(chunk))
         except tf.errors.ResourceExhaustedError as error:
@@ -86,12 +86,12 @@ class Here(Pool):
 
 
 def settle(number: int, threads: int | None) -> None:
-    """Settings of a worker's process, before TensorFlow is used: one graphics card each, in turn."""
+    """Settings of a worker's process, before TensorFlow is used. Each worker gets one GPU, in turn."""
     cards = tf.config.list_physical_devices("GPU")
     if cards:
         own = cards[number % len(cards)]
         tf.config.set_visible_devices(own, "GPU")
-        # Or the first worker on a card takes all of its memory.
+        # Otherwise the first worker on a GPU takes all of its memory.
         tf.config.experimental.set_memory_growth(own, True)
     if threads is not None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -99,7 +99,7 @@ def settle(number: int, threads: int | None) -> None:
 
 
 def local_count(threads: int | None) -> int:
-    """Workers that this machine has room for: its graphics cards, or its cores over `threads` of each."""
+    """Number of workers for this machine: its GPUs, or its cores divided by `threads`."""
     cards = tf.config.list_physical_devices("GPU")
     return len(cards) or max((os.cpu_count() or 1) // (threads or 1), 1)
 
@@ -116,7 +116,7 @@ def _serve(connection: Any, number: int, threads: int | None) -> None:
 
 
 class Local(Pool):
-    """Processes of this machine, spawned, since TensorFlow supports no fork."""
+    """Processes of this machine. They are spawned, because TensorFlow does not support fork."""
 
     def __init__(self, job: Job, count: int, threads: int | None) -> None:
         self.count = count
@@ -148,13 +148,13 @@ class Local(Pool):
                 )
             ) from error
         except BrokenPipeError:
-            pass  # It died at once; `next` finds that out.
+            pass  # The worker died at once. `next` handles it.
 
     def give(self, worker: int, chunk: Chunk) -> None:
         try:
             self._connections[worker].send(chunk)
         except BrokenPipeError:
-            pass  # Likewise.
+            pass  # `next` handles it.
 
     def next(self) -> tuple[int, Outcome]:
         ready = multiprocessing.connection.wait(self._connections)
@@ -175,7 +175,7 @@ class Local(Pool):
             try:
                 found.append((self._connections.index(connection), connection.recv()))
             except (EOFError, OSError):
-                continue  # A worker that died; Ctrl-C reaches all of them.
+                continue  # The worker has died. Ctrl-C reaches all workers.
         return found
 
     def close(self) -> None:
@@ -191,7 +191,7 @@ class Ray(Pool):
 
     Args:
         job: what the workers do.
-        address: of a cluster; None for the one that runs already, or else one of this machine.
+        address: address of a cluster. None for a running cluster, or for a new one on this machine.
         threads: of each worker; None for one.
     """
 
@@ -247,10 +247,10 @@ class Ray(Pool):
 
 
 class _Actor:
-    """What Ray keeps in a process of its own."""
+    """The object that Ray keeps in a separate process."""
 
     def __init__(self, job: Job, threads: int | None) -> None:
-        # Ray itself shows each actor its card alone.
+        # Ray shows each actor only its own GPU.
         if threads is not None:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(threads)

@@ -24,7 +24,8 @@ _FACTS = (
     "task", "objective", "layer", "target", "label", "seed", "score", "status", "message", "steps",
     "named", "named_probability", "named_as_asked",
 )  # fmt: skip
-# Pictures are compared at this size, so that a shift by a pixel of a large one counts little.
+# Pictures are compared at this size, so that a shift by one pixel of a large picture has little
+# effect.
 _SIDE = 16
 
 
@@ -57,7 +58,7 @@ class Catalog:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         object.__setattr__(self, "folder", Path(folder))
-        checks.written(str(folder), "the path of a catalog")  # which Parquet's reader needs
+        checks.written(str(folder), "the path of a catalog")  # the reader of Parquet needs this
         store.arrow()
         if manifests.read(self.folder) is None:
             raise CatalogError(checks.message("a folder that actmax.catalog wrote", str(folder)))
@@ -126,7 +127,7 @@ class Catalog:
             rows.sort(key=lambda row: row["task"])
             if count is None:
                 return rows
-            # What is not a number is not the best, and would leave the others in no order.
+            # A score that is not a number is never the best, and it would break the sorting.
             return sorted(rows, key=lambda row: _rank(row["score"]))[:count]
 
     def named_otherwise(self) -> list[dict[str, Any]]:
@@ -291,7 +292,7 @@ class Catalog:
         )
 
     def _entries(self, drawn: Callable[[np.ndarray], np.ndarray]) -> Iterator[Entry]:
-        """All finished rows in the order of the job, a shard in memory at a time."""
+        """All finished rows in the order of the job, with one shard in memory at a time."""
         for file in store.finished(self.folder).values():
             with self._reading():
                 rows = store.rows(file)
@@ -320,7 +321,7 @@ class Catalog:
 
 
 def _png(row: dict[str, Any], drawn: Callable[[np.ndarray], np.ndarray]) -> bytes | None:
-    """The picture of a row: as it is stored, or drawn; None for a picture that is not finite."""
+    """The picture of a row, as stored or as drawn. None for a picture that is not finite."""
     if row["image"] is not None:
         return bytes(row["image"]["bytes"])
     values = decoded(row)
@@ -332,7 +333,7 @@ def _rank(score: float | None) -> float:
 
 
 def _damaged(file: Path) -> bool:
-    """Whether a shard, read whole, is not one."""
+    """Whether a shard is damaged, after a complete read."""
     try:
         for row in store.rows(file):
             decoded(row)
@@ -351,7 +352,7 @@ def decoded(row: dict[str, Any]) -> np.ndarray:
 
 
 def _thumbnail(image: np.ndarray) -> np.ndarray:
-    """A picture as a unit vector; other inputs whole."""
+    """A picture as a unit vector of a small copy. Other inputs keep their size."""
     if image.dtype == np.uint8:
         flat = image[..., 0] if image.shape[-1] == 1 else image
         small = Image.fromarray(flat).resize((_SIDE, _SIDE), Image.Resampling.BOX)

@@ -32,7 +32,7 @@ def arrow() -> Any:
 
 
 def schema() -> Any:
-    """Columns of a shard; the metadata tells `datasets` that `image` holds pictures."""
+    """Columns of a shard. The metadata tells `datasets` that `image` contains pictures."""
     pa = arrow()
     fields = [
         ("task", pa.int64()),
@@ -79,7 +79,7 @@ def finished(folder: Path) -> dict[tuple[int, int], Path]:
     found = {}
     for file in sorted((folder / SHARDS).glob("*.parquet")):
         name = _NAME.fullmatch(file.name)
-        if name and file.is_file():  # A FIFO would keep its reader waiting for ever.
+        if name and file.is_file():  # Reading a FIFO would wait for ever.
             found[int(name[1]), int(name[2])] = file
     return found
 
@@ -98,7 +98,7 @@ def write(folder: Path, start: int, stop: int, rows: Sequence[Row]) -> None:
 def check(file: Path) -> None:
     """Raises ValueError unless a shard has the rows that its name says, and values of a sane size.
 
-    It reads only the footer, which says the unpacked size of the columns.
+    It reads only the footer, which has the unpacked size of the columns.
     """
     found = arrow().parquet.read_metadata(file)
     name = _NAME.fullmatch(file.name)
@@ -121,7 +121,7 @@ def dataset(files: Sequence[Path]) -> Any:
     """A `pyarrow.dataset.Dataset` over shards, whose pages are checked as they are read.
 
     Raises:
-        ValueError: if a shard is not what it says.
+        ValueError: if a shard does not match its declared contents.
     """
     arrow()
     for file in files:

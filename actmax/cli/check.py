@@ -1,4 +1,4 @@
-"""`actmax check`: does a model of your own behave as activation maximization needs it?"""
+"""`actmax check` tests whether a model is suitable for activation maximization."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _FILM, _REPORT = "run.gif", "report.html"
 
 
 def add_run_settings(parser: argparse.ArgumentParser) -> None:
-    """Adds what every command that runs the loop takes."""
+    """Adds the options of every command that runs the loop."""
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.add_argument("--steps", type=int, metavar="N", help="number of updates")
     parser.add_argument("--gif", action="store_true", help="also write run.gif, the run as a film")
@@ -36,7 +36,7 @@ def run_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """The arguments of `maximize` that `add_run_settings` read.
 
     Raises:
-        OSError: if the results could not be written; that is to be known before the run.
+        OSError: if the results could not be written. This is checked before the run.
     """
     from actmax.callbacks import Frames
     from actmax.files import refuse_no_folder
@@ -58,7 +58,7 @@ def save(
     call: dict[str, Any],
     shown: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Writes the result with its command, and the film and the report that were asked for.
+    """Writes the result with its command, and the requested animations and report.
 
     Args:
         arguments: of the command.
@@ -78,7 +78,8 @@ def save(
     try:
         folder = result.save(arguments.out, **look)
     finally:
-        # What an earlier run left would stand for this one, even if an error came after the record.
+        # Remove files of an earlier run. Otherwise they would seem to belong to this run after an
+        # error.
         if older and record.read_bytes() != older:
             for name in (FILE, _FILM, _REPORT):
                 (arguments.out / name).unlink(missing_ok=True)
@@ -97,10 +98,10 @@ def save(
 
 
 def finish(folder: Path, result: Result, *, reported: bool) -> int:
-    """Says where the files are and what failed; the exit code.
+    """Prints where the files are and what failed. Returns the exit code.
 
     Raises:
-        KeyboardInterrupt: if that is how the run ended, when all is written.
+        KeyboardInterrupt: if Ctrl-C ended the run, after everything is written.
     """
     from actmax.types import Status
 

@@ -40,7 +40,7 @@ def _demo(arguments: argparse.Namespace) -> int:
         model, targets=range(len(labels)), labels=labels, input_range=(0, 1), **call
     )
     folder = save(arguments, result, call)
-    # What a person sees is the file, 8 bits deep, so that is what the model is asked about.
+    # People see the file with 8 bits, so the model gets the same pictures.
     pictures = _read_pictures(picture_files(folder, result), result.images.shape[1:])
     probabilities = model(pictures, training=False).numpy()
     rows = [

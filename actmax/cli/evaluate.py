@@ -57,7 +57,7 @@ def add(commands: Any) -> None:
 
 
 def _refuse_several(arguments: argparse.Namespace, described: dict[str, Any]) -> None:
-    """Pictures have one input; what describes others, or a size, has no meaning here."""
+    """Pictures are one input. Options for other inputs, or for a size, have no meaning here."""
     from actmax import checks
 
     if arguments.letters:

@@ -10,7 +10,7 @@ from actmax.cli import input_options
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """Adds the model and how far its file is trusted."""
+    """Adds the options for the model and for trust in its file."""
     parser.add_argument(
         "model",
         type=Path,
@@ -29,7 +29,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def load_model(arguments: argparse.Namespace) -> Any:
-    """The model that `add_model` took, in safe mode unless it is trusted.
+    """Loads the model of `add_model`, in safe mode unless it is trusted.
 
     Raises:
         ModelFileError: if it is missing, damaged, or would run code of its own.
@@ -40,10 +40,10 @@ def load_model(arguments: argparse.Namespace) -> Any:
 
 
 def look_at(path: Path, *, trusted: bool = False) -> None:
-    """Says at once what is wrong with a path, before TensorFlow is imported.
+    """Checks a path before TensorFlow is imported.
 
     Raises:
-        ModelFileError: if there is no file of a kind that holds a model.
+        ModelFileError: if the path is not a file that can contain a model.
     """
     from actmax import loading
 

@@ -12,8 +12,8 @@ from actmax.cli import input_options
 from actmax.cli.common import table
 from actmax.cli.files import add_model, load_model
 
-# Sizes that a model leaves open get this many pixels while its head is looked up: every network of
-# keras.applications takes it.
+# Number of pixels for open sizes while the head is searched. Every network of keras.applications
+# accepts it.
 _OPEN_SIZE = 224
 
 
@@ -63,7 +63,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
 
 
 def _only_numbers(model: Any, specs: Sequence[Any]) -> bool:
-    """Whether all that a model takes is whole numbers for an Embedding."""
+    """Whether all inputs of a model are whole numbers for an Embedding."""
     from actmax import models
 
     return all(models.only_looked_up(model, specs, spec.name) for spec in specs)
@@ -104,7 +104,7 @@ def _signatures(folder: Path) -> int:
 
 
 def _parameters(layer: Any) -> str:
-    """How many; a layer that was never called does not know."""
+    """Number of parameters. It is unknown for a layer that was never called."""
     try:
         return f"{layer.count_params():,}"
     except ValueError:

@@ -26,7 +26,7 @@ from actmax.cli import (
 
 # In the order of the help. Each module has `add(commands)`, which sets `command`.
 _COMMANDS = (demo, run, catalog, report, evaluate, inspect, check, bench)
-_BROKEN_PIPE = 128 + 13  # as a shell sees a program that SIGPIPE ended
+_BROKEN_PIPE = 128 + 13  # the exit code of a program that SIGPIPE ended
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 128 + ended_by[-1]
     except BrokenPipeError:
-        # Whoever read what is printed has left, as `head` does: nothing is wrong with that.
+        # The reader of the output has closed it, as `head` does. This is not an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
     except Exception as error:
@@ -87,7 +87,7 @@ def _of_user(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _terminable(ended_by: list[signal.Signals]) -> Iterator[None]:
-    """SIGTERM ends a run as Ctrl-C does, where signals can be had: in the main thread."""
+    """SIGTERM ends a run like Ctrl-C. This works only in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -105,7 +105,7 @@ def _terminable(ended_by: list[signal.Signals]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _printable() -> Iterator[None]:
-    """Names that the terminal's encoding has no letters for are printed as escapes, and end nothing."""
+    """Prints names as escapes if the terminal's encoding lacks their letters, instead of an error."""
     if not isinstance(sys.stdout, io.TextIOWrapper):
         yield
         return

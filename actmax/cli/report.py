@@ -140,7 +140,7 @@ def _natural(result: Result, files: Sequence[Path], model: Any) -> Natural:
 
 
 def _objective(result: Result) -> Any:
-    """The objective of a run, where its record is enough to make it again."""
+    """The objective of a run, if its record is enough to make it again."""
     import actmax
     from actmax import checks
 
@@ -169,7 +169,7 @@ def _read(file: Path) -> tuple[np.ndarray, list[str]]:
     except FileNotFoundError:
         raise
     except Exception as error:
-        # Whatever a damaged file makes zip and NumPy raise, the user learns one message.
+        # zip and NumPy raise many errors for damaged files. The user gets one message.
         raise ValueError(
             checks.message(_DATA, f"{file} ({type(error).__name__}: {error})")
         ) from error

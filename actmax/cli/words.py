@@ -1,11 +1,11 @@
-"""Messages of the library in the words of the command line."""
+"""Translates messages of the library into the words of the command line."""
 
 from __future__ import annotations
 
 import re
 
 _NUMBER = r"[-+]?[\d.]+"
-# What a message of the library says, and how the command line says it. First what has values.
+# Phrases of library messages and their form on the command line. Phrases with values come first.
 _WORDS: tuple[tuple[str, str], ...] = (
     (rf"input_range=\(({_NUMBER}), ({_NUMBER})\)", r"--input-range \1 \2"),
     (r"input_range=actmax\.OneHot\(\w+\)", "--letters ALPHABET"),
@@ -37,7 +37,7 @@ _WORDS: tuple[tuple[str, str], ...] = (
 
 
 def of_the_command_line(text: str) -> str:
-    """A message that names options where the library names its arguments."""
+    """A message with options instead of the library's arguments."""
     for said, meant in _WORDS:
         text = re.sub(said, meant, text)
     return text

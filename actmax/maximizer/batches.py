@@ -25,13 +25,13 @@ DRAWS = 16
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Images to make, one per row, each as if it were alone.
+    """Images to make, one per row. Each is computed as if it were alone.
 
     Attributes:
         targets: int `[R]` or float `[R, C]`; None if the objective takes none.
         seeds: one integer per row: row n starts from `fold_in(seeds[n], 0)`.
-        weights: by the name of the penalty a number or schedule, or a list of one per row.
-        learning_rate: likewise; None for the optimizer's.
+        weights: a number, a schedule, or a list with one per row, by the name of the penalty.
+            learning_rate: the same for the learning rate. None for the optimizer's.
         arrays: by penalty and parameter, `[1 or R, ...]` each.
     """
 
@@ -57,14 +57,14 @@ def stream(
 ) -> Iterator[tuple[range, Result, np.ndarray | None]]:
     """Runs the rows in batches, each padded to `batch_size` with copies of its last row.
 
-    So every row meets the same compiled shape wherever the rows are cut, and has the same bytes. Ends
-    early when Ctrl-C ended a batch.
+    So every row runs with the same compiled shape and has the same bytes, for any division into
+    batches. Ends early if Ctrl-C ended a batch.
 
     Args:
-        maximizer: what runs them.
+        maximizer: runs the rows.
         rows: what to run.
         batch_size: images per batch.
-        steps: of every run.
+        steps: number of steps of every run.
         robust: whether to judge every image by its mean score over fixed draws of the transforms.
         checkpoint: a folder in which every batch has a folder of its own.
         **call: further arguments of the maximizer's call.
@@ -108,7 +108,7 @@ def stream(
 
 
 def _values(value: ByRow, padded: np.ndarray, steps: int, name: str) -> Any:
-    """A value for all as it is; a list's values of some rows as `[N]` or `[steps, N]`."""
+    """One value for all rows unchanged, or a list's values of some rows as `[N]` or `[steps, N]`."""
     if not isinstance(value, list):
         return value
     tables = [schedules.table(value[row], steps, 1, name) for row in padded]
@@ -119,7 +119,7 @@ def _values(value: ByRow, padded: np.ndarray, steps: int, name: str) -> Any:
 
 
 def join(parts: Sequence[Result], config: Mapping[str, Any]) -> Result:
-    """Several results of one maximizer, one under another."""
+    """Joins several results of one maximizer in order."""
     first = parts[0]
     longest = max(len(part.history["score"]) for part in parts)
 
@@ -166,20 +166,20 @@ def join(parts: Sequence[Result], config: Mapping[str, Any]) -> Result:
 
 
 def _per_row(part: Result, name: str) -> np.ndarray:
-    """A number of every row; NaN where an older record has none."""
+    """A number for every row. NaN if an older record has none."""
     found = getattr(part, name)
     return np.full(len(part), np.nan) if found is None else np.asarray(found, float)
 
 
 def _joined(parts: Sequence[Any]) -> Any:
-    """Params of batches as those of all rows."""
+    """Joins the params of batches."""
     if isinstance(parts[0], Mapping):
         return {name: _joined([part[name] for part in parts]) for name in parts[0]}
     return None if parts[0] is None else np.concatenate(parts)
 
 
 def check_fixed(fixed: Mapping[str, np.ndarray]) -> None:
-    """Raises ValueError unless every fixed input is one for all rows."""
+    """Raises ValueError unless every fixed input has one value for all rows."""
     for name, value in fixed.items():
         if len(value) != 1:
             raise ValueError(

@@ -24,8 +24,8 @@ class Revived:
 
     Attributes:
         dead: bool `[N]`, True where the score had no gradient at the start.
-        steps: int `[N]`, redirected steps before the first one; 0 where they were not needed or did not help.
-        failed: why no gradient could be redirected, or an empty text.
+        steps: int `[N]`, redirected steps before the first one. 0 if they were not needed or did not help.
+        failed: the reason why no gradient could be redirected, or an empty text.
         interrupted: True if Ctrl-C came before the first step.
     """
 
@@ -36,7 +36,7 @@ class Revived:
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Where Ctrl-C ends what is looked at before the first step, and with it the run."""
+        """In this context, Ctrl-C ends the checks before the first step, and also the run."""
         try:
             yield
         except KeyboardInterrupt:
@@ -66,19 +66,19 @@ _HOW = f"before the first step came up to {STEPS} with a redirected gradient"
 
 
 def balanced(loop: Loop, params: Params, arguments: Arguments) -> tuple[Arguments, np.ndarray]:
-    """Weights in units of the score's own gradient, and where that is zero, bool `[N]`."""
+    """Weights in units of the score's gradient, and whether this gradient is zero, bool `[N]`."""
     size = loop.sensitivity(params, arguments, _DRAWS)
     return arguments._replace(weights=arguments.weights * size), size.numpy() == 0
 
 
 class Beginning(NamedTuple):
-    """What a run starts from.
+    """The start of a run.
 
     Attributes:
         params: of the first step.
         arguments: of the run.
         revived: the outcome for rows whose start had no gradient.
-        done: the loop's state and history `[steps, series, N]` after all steps, if they are done already.
+        done: the loop's state and history `[steps, series, N]` after all steps, if they were already run.
     """
 
     params: Params
@@ -98,16 +98,16 @@ def begin(
 ) -> Beginning:
     """Params and arguments of the first step, after a remedy for rows whose start is dead.
 
-    After Ctrl-C they are those that were given.
+    After Ctrl-C, they are the given ones.
 
     Args:
         loop: of the run.
-        params: as they were drawn or given.
+        params: the drawn or given params.
         arguments: of the run.
         balance: whether weights are relative to the score's gradient.
         steps: of the run.
-        at_once: whether nothing happens between the steps. The loop then makes all of them if no start
-            is dead, so that no step is spent on the question.
+        at_once: whether nothing happens between the steps. Then the loop runs all steps at once if no
+            start is dead, and the check for dead starts costs no extra step.
     """
     count = int(arguments.seeds.shape[0])
     revived = Revived(np.zeros(count, bool), np.zeros(count, np.int32))
@@ -132,7 +132,7 @@ def _begun(
         weighed, dead = balanced(loop, params, arguments)
     elif steps:
         alone = loop.alone(arguments)
-        # Penalties of layers change the gradient by which a dead start is known.
+        # Penalties of layers change the gradient that shows a dead start.
         at_once = at_once and alone is arguments
         upto = steps if at_once else 1
         after, history = loop.run(loop.begin(params, alone), alone, 0, upto, alive=True)
@@ -143,7 +143,7 @@ def _begun(
     try:
         params, taken = revive(loop.problem, params, arguments, tf.constant(dead))
     except (LookupError, NotImplementedError, RuntimeError, ValueError) as error:
-        # tf.gradients needs a graph, and knows fewer operations than a tape.
+        # tf.gradients needs a graph, and supports fewer operations than a tape.
         reason = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
         return Beginning(params, weighed, Revived(dead, none, reason))
     if balance:

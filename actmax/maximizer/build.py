@@ -31,7 +31,7 @@ from actmax.types import IMAGES
 from regularizers.base import Regularizer, Transform
 from regularizers.transforms import compose
 
-# Recipes whose rates are made for starts of noise.
+# Recipes with learning rates for noise starts.
 _PICTURED = ("strokes", "gray_images", "color_images")
 
 
@@ -61,16 +61,16 @@ class Arguments:
 
 @dataclasses.dataclass(frozen=True)
 class Built:
-    """A problem, the arrays that are held fixed, and why things were chosen that nobody gave."""
+    """A problem, the fixed arrays, and the reasons for values that were chosen automatically."""
 
     problem: Problem
     fixed: dict[str, np.ndarray]
     balance: bool
     chosen: dict[str, str]
     keeps_start: (
-        bool  # whether the rate is a recipe's, which a picture to start from would not outlive
+        bool  # whether the rate comes from a recipe; it would erase a picture to start from
     )
-    compute: str | None  # type of the model's computation, where it is not that of the images
+    compute: str | None  # dtype of the model's computation, if it differs from the images' dtype
 
 
 def build(arguments: Arguments) -> Built:
@@ -96,7 +96,7 @@ def build(arguments: Arguments) -> Built:
     read = inferred.read(members, specs, free, preprocess, arguments.input_range)
     ranges = inferred.ranges(arguments, members[0], free, read, preprocess, chosen)
     channels = {
-        # Letters say themselves along which axis they are.
+        # Letters define their own axis.
         spec.name: None
         if isinstance(ranges[spec.name], constraints.Rows)
         else inferred.channels(read, spec, chosen)
@@ -181,7 +181,7 @@ def build(arguments: Arguments) -> Built:
 
 
 def _is_set(value: Any) -> bool:
-    """Whether a range is given as a set of another kind than the one that a pair of ends means."""
+    """Whether a range is a set that a pair of ends cannot describe."""
     return isinstance(value, constraints.Constraint) and type(value) is not constraints.Box
 
 
@@ -201,7 +201,7 @@ def _evidence(
     channels: Mapping[str, int | None],
     natural: np.ndarray | None,
 ) -> Evidence | None:
-    """What gray images of the models' only input are like, where a recipe needs to know it."""
+    """The kind of gray images of the models' only input, if a recipe needs it."""
     if arguments.regularizers is not None or len(specs) > 1 or not _is_gray(shapes):
         return None
     name = free[0].name
@@ -218,7 +218,7 @@ def _natural(
     ranges: Mapping[str, constraints.Constraint],
     channels: Mapping[str, int | None],
 ) -> np.ndarray | None:
-    """Images that the user has, for a model of one input of images."""
+    """Images from the user, for a model with one image input."""
     if given is None:
         return None
     name = free[0].name
@@ -329,7 +329,8 @@ def _fixed(fixed: Any, specs: Sequence[InputSpec]) -> dict[str, np.ndarray]:
             )
     arrays = {}
     for name, value in fixed.items():
-        # A copy: the caller's may change between runs. NumPy has its own types for texts.
+        # A copy, because the caller may change the array between runs. NumPy has its own types for
+        # texts.
         text = known[name].dtype == "string"
         array = np.array(value) if text else _exactly(value, known[name].dtype, name)
         shape = known[name].shape or ()
@@ -344,7 +345,7 @@ def _fixed(fixed: Any, specs: Sequence[InputSpec]) -> dict[str, np.ndarray]:
 
 
 def _exactly(value: Any, dtype: str, name: str) -> np.ndarray:
-    """A copy of an array in the type of an input; ValueError where whole numbers were asked for."""
+    """A copy of an array in the dtype of an input. Raises ValueError if whole numbers are required."""
     if not dtype.startswith(("int", "uint", "bool")):
         return np.array(value, dtype)
     with np.errstate(invalid="ignore"):
@@ -363,7 +364,7 @@ def _exactly(value: Any, dtype: str, name: str) -> np.ndarray:
 def _dtype(precision: Any, specs: Sequence[InputSpec]) -> tf.DType:
     if precision == "float64":
         return tf.float64
-    if precision is not None:  # half precision is for the model's computation alone
+    if precision is not None:  # only the model computes in half precision
         return tf.float32
     return tf.float64 if all(spec.dtype == "float64" for spec in specs) else tf.float32
 
@@ -399,7 +400,7 @@ def _by_input(value: Any, specs: Sequence[InputSpec], argument: str) -> dict[str
 
 
 def _example(shape: tuple[int | None, ...]) -> str:
-    """How to write a shape whose open sizes have to be given."""
+    """An example of a shape whose open sizes must be given."""
     names = ["height", "width"] if len(shape) == 3 else ["length"]
     names += [f"size_{at}" for at in range(len(names) + 1, len(shape) + 2)]
     sizes = [names[at] if size is None else str(size) for at, size in enumerate(shape)]
@@ -409,7 +410,7 @@ def _example(shape: tuple[int | None, ...]) -> str:
 
 
 def _canvas(canvas: Any, spec: InputSpec, channels: int | None) -> tuple[int, ...]:
-    """Shape of one image as the loop sees it: channels last."""
+    """Shape of one image inside the loop, with channels last."""
     shape = to_last(tuple(spec.shape or ()), channels)
     if canvas is None:
         if None in shape or not shape:

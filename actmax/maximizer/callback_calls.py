@@ -23,15 +23,16 @@ def name_of(listener: Callback) -> str:
 def begun_and_ended(
     listeners: Sequence[Callback], snapshot: Callable[[], Snapshot]
 ) -> Iterator[None]:
-    """`on_begin` of all on entry, `on_end` of all that have begun on exit, also after an error.
+    """Calls `on_begin` of all on entry, and `on_end` of all that began on exit, also after an error.
 
-    An error of one callback keeps no other from its `on_end`; the first error is what is raised.
+    If one callback raises an error, the others still get `on_end`. The first error is raised.
     """
     with contextlib.ExitStack() as stack:
         if listeners:
             first = snapshot()
             at_the_end = _Once(snapshot)
-        # An ExitStack calls in reverse order; the first to begin is the first to end.
+        # An ExitStack calls in reverse order, but the first callback to begin must be the first to
+        # end.
         begun: list[Callback] = []
         stack.callback(lambda: _end(begun, at_the_end) if begun else None)
         for listener in listeners:
@@ -42,10 +43,10 @@ def begun_and_ended(
 
 
 def ask(listeners: Sequence[Callback], snapshot: Snapshot) -> tuple[bool, list[str]]:
-    """`(stop, halted)`: whether one said STOP, and for every row who stopped it, or an empty text.
+    """`(stop, halted)`: whether a callback returned STOP, and what stopped each row (or an empty text).
 
     Raises:
-        TypeError: if an answer is neither None, nor STOP, nor bool `[N]`.
+        TypeError: if a callback returns anything but None, STOP or bool `[N]`.
     """
     halted = [""] * len(snapshot.live)
     stop = False
@@ -81,7 +82,7 @@ def _rows(answer: Any, count: int) -> list[bool]:
 
 
 class _Once:
-    """A snapshot that is made when the first asks for it."""
+    """A snapshot that is made at its first use."""
 
     def __init__(self, make: Callable[[], Snapshot]) -> None:
         self._make = make
@@ -109,7 +110,7 @@ def _ending(listener: Callback, snapshot: Callable[[], Snapshot]) -> Callable[..
 
 @contextlib.contextmanager
 def _named(listener: Callback, hook: str) -> Iterator[None]:
-    """Adds to an error which callback it came from, and leaves its class as it is."""
+    """Adds the name of the callback to an error, and keeps the error's class."""
     try:
         yield
     except Exception as error:

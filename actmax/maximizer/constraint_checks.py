@@ -15,13 +15,14 @@ from actmax.optimizers import InUnits
 from actmax.parameterizations import Parameterization
 from actmax.problem import Input
 
-# Parts of an intersection that are further apart than this part of their size have no common point.
+# If the parts of an intersection are farther apart than this fraction of their size, they have no
+# common point.
 _APART = 1e-3
 _TRIES = 3
 
 
 def check_fits(constraint: Constraint, shape: tuple[int, ...], name: str) -> None:
-    """Raises ValueError unless a set is one of images of a shape, with a point in it."""
+    """Raises ValueError unless a set fits the shape of the images and is not empty."""
     for word, bound in (("lower", constraint.low), ("upper", constraint.high)):
         try:
             fits = np.broadcast_shapes(np.shape(bound), shape) == shape
@@ -64,7 +65,7 @@ def _intersections(
 
 
 def _check_common(constraint: Intersection, shape: tuple[int, ...]) -> None:
-    """Raises ValueError if the parts have no common point, as far as projections find one."""
+    """Raises ValueError if projections find no common point of the parts."""
     low, high = constraint.low, constraint.high
     for part in constraint.parts:
         if not part.is_bounds and part.meets(low, high) is False:
@@ -89,7 +90,7 @@ def _apart(constraint: Intersection, what: str) -> str:
 
 
 def measured(constraint: Constraint, optimizer: Any, name: str) -> Constraint:
-    """The set, projected on in the units of the steps where these differ from column to column."""
+    """The set with a projection in the units of the steps, if these differ between columns."""
     if not isinstance(optimizer, InUnits) or constraint.by_value or not constraint.projects:
         return constraint
     units = dict(optimizer.units).get(name, 1.0)
@@ -100,7 +101,7 @@ def measured(constraint: Constraint, optimizer: Any, name: str) -> Constraint:
 
 
 def mapped(constraint: Constraint, parameterization: Parameterization) -> Constraint:
-    """A set that projects as a constraint that maps, for params that are not images.
+    """Turns a set that projects into a constraint that maps, for params that are not images.
 
     Raises:
         ValueError: if there is none.
@@ -141,7 +142,7 @@ def warn_of_optimizer(optimizer: Any, inputs: Sequence[Input]) -> None:
 
 
 def check_rows(inputs: Sequence[Input], count: int) -> None:
-    """Raises ValueError unless constraints and masks with a value per image have one for each of N."""
+    """Raises ValueError unless constraints and masks with values per image have N values."""
     for entry in inputs:
         held = masks.rows(entry.mask, entry.shape)
         for what, rows in (("the constraint", entry.constraint.rows), ("the mask", held)):

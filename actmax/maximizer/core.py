@@ -151,18 +151,18 @@ class Maximizer:
         self._compile, self._checked = compile, False
         self._broken: dict[str, str] = {}
         self._states: tuple[Any, ...] | None = None
-        # A Keras optimizer updates variables of its own: two threads take turns.
+        # A Keras optimizer updates its own variables, so only one thread may run at a time.
         alone = self.problem.optimizer.fixed_rows
         self._turn: Any = threading.RLock() if alone else contextlib.nullcontext()
 
     @property
     def traces(self) -> int:
-        """How often the loop was traced: 1 after any number of runs; with "auto", 1 for each tested way."""
+        """Number of traces of the loop: 1 after any number of runs. With "auto", 1 for each tested way."""
         return sum(loop.traces for loop in self._speed.loops)
 
     @property
     def compilations(self) -> int:
-        """How many graphs of the loop there are: one, or with a Keras optimizer or XLA one per N."""
+        """Number of graphs of the loop: one, or one per N with a Keras optimizer or XLA."""
         return sum(loop.compilations for loop in self._speed.loops)
 
     def _place(self) -> contextlib.AbstractContextManager[Any]:
@@ -400,8 +400,8 @@ class Maximizer:
     ) -> Sweep:
         """One image for every combination of the given values, in batches of one size, with one trace.
 
-        A row is the image of `maximizer([target], seed=[seed], ...)` with its settings. With the same
-        batch size it has the same bytes, for any other rows.
+        A row is the image of `maximizer([target], seed=[seed], ...)` with its settings. For the same
+        batch size it has the same bytes, whatever the other rows are.
 
         Args:
             targets: the first axis, all different.
@@ -460,7 +460,7 @@ class Maximizer:
     def _check_at_first_run(
         self, pictures: Images, arguments: Arguments, targets: np.ndarray | None
     ) -> None:
-        """Traces the clean score once, and checks what only the model's shapes can tell."""
+        """Traces the score without transforms once, and makes the checks that need the model's shapes."""
         if not self._checked:
             with models.explained("the objective, preprocess and regularizers"):
                 self._loop.prepare(pictures, arguments)
@@ -474,6 +474,6 @@ class Maximizer:
                 self._broken = laws.find_broken(self._loop, pictures, arguments)
                 range_checks.warn_of_range(self.problem)
             laws.warn(self._broken)
-            # A first pass may build a model: what it is now is what was traced.
+            # A first pass may build a model. The state after it is what was traced.
             self._states = models.states(taps.model for taps in self.problem.models)
         self._checked = True

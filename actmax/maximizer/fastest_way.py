@@ -29,7 +29,7 @@ from actmax.types import Images
 COMPILE = ("plain", "auto", "fold", "xla", "recompute", False)
 PRECISION = (None, "float32", "float64", "bfloat16", "float16", "mixed")
 
-# Probing may cost this part of a run, as DESIGN has it.
+# Measuring may take this fraction of a run.
 SHARE = 0.05
 _ROUNDS = 3
 _STEPS = 2
@@ -61,7 +61,7 @@ def refuse_measured(compile_: Any) -> None:
 
 
 def _way(name: Any, compute: Compute | None, *, gpu: bool) -> Way:
-    """The way of a name; "tail", all that comes after the model under XLA, is for "auto" to try."""
+    """The way with a name. Only "auto" tries "tail", which compiles everything after the model with XLA."""
     whole = name in (False, "xla")
     return Way(
         compiled=name is not False,
@@ -70,7 +70,8 @@ def _way(name: Any, compute: Compute | None, *, gpu: bool) -> Way:
         xla=name == "xla",
         compute=compute,
         recompute=name == "recompute",
-        # What these are for is on CPUs alone, and there oneDNN has gradients as fast as its forward passes.
+        # Forward passes as gradients help only on CPUs without oneDNN. With oneDNN, gradients are as fast
+        # as forward passes.
         apart=not gpu,
         adjoint=not (gpu or whole) and compute is None and onednn() is False,
     )
@@ -83,7 +84,7 @@ class Choice:
     Attributes:
         used: name of the way.
         milliseconds: median per step of every way that was measured.
-        left_out: why a way was not measured, by name.
+        left_out: the reason why a way was not measured, by name.
         seconds: time that measuring has taken so far; 0 if an earlier measurement was used.
     """
 
@@ -107,9 +108,9 @@ class _Meter:
     """The cost of measuring, and the time that the runs so far allow for it.
 
     Attributes:
-        steps: of all runs so far, with the one that begins.
-        step: seconds of a plain step, 0 before it was measured.
-        build: seconds of the first one, which is traced.
+        steps: number of steps of all runs so far, including the new one.
+        step: seconds of a plain step. 0 before the measurement.
+        build: seconds of the first step, which includes tracing.
         spent: seconds on measuring so far.
     """
 
@@ -119,7 +120,7 @@ class _Meter:
     spent: float = 0.0
 
     def measure(self, plain: Loop, carry: Carry, arguments: Arguments) -> str:
-        """Times a plain step once enough have run to pay for it; why not, or nothing."""
+        """Measures a plain step if the runs allow the cost. Otherwise returns the reason."""
         if self.step:
             return ""
         needed = 1 + 2 * _STEPS
@@ -136,7 +137,7 @@ class _Meter:
         return ""
 
     def beyond(self, ways: int) -> str:
-        """Why other ways are not tried yet, or nothing: each is traced, checked and measured."""
+        """The reason why other ways are not tried yet, or nothing."""
         price = ways * 3 * self.build + _ROUNDS * _STEPS * (ways + 1) * self.step
         if self.spent + price <= SHARE * self.steps * self.step:
             return ""
@@ -146,7 +147,7 @@ class _Meter:
         )
 
 
-# Choices by model, so that a second Maximizer of the same model does not pay again.
+# Choices by model, so that a second Maximizer of the same model does not measure again.
 _REMEMBERED: weakref.WeakKeyDictionary[Any, dict[Any, Choice]] = weakref.WeakKeyDictionary()
 
 
@@ -177,10 +178,10 @@ class Chooser:
     def fastest(
         self, carry: Carry, arguments: Arguments, steps: int
     ) -> tuple[Loop, dict[str, Any]]:
-        """The loop to run, and what is to be recorded of how it was found.
+        """The loop to run, and the record of how it was chosen.
 
         Raises:
-            ValueError: if the way asked for does not compute what the plain one does.
+            ValueError: if the requested way does not compute the same as the plain way.
         """
         loop = self._plain
         check = check_fold if loop.way.fold else check_segments
@@ -193,7 +194,7 @@ class Chooser:
         return loop, {"probe": choice.record()}
 
     def loop(self, name: str) -> Loop:
-        """The loop of a way, made once."""
+        """The loop of a way. It is made once."""
         if name not in self._loops:
             self._loops[name] = Loop(
                 self.problem, _way(name, self._plain.way.compute, gpu=self._gpu)
@@ -206,10 +207,12 @@ class Chooser:
         """The fastest loop for this model, shape and device.
 
         Args:
-            carry: before the first step; measured runs start from it and are thrown away.
+            carry: the carry before the first step. Measured runs start from it, and their results
+                are dropped.
             arguments: of the run.
             images: of the carry.
-            steps: length of the run. Probing takes at most `SHARE` of it and the runs before it.
+            steps: length of the run. Measuring takes at most `SHARE` of this run and the earlier
+                runs.
         """
         plain = self._plain
         known = self._known()
@@ -256,7 +259,7 @@ class Chooser:
     def _again(
         self, choice: Choice, carry: Carry, arguments: Arguments, images: Images
     ) -> tuple[Loop, Choice]:
-        """The loop of a remembered choice; the plain one where the weights of today speak against it."""
+        """The loop of a remembered choice, or the plain loop if the present weights forbid it."""
         loop = self.loop(choice.used)
         if choice.used in self._checked or choice.used == "plain":
             return loop, choice
@@ -272,12 +275,12 @@ class Chooser:
     def _check(
         self, name: str, loop: Loop, carry: Carry, arguments: Arguments, images: Images
     ) -> None:
-        """Raises ValueError unless a way computes what the plain one does."""
+        """Raises ValueError unless a way computes the same as the plain way."""
         if name == "fold":
             check_fold(loop, images, arguments)
             return
         found = agreement(self._plain, loop, images, arguments)
-        # The tail is no part of the gradient with respect to images: what it records is compared.
+        # The tail is not part of the gradient with respect to images, so its history is compared.
         ours, theirs = (w.run(carry, arguments, 0, 1)[1].numpy() for w in (self._plain, loop))
         if not found.holds or not np.allclose(ours, theirs, rtol=RELATIVE, atol=RELATIVE):
             raise ValueError(
@@ -296,7 +299,7 @@ class Chooser:
 
     @functools.cached_property
     def _parts(self) -> str:
-        """The problem without the first model, to which what is remembered belongs."""
+        """The problem without the first model. What is remembered is stored with this model."""
         problem = self.problem
         fields = [field.name for field in dataclasses.fields(problem) if field.name != "models"]
         others = [taps.model for taps in problem.models[1:]]
@@ -306,5 +309,5 @@ class Chooser:
 def _seconds(run: Callable[[], tuple[Carry, tf.Tensor]]) -> float:
     began = time.perf_counter()
     _, history = run()
-    history.numpy()  # a device works in order: it is there only when all before it is
+    history.numpy()  # a device works in order, so this result comes after all others
     return time.perf_counter() - began

@@ -18,7 +18,7 @@ from actmax.problem import Problem
 
 # Widths of a range, to see whether an output is bounded.
 _FAR = 8.0
-# Of ends that are flat where they are saturated: these are so wherever a maximum leads to.
+# Heads that are always flat at a maximum. Other heads are flat only where they are saturated.
 _PROBABILITIES = ("softmax", "sigmoid")
 _BOUNDED = ("tanh", "softplus", "bounded")
 # Words for them.
@@ -32,7 +32,7 @@ class ProbabilityWarning(UserWarning):
 def warn_of_probabilities(
     loop: Loop, pictures: Any, arguments: Arguments, targets: np.ndarray | None
 ) -> None:
-    """Warns once if what is to be maximized are probabilities, or is saturated at the start."""
+    """Warns once if the objective maximizes probabilities, or is saturated at the start."""
     problem = loop.problem
     for place, taps in enumerate(problem.models):
         suspects = [key for key, head in taps.heads.items() if head == "linear"]
@@ -92,7 +92,7 @@ def _far(problem: Problem, pictures: Any) -> dict[str, tf.Tensor]:
 
 
 def _warn_of_layers(problem: Problem, taps: models.Taps) -> None:
-    """Warns of layers that return the probabilities that they are asked to raise."""
+    """Warns of layers that return probabilities and are maximized."""
     for name in dict.fromkeys(name for part in _rising(problem) for name in part.taps):
         kind = taps.ends.get(name, "")
         if kind in _PROBABILITIES:
@@ -129,7 +129,7 @@ def _warn_of_saturation(
             )
 
 
-# From this share of its values on, a unit is saturated.
+# A unit is saturated from this fraction of its values.
 _MOST = 0.5
 
 
@@ -146,10 +146,10 @@ def _warn(expected: str, received: str, do: str) -> None:
 def check_labels(
     problem: Problem, shapes: Mapping[str, tuple[int | None, ...]], names: Sequence[str] | None
 ) -> None:
-    """Raises ValueError unless there is one label per unit; two for a single-unit sigmoid."""
+    """Raises ValueError unless there is one label per unit, or two for a single-unit sigmoid."""
     if names is None or problem.objective.kind != "index":
         return
-    # What enters the batch-norm layers is no single activation, and has no units of its own.
+    # The inputs of the batch-norm layers are not a single activation and have no units.
     last = [shapes[layer][-1] for layer in problem.objective.targeted if layer in shapes]
     counts = {count for count in last if count is not None}
     two = 2
@@ -174,7 +174,7 @@ def check_labels(
 
 
 def device(name: Any) -> str | None:
-    """A device that TensorFlow has: one that is absent would silently become the CPU."""
+    """Checks that TensorFlow has a device. Otherwise TensorFlow would use the CPU without a message."""
     if name is None:
         return None
     known = [found.name.rsplit("device:", 1)[-1] for found in tf.config.list_logical_devices()]
@@ -185,7 +185,7 @@ def device(name: Any) -> str | None:
 
 
 def on_gpu(wanted: str | None) -> bool:
-    """Whether what is computed on a device as `device` returns it is computed by a GPU."""
+    """Whether a device returned by `device` is a GPU."""
     if wanted is None:
         return bool(tf.config.list_logical_devices("GPU"))
     return wanted.startswith("GPU")
@@ -202,7 +202,7 @@ def labels(names: Any) -> tuple[str, ...] | None:
 
 
 def names(labels: tuple[str, ...] | None, targets: np.ndarray | None) -> tuple[str, ...] | None:
-    """The label of every row's target; None where there are none."""
+    """The label of every row's target. None without labels."""
     if labels is None or targets is None or targets.ndim != 1:
         return None
     return tuple(labels[t] if t < len(labels) else str(t) for t in targets)

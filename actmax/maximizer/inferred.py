@@ -1,4 +1,4 @@
-"""Reads from the models what the user did not give: the range of an input, and its channel axis."""
+"""Reads the range of an input and its channel axis from the models, if the user did not give them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def read(
     preprocess: Mapping[str, Any],
     given: Any,
 ) -> list[dict[str, Reading]]:
-    """What each model says of its inputs; nothing where nobody asks, because it costs a trace."""
+    """The readings of each model's inputs. Empty if they are not needed, because they cost a trace."""
     wanted = any(given_range(given, s.name) is None and s.name not in preprocess for s in free)
     first = any(models.may_come_first(member, spec.shape) for member in members for spec in free)
     if not (wanted or first):
@@ -27,17 +27,17 @@ def read(
 
 
 def given_range(given: Any, name: str) -> Any:
-    """The range that the user gave for an input; None for none."""
+    """The range that the user gave for an input, or None."""
     return given.get(name) if isinstance(given, Mapping) else given
 
 
 def channels(
     read: Sequence[Mapping[str, Reading]], spec: InputSpec, chosen: dict[str, str]
 ) -> int | None:
-    """Axis of the channels in an input, batch axis counted; None for the last."""
+    """The channel axis of an input, counted with the batch axis. None for the last axis."""
     shape = tuple(spec.shape or ())
     axes = {models.channels_of(each.get(spec.name, Reading()), shape) for each in read}
-    # Members that say nothing follow those that do.
+    # Models without a reading follow those with one.
     found = axes - {None}
     if len(found) != 1:
         return None
@@ -59,7 +59,7 @@ def ranges(
     preprocess: Mapping[str, Any],
     chosen: dict[str, str],
 ) -> dict[str, constraints.Constraint]:
-    """The constraint of every input: as given, else read off the models."""
+    """The constraint of every input, as given or as read from the models."""
     known = [spec.name for spec in specs]
     if isinstance(arguments.input_range, Mapping):
         unknown = sorted(set(arguments.input_range) - set(known))
@@ -96,10 +96,10 @@ def ranges(
 def _agreed(
     spec: InputSpec, read: Sequence[Mapping[str, Reading]], model: Any, prepared: bool
 ) -> tuple[tuple[float, float], str]:
-    """The range that all models speak for, and what says it.
+    """The range of all models, and the layer or operation that shows it.
 
     Raises:
-        ValueError: if there is none, with the reason.
+        ValueError: if there is no such range. The message has the reason.
     """
     each = [] if prepared else [member.get(spec.name, Reading()) for member in read]
     said = {reading.range for reading in each}
@@ -134,10 +134,10 @@ def _agreed(
 
 
 def check_bounds(constraint: constraints.Constraint, shape: tuple[int, ...], name: str) -> None:
-    """Raises ValueError if bounds per channel are not as many as the channels of the image."""
+    """Raises ValueError if the number of bounds per channel is not the number of channels."""
     for bound in (constraint.low, constraint.high):
         given = np.shape(bound) if bound is not None else ()
-        # An array of as many axes as an image has bounds every value.
+        # An array with as many axes as an image has a bound for every value.
         if len(given) == 1 and given != shape[-1:]:
             raise ValueError(
                 checks.message(

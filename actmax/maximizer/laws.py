@@ -1,6 +1,6 @@
 """Tests in the first run whether the laws of a run hold for a model. The model does not change.
 
-A run promises that the same call gives the same images, and that an image is the same in a batch and
+A run has two laws. The same call gives the same images, and an image is the same in a batch and
 alone. A model that is random, keeps a state, or uses statistics of the batch breaks these laws.
 """
 
@@ -20,25 +20,27 @@ from actmax.objectives import ROWS
 from actmax.problem import Problem
 from actmax.types import Images
 
-# Differences of scores below this part of them are rounding; half precision and whole numbers round more.
+# Relative differences of scores below this value are rounding errors. Half precision and whole numbers
+# have larger ones.
 _ROUNDING = 1e-4
 _ROUGH = 2e-2
-# Beside scores this much larger, small ones are sums that cancel.
+# If other scores are this much larger, a small score is a sum of terms that cancel.
 _CANCELLED = 1e-2
 
 
 class BrokenLawWarning(UserWarning):
-    """The model breaks a law of a run: the same call, the same images; or a row alone, the row in a batch."""
+    """The model breaks a law: the same call gives other images, or a row differs alone and in a batch."""
 
 
 def find_broken(loop: Loop, pictures: Images, arguments: Arguments) -> dict[str, str]:
-    """Laws that the models break, each with its cause; empty where all hold.
+    """Laws that the models break, each with its cause. Empty if all hold.
 
-    Two passes over two rows, with the function that judges the run: nothing is traced for it.
+    It makes two passes over two rows with the function that judges the run. Nothing is traced for
+    it.
 
     Args:
-        loop: of the run, whose models were traced.
-        pictures: of the start, by input name.
+        loop: loop of the run. Its models were traced before.
+        pictures: the start images, by input name.
         arguments: of the run.
     """
     broken: dict[str, str] = {}
@@ -55,7 +57,7 @@ def find_broken(loop: Loop, pictures: Images, arguments: Arguments) -> dict[str,
 
 
 def warn(broken: Mapping[str, str]) -> None:
-    """One warning for every law that is broken."""
+    """Gives one warning for every broken law."""
     for law, cause in broken.items():
         expected, do = _SENTENCES[law]
         warnings.warn(
@@ -83,7 +85,7 @@ _SENTENCES = {
 
 
 def _by_passes(loop: Loop, pictures: Images, arguments: Arguments) -> dict[str, str]:
-    """What two rows tell: one image at two places, and beside another one."""
+    """Findings from two rows: one image at two positions, and next to another image."""
     problem = loop.problem
     count = int(arguments.seeds.shape[0])
     by_place = any(ROWS in taps.names for taps in problem.models)
@@ -107,7 +109,7 @@ def _by_passes(loop: Loop, pictures: Images, arguments: Arguments) -> dict[str, 
     }
     try:
         one, two = (loop.judge(each, own)[0].numpy().astype(np.float64) for each in (alike, other))
-    except tf.errors.OpError:  # a model may refuse images that it was not made for
+    except tf.errors.OpError:  # a model may raise an error for such images
         return {}
     if not np.all(np.isfinite([one[0], one[-1], two[-1]])):
         return {}
@@ -125,12 +127,12 @@ def _by_passes(loop: Loop, pictures: Images, arguments: Arguments) -> dict[str, 
 
 
 def _first(value: tf.Tensor, rows: int) -> tf.Tensor:
-    """The first row, so many times; what has no rows as it is."""
+    """The first row, repeated. A scalar is returned unchanged."""
     return tf.repeat(value[:1], rows, axis=0) if value.shape.rank else value
 
 
 def _companions(entry: Any, images: tf.Tensor) -> tf.Tensor:
-    """Images that look like noise, in the range if there is one. `[N, ...] -> [N, ...]`."""
+    """Noise images, inside the range if there is one. `[N, ...] -> [N, ...]`."""
     low, high = entry.constraint.low, entry.constraint.high
     noise = np.random.default_rng(0).uniform(size=images.shape)
     if low is None or high is None or not np.all(np.isfinite([np.min(low), np.max(high)])):
@@ -141,7 +143,7 @@ def _companions(entry: Any, images: tf.Tensor) -> tf.Tensor:
 
 @contextlib.contextmanager
 def variables_restored(problem: Problem) -> Iterator[None]:
-    """While open, models may write variables that a pass cannot help to write; then they are as before."""
+    """In this context, models may write variables. Afterwards the variables have their old values."""
     variables = [variable for taps in problem.models for variable in taps.findings().kept]
     before = [np.array(variable) for variable in variables]
     try:

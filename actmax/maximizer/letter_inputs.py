@@ -14,18 +14,18 @@ from actmax.maximizer.inferred import given_range
 from actmax.models import InputSpec, Lettered
 
 _FLOATS = ("float", "bfloat")
-# Letters of alphabets that networks are given as rows.
+# Letters of usual alphabets.
 _FEWEST, _MOST = 3, 32
 
 
 @dataclasses.dataclass(frozen=True)
 class Lettering:
-    """The inputs as the loop sees them.
+    """The inputs in the form that the loop uses.
 
     Attributes:
-        specs: of the inputs that are optimized; letters have an axis of their own.
+        specs: specifications of the optimized inputs. Letters have their own axis.
         numbers: inputs that the model takes as whole numbers.
-        flat: by name, the model's own shape of inputs that it takes as rows laid end to end.
+        flat: the model's own shape of inputs of flattened rows, by name.
     """
 
     specs: list[InputSpec]
@@ -36,12 +36,12 @@ class Lettering:
 def read(
     members: Sequence[Any], specs: Sequence[InputSpec], free: Sequence[InputSpec], given: Any
 ) -> Lettering:
-    """How each input of letters is taken.
+    """How the model takes each input of letters.
 
     Args:
         members: the models.
         specs: of all inputs.
-        free: of those that are optimized.
+        free: specifications of the optimized inputs.
         given: `input_range` as the user gave it.
 
     Raises:
@@ -65,7 +65,7 @@ def read(
 
 
 def _whole(members: Sequence[Any], specs: Sequence[InputSpec], spec: InputSpec, rows: Rows) -> bool:
-    """Whether the model takes numbers for letters: whole ones, or others that it only looks up."""
+    """Whether the model takes letters as numbers: whole numbers, or other numbers that it only looks up."""
     shape = tuple(spec.shape or ())
     if not -len(shape) - 2 < rows.axis < len(shape) + 2 or rows.axis % (len(shape) + 2) == 0:
         return False
@@ -78,10 +78,10 @@ def _whole(members: Sequence[Any], specs: Sequence[InputSpec], spec: InputSpec, 
 
 
 def note(specs: Sequence[InputSpec], given: Any) -> str:
-    """What to say of an input that may be one-hot rows and was given a pair, as a sentence behind others.
+    """The note for an input with a pair as range that may be one-hot rows.
 
-    A box of rows of 3 to 32 numbers from 0 to 1 is right for signals and wrong for letters, and nothing in a
-    network tells which it was trained on. `actmax.Box(0, 1)` says that numbers are meant.
+    For rows of 3 to 32 numbers from 0 to 1, a box is right for signals and wrong for letters. The network
+    does not show which of the two it was trained on. `actmax.Box(0, 1)` says that numbers are meant.
     """
     for spec in specs:
         pair, shape = given_range(given, spec.name), tuple(spec.shape or ())

@@ -50,7 +50,7 @@ _MEANINGS = {
     "copies": "n_copies num_copies augmentation_copies",
 }
 _MEANT = {word: ours for ours, words in _MEANINGS.items() for word in words.split()}
-# What to write, where the name alone does not say it.
+# What to write, if the name alone is not enough.
 _EXAMPLES = {
     "regularizers": "regularizers=[regularizers.TotalVariation(1.0), regularizers.Jitter(2)], each "
     "with its weight or strength in its parentheses",
@@ -60,7 +60,7 @@ _EXAMPLES = {
     "parameterization": "parameterization=actmax.Fourier(), for example",
     "compile": 'compile="xla"',
 }
-# Words that no argument of ours answers to.
+# Words without a matching argument here.
 _NEEDLESS = {
     "model_modifier": "Leave it out: the softmax is bypassed, and the model stays as it is.",
     "clone": "Leave it out: the model stays as it is.",
@@ -74,7 +74,7 @@ _NEEDLESS = {
 
 
 def answered(what: str) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
-    """Makes a function name the argument that is probably meant by an unknown one.
+    """Decorates a function: for an unknown argument, its error names the one that is probably meant.
 
     Args:
         what: name of the function, for messages.

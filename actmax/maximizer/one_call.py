@@ -133,7 +133,7 @@ def maximize(
 
 
 def _shape_of(model: Any, initial_images: Any, input_range: Any) -> Any:
-    """`input_shape` from start images, where the model leaves its own or a size of it open; else None."""
+    """`input_shape` from start images, if the model leaves its shape or a size open. Otherwise None."""
     if isinstance(model, (list, tuple)):
         return None
     specs = models.input_specs(model)
@@ -153,7 +153,7 @@ def _shape_of(model: Any, initial_images: Any, input_range: Any) -> Any:
 
 
 def _sizes(spec: Any, value: Any, letters: Any) -> tuple[int, ...]:
-    """Sizes of one input, of start images or strings."""
+    """Sizes of one input, from start images or strings."""
     array = np.asarray(value)
     if spec is None or not isinstance(letters, OneHot) or array.dtype.kind not in "UO":
         return np.shape(value)[1:]
@@ -162,7 +162,7 @@ def _sizes(spec: Any, value: Any, letters: Any) -> tuple[int, ...]:
 
 
 def _fills(shape: tuple[int | None, ...] | None, sizes: tuple[int, ...]) -> bool:
-    """Whether start images settle the open sizes of an input; others are refused where they are read."""
+    """Whether start images set the open sizes of an input. Other shapes are refused later."""
     if shape is None or len(sizes) != len(shape):
         return False
     return all(known in (None, size) for known, size in zip(shape, sizes, strict=True))

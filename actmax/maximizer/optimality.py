@@ -15,22 +15,22 @@ from actmax.maximizer import running
 from actmax.problem import Input, Problem
 from actmax.types import Images, Params
 
-# Gains below this part of the score are rounding.
+# Gains below this fraction of the score are rounding errors.
 _ROUNDING = {tf.float64: 1e-12}
-# Outside of a set by more than this part of an image's size is more than rounding.
+# A distance from a set above this fraction of an image's size is more than rounding.
 _OUTSIDE = 1e-5
 # From here on a message says that the end is no optimum: of values on their own, and of sets that bind
 # them, whose rate falls to 0, so that a step which gains is no jitter.
 _FAR, _FAR_BOUND = 0.05, 0.01
-# Below this part of what a run gained nothing is to gain.
+# A remaining gain below this fraction of the run's gain counts as none.
 _NOTHING = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
 class EndOfRun:
-    """Of every image `[N]`: what is still to gain, distance to the set, and if that is more than rounding.
+    """For each image `[N]`: remaining gain, distance to the set, and if that is more than rounding.
 
-    Of an ensemble also the score by each member, `[N, models]`.
+    For an ensemble, also the score of each member, `[N, models]`.
     """
 
     optimality: np.ndarray
@@ -52,7 +52,7 @@ class EndOfRun:
         }
 
     def rests(self, problem: Problem, row: int) -> bool:
-        """Whether an image has stopped moving because there is nothing to gain."""
+        """Whether an image stopped moving because nothing remains to be gained."""
         plain = not problem.transformed and problem.copies == 1
         return plain and bool(self.optimality[row] < _NOTHING)
 
@@ -117,13 +117,13 @@ def measure(
     arguments: Arguments,
     history: Mapping[str, np.ndarray],
 ) -> EndOfRun:
-    """How the images of a run stand, in one gradient and three scores; of an ensemble one score more.
+    """Measures the end of a run with one gradient and three scores, and one more score for an ensemble.
 
     Args:
         loop: of the run.
-        params: that the images were made of.
+        params: the params of the images.
         pictures: the images.
-        scores: of them, `[N]`.
+        scores: scores of the images, `[N]`.
         arguments: of the run.
         history: of the run.
     """
@@ -146,7 +146,7 @@ def measure(
         gain = np.where(gain > noise, gain, 0.0)
         gained = np.maximum(here - first, 0.0)
         share = gain / np.maximum(np.maximum(gained, gain), 1e-300)
-        # Of a run that gained nothing no part can be told.
+        # If a run gained nothing, there is no relative value.
         gap = np.where(most > noise, most, 0.0) / np.where(gained > noise, gained, np.nan)
     live = np.isfinite(here) & np.isfinite(share)
     return EndOfRun(

@@ -82,7 +82,7 @@ def regularizers(value: Any, names: Sequence[str]) -> list[tuple[int, On, Regula
 def penalties(
     regularizers: Sequence[tuple[int, On, Regularizer]],
 ) -> list[tuple[str, On, Penalty]]:
-    """`(unique name, input, penalty)`: two of one kind both count, the second is suffixed."""
+    """`(unique name, input, penalty)`. Two of one kind both count; the second name gets a suffix."""
     counts: collections.Counter[str] = collections.Counter()
     named = []
     for _, name, part in regularizers:
@@ -111,7 +111,7 @@ def copies(recipe: Any) -> int:
 def layers_asked(
     objective: Objective, penalties: Sequence[tuple[str, On, Penalty]], members: Sequence[Any]
 ) -> tuple[str, ...]:
-    """Names of the activations that an objective and penalties ask for.
+    """Names of the activations that an objective and penalties use.
 
     Raises:
         ValueError: naming the penalty, if a model has no such layer.
@@ -135,7 +135,7 @@ def layers_asked(
 
 
 def functions(value: Any, name: str) -> tuple[Callable[..., Any], ...]:
-    """A checked list of functions; None for none."""
+    """A checked list of functions, or None."""
     if value is None:
         return ()
     if not isinstance(value, (list, tuple)) or not all(callable(part) for part in value):
@@ -146,7 +146,7 @@ def functions(value: Any, name: str) -> tuple[Callable[..., Any], ...]:
 def metrics(
     value: Any, regularizers: Sequence[tuple[int, On, Regularizer]]
 ) -> tuple[tuple[str, Any], ...]:
-    """`(name, function)` of a checked dict; None for none."""
+    """`(name, function)` of a checked dict, or None."""
     if value is None:
         return ()
     if not isinstance(value, Mapping) or not all(callable(part) for part in value.values()):
@@ -173,15 +173,15 @@ def metrics(
 def mask(
     value: Any, name: str, shape: tuple[int, ...], constraint: Constraint
 ) -> FixedArray | None:
-    """A checked mask of one input; None for none.
+    """A checked mask of one input, or None.
 
-    It is `[H, W]` for all channels, of the image's own shape for columns or channels, or either of
-    them with N in front.
+    Its shape is `[H, W]` for all channels, or the image's shape for columns or channels. Both may
+    have N in front.
 
     Raises:
         TypeError: if it is no array of numbers.
-        ValueError: if it is not of the image's size, leaves 0 .. 1 or is 0 everywhere, or if a part
-            of an image in the set and a part of another may make one outside of it.
+        ValueError: if it has another size than the image, has values outside 0 .. 1 or is 0
+            everywhere. Also if parts of two images of the set may form an image outside the set.
     """
     if value is None:
         return None
@@ -193,7 +193,7 @@ def mask(
     places = shape[:-1]
     known = [places] if places else []
     if array.shape not in (*known, shape):
-        # One for each image: channels are kept as an axis.
+        # One mask per image. Channels are kept as an axis.
         if array.ndim > 1 and array.shape[1:] == places and places:
             array = array[..., None]
         elif array.ndim < 2 or array.shape[1:] != shape:
@@ -238,7 +238,7 @@ def mask(
 
 
 def antithetic(value: Any, copies: int) -> bool:
-    """A checked `antithetic`, which needs pairs of copies."""
+    """Checks `antithetic`, which needs pairs of copies."""
     if not isinstance(value, bool):
         raise TypeError(checks.message("antithetic to be True or False", repr(value)))
     if value and copies % 2:
@@ -251,7 +251,7 @@ def antithetic(value: Any, copies: int) -> bool:
 
 
 def optimizer(value: Any) -> Any:
-    """An optimizer as it is, a Keras optimizer behind the same interface."""
+    """An optimizer unchanged, or a Keras optimizer with the same interface."""
     if isinstance(value, Optimizer):
         return value
     import keras
@@ -266,7 +266,7 @@ def optimizer(value: Any) -> Any:
 
 
 def places(optimizer: Any, gradients: Sequence[Any], inputs: Sequence[Input]) -> None:
-    """Raises ValueError where what is for images would be given other params, such as coefficients."""
+    """Raises ValueError if a part for images would get other params, such as coefficients."""
     for entry in inputs:
         pixels = entry.parameterization.are_images
         what = f"those of {type(entry.parameterization).__name__}"
@@ -276,7 +276,7 @@ def places(optimizer: Any, gradients: Sequence[Any], inputs: Sequence[Input]) ->
             if getattr(part, "of_images", False)
         ]
         if getattr(optimizer, "of_images", False):
-            # Everything is inside of the set of all images, and nothing is mapped.
+            # All values are inside the set of all images, and nothing is mapped.
             stays = entry.constraint.projects or isinstance(entry.constraint, Unbounded)
             if pixels and not stays:
                 what = f"pixels before {type(entry.constraint).__name__} maps them"

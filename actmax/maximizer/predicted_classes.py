@@ -16,7 +16,7 @@ from actmax.types import Images
 
 _SURE = 0.5
 _IMAGE_RANK = 3
-# A linear output of so few units is no sign of classes by itself.
+# A linear output with so few units does not show a classifier.
 _FEW = 2
 
 
@@ -29,13 +29,13 @@ def own_names(
 ) -> Named | None:
     """The models' own class of every picture after rounding to 8 bits, or None.
 
-    None where the objective is not one class of a classifier. What is no picture of a closed range is
-    named as it is; of pictures one more pass of the function that judged them is made.
+    None if the objective is not one class of a classifier. Inputs that are not pictures with a closed
+    range are classified without rounding. Pictures need one more pass.
 
     Args:
-        loop: of the run; nothing is traced anew.
+        loop: loop of the run. Nothing is traced again.
         pictures: the images of the run.
-        judged: what the models say of them.
+        judged: the models' outputs for them.
         arguments: of the run.
         labels: names of all classes.
     """
@@ -76,15 +76,15 @@ def _name(labels: Sequence[str] | None, number: int) -> str:
 
 
 def _head(problem: Problem, number: int) -> str:
-    """What stands at the end of one of the models."""
+    """The head of one of the models."""
     output = getattr(problem.objective, "output", None) or ""
     return problem.models[number].heads.get(output, "unknown")
 
 
 def _apart(head: str, outputs: np.ndarray) -> bool:
-    """Whether every unit has an answer of its own: several units before a sigmoid. `[N, C]`.
+    """Whether every unit has an independent probability: several units before a sigmoid. `[N, C]`.
 
-    One unit before a sigmoid stands for two classes, which exclude each other: its value and the negative.
+    One unit before a sigmoid represents two exclusive classes: its value and the negative.
     """
     pair = outputs.shape[1] == 2 and np.array_equal(outputs[:, 0], -outputs[:, 1], equal_nan=True)
     return head in ("sigmoid", "logsigmoid") and not pair
@@ -93,10 +93,10 @@ def _apart(head: str, outputs: np.ndarray) -> bool:
 def _classifies(
     problem: Problem, classes: Sequence[tf.Tensor], labels: Sequence[str] | None
 ) -> bool:
-    """Whether the outputs are known to be answers of a classifier.
+    """Whether the outputs are those of a classifier.
 
-    A softmax or a sigmoid says so, labels do, and the loss that a model was compiled with does. Where
-    none of them says anything, several linear outputs for an image are taken for logits of classes.
+    A softmax, a sigmoid, labels, or the loss of a compiled model show it. Without these, several
+    linear outputs for an image are treated as logits of classes.
     """
     heads = [_head(problem, number) for number in range(len(classes))]
     if all(head in ("softmax", "logsoftmax", "sigmoid", "logsigmoid") for head in heads):
@@ -111,7 +111,7 @@ def _classifies(
 
 
 def _loss(model: Any) -> str:
-    """The name of the loss that a model was compiled with; empty if there is none, or several."""
+    """The name of the loss that a model was compiled with. Empty if there is none or several."""
     loss = getattr(model, "loss", None)
     if isinstance(loss, Mapping):
         return "several" if len(loss) > 1 else _written(next(iter(loss.values()), None))
@@ -126,7 +126,7 @@ def _written(loss: Any) -> str:
 
 
 def _probabilities(head: str, outputs: np.ndarray) -> np.ndarray:
-    """Of classes, from what stands before the model's softmax or sigmoid. `[N, C] -> [N, C]`."""
+    """Probabilities of classes, from the logits. `[N, C] -> [N, C]`."""
     if head in ("sigmoid", "logsigmoid"):
         return np.exp(-np.logaddexp(0.0, -outputs))
     finite = np.isfinite(outputs).all(axis=1)
@@ -138,7 +138,7 @@ def _probabilities(head: str, outputs: np.ndarray) -> np.ndarray:
 
 
 def _rounded(problem: Problem, pictures: Images) -> tuple[Images | None, np.ndarray]:
-    """Pictures as they come back from an 8-bit file, and which rows are finite; None if none is a picture."""
+    """Pictures after rounding to 8 bits, and which rows are finite. None if no input is a picture."""
     found: Images = dict(pictures)
     changed = False
     fine = np.ones(int(next(iter(pictures.values())).shape[0]), bool)
@@ -153,7 +153,7 @@ def _rounded(problem: Problem, pictures: Images) -> tuple[Images | None, np.ndar
         bottom, top = np.asarray(low, np.float64), np.asarray(high, np.float64)
         safe = np.where(np.isfinite(values), values, bottom)
         levels = images.to_uint8(safe, bottom, top) / 255.0
-        # As `from_uint8`, for bounds of every channel too.
+        # Like `from_uint8`, also for bounds per channel.
         found[entry.name] = tf.constant(bottom * (1.0 - levels) + top * levels, problem.dtype)
         changed = True
     return (found if changed else None), fine

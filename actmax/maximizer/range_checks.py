@@ -17,24 +17,25 @@ from actmax.scales import closed
 
 _IMAGE_RANK = 3
 _COUNT = 8
-# What enters the first batch-norm layer may vary so many times as much, or as little, as in training:
-# pictures of another kind differ by less than 4, those in another of the usual ranges by 127 or 255.
+# Allowed factor between the variation at the input of the first batch-norm layer and that in
+# training. For pictures of another kind, the factor is below 4. For another usual range, it is 127 or
+# 255.
 _TIMES = 30.0
-# From this width on a range is of gray levels, and a lead of so much between the largest two logits is none
-# of a network in its own range: the second has a probability of 1e-22.
+# Ranges of at least this width are gray levels. The second number is a difference of the two largest logits
+# that a network does not reach in its own range: the second class would have a probability of 1e-22.
 _LEVELS = 100.0
 _LEAD = 50.0
 
 
 class InputRangeWarning(UserWarning):
-    """The input range is not the one that the network was trained on, by its own statistics."""
+    """According to the network's statistics, it was trained on another input range."""
 
 
 def warn_of_range(problem: Problem) -> None:
-    """Warns once if drawn textures in the input range are far from what the network was trained on.
+    """Warns once if drawn textures in the input range differ strongly from the training images.
 
-    Its first batch-norm layer says so, whose statistics are those of its training; where there is none, and
-    the range is of gray levels, outputs that are saturated do.
+    The statistics of the first batch-norm layer show this. Without such a layer, and for a range of gray
+    levels, saturated outputs show it.
     """
     if len(problem.models) > 1 or len(problem.inputs) > 1 or len(problem.models[0].names) > 1:
         return
@@ -56,7 +57,7 @@ def warn_of_range(problem: Problem) -> None:
         else:
             text = _of_outputs(taps(fitted), taps.names[0])
     except (LookupError, NotImplementedError, ValueError):
-        return  # what cannot be read says nothing
+        return  # no finding if it cannot be read
     if text:
         warnings.warn(
             checks.message(
@@ -84,7 +85,7 @@ def _of_statistics(first: Normalized | None) -> str:
         return ""
     mean, variance = np.asarray(first.mean)[0], np.asarray(first.variance)[0]
     if np.all(mean == 0) and np.all(variance == 1):
-        return ""  # as they are before training
+        return ""  # the values before training
     inputs = np.asarray(first.inputs, np.float64)
     spread = inputs.std(axis=tuple(range(inputs.ndim - 1)))
     known = variance > 0

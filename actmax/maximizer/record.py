@@ -51,7 +51,7 @@ def record(
         },
         "penalties": {name: describe(part) for name, _, part in problem.penalties},
         "transforms": [describe(part) for entry in problem.inputs for _, part in entry.transforms],
-        # Draws depend on the place of a transform in the list of regularizers.
+        # Draws depend on the position of a transform in the list of regularizers.
         "positions": [position for entry in problem.inputs for position, _ in entry.transforms],
         "gradients": describe(problem.gradients),
         "metrics": [name for name, _ in problem.metrics],
@@ -86,10 +86,10 @@ def described(
     first: Mapping[str, Any],
     arrays: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The arguments of a call, for the record."""
+    """The arguments of a call in the form of the record."""
     return {
         "steps": steps,
-        # NumPy makes floats of whole numbers that no one type of it holds.
+        # NumPy converts whole numbers to floats if none of its integer types holds them.
         "seed": seed if np.ndim(seed) == 0 else [int(each) for each in seed],
         "weights": dict(weights or {}),
         "learning_rate": rate,

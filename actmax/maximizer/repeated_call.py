@@ -16,14 +16,14 @@ _T = TypeVar("_T")
 
 
 def construction(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """`__init__` that keeps what it was given; unknown arguments are answered."""
+    """`__init__` that stores its arguments. Unknown arguments get a helpful error."""
     known = inspect.signature(function)
 
     @functools.wraps(function)
     def build(*arguments: _P.args, **named: _P.kwargs) -> _T:
         given = _given(known, arguments, named)
         maximizer: Any = arguments[0]
-        # Lists may be changed by their owner later, but not what was given.
+        # The caller may change a list later. The stored copy must not change.
         maximizer._model = given.pop("model")
         maximizer._given = {k: list(v) if isinstance(v, list) else v for k, v in given.items()}
         return function(*arguments, **named)
@@ -32,7 +32,7 @@ def construction(function: Callable[_P, _T]) -> Callable[_P, _T]:
 
 
 def run(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """`__call__` whose result holds the call of `maximize` that repeats it."""
+    """`__call__` whose result contains the call of `maximize` that repeats it."""
     known = inspect.signature(function)
 
     @functools.wraps(function)
@@ -41,7 +41,7 @@ def run(function: Callable[_P, _T]) -> Callable[_P, _T]:
         result: Any = function(*arguments, **named)
         maximizer: Any = arguments[0]
         build = dict(maximizer._given)
-        if "probe" in result.config:  # "auto" would measure again, and might choose another way
+        if "probe" in result.config:  # "auto" would measure again and could choose another way
             build["compile"] = result.config["probe"]["used"]
         text = call_of_run(maximizer._model, build, given)
         return cast(_T, with_call(result, text))
@@ -50,7 +50,7 @@ def run(function: Callable[_P, _T]) -> Callable[_P, _T]:
 
 
 def sweep(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """`sweep` whose result holds the calls that repeat it."""
+    """`sweep` whose result contains the calls that repeat it."""
     known = inspect.signature(function)
 
     @functools.wraps(function)
@@ -65,12 +65,12 @@ def sweep(function: Callable[_P, _T]) -> Callable[_P, _T]:
 
 
 def with_call(result: Any, text: str) -> Any:
-    """A result whose record has the call that repeats it."""
+    """A result whose record contains the call that repeats it."""
     return dataclasses.replace(result, config={**result.config, "python": text})
 
 
 def _given(known: inspect.Signature, arguments: Any, named: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that differ from their defaults, by name, but for `self`."""
+    """The arguments that differ from their defaults, by name, without `self`."""
     try:
         bound = known.bind(*arguments, **named).arguments
     except TypeError:

@@ -18,12 +18,14 @@ from actmax.maximizer.running import Best, Run, State
 from actmax.result import RecordError
 from actmax.types import digest
 
-# How far the first step may be from the recorded one. On a CPU it is the same to the bit; another
-# device or another build of the kernels rounds otherwise, another problem is far away.
+# Allowed difference between the first step and the recorded one. On a CPU they are equal to the
+# bit. Another device or another build of the kernels rounds differently. Another problem differs
+# much more.
 _NEAR = 1e-3
-# Steps that are run again: the second follows an update and a projection, the third a state of both.
+# Number of steps that run again. The second comes after an update and a projection, the third after
+# a state of both.
 _REPLAYED = 3
-# Of an optimized input, and of a run's record, what its bytes depend on.
+# Entries of an input's record and of a run's record that affect the bytes.
 _OF_INPUTS = (
     "shape",
     "model_shape",
@@ -46,7 +48,7 @@ _OF_RECORDS = (
 
 
 def fingerprint(config: Mapping[str, Any], run: Run, start: Any) -> dict[str, Any]:
-    """What makes two calls the same, as JSON: parts, models with their weights, tables and start.
+    """The fingerprint of a call, as JSON: parts, models with their weights, tables and start.
 
     Args:
         config: the record of the run.
@@ -91,11 +93,11 @@ def fingerprint(config: Mapping[str, Any], run: Run, start: Any) -> dict[str, An
 def resumed(
     path: str | os.PathLike[str] | None, run: Run, carry: Carry, config: Mapping[str, Any]
 ) -> Iterator[State]:
-    """The state to go on from: the checkpoint's, or the beginning; further states are saved.
+    """The state to continue from: that of the checkpoint or the beginning. Later states are saved.
 
     Args:
         path: folder of the checkpoint; None to keep none.
-        run: which saves from here on.
+        run: the run. It saves from now on.
         carry: before the first step.
         config: the record of the run.
 
@@ -118,7 +120,8 @@ def resumed(
         run.save = lambda state: folder.save(*_stored(state, run, mine))
         yield state
         if run.interrupted:
-            # Read back: the interrupt may have come before the first one, or just after a file was whole.
+            # Read the file, because the interrupt may have come before the first checkpoint or just after
+            # a complete one.
             left = folder.load()
             run.kept = None if left is None else int(left[0]["step"])
 
@@ -194,7 +197,7 @@ def _filled(structure: Any, arrays: Mapping[str, np.ndarray], kind: str) -> Any:
     for number, leaf in enumerate(tf.nest.flatten(structure)):
         value = arrays[f"{kind}/{number}"]
         dtype = leaf.dtype.as_numpy_dtype
-        if value.dtype.kind == "V":  # bfloat16, which NPZ knows by its size alone
+        if value.dtype.kind == "V":  # bfloat16, of which NPZ stores only the size
             value = value.view(dtype)
         if value.shape != tuple(leaf.shape) or value.dtype != dtype:
             raise ValueError(f"{kind} {number} is {value.dtype} {value.shape}")
@@ -210,16 +213,16 @@ def _replay(
     first: np.ndarray,
     stopped: np.ndarray,
 ) -> None:
-    """Runs the first steps again and compares what they record.
+    """Runs the first steps again and compares their history.
 
-    What has no fingerprint, as code outside Python, is known by what it does, and an optimizer or a
-    projection by the score of the image that it leaves.
+    Parts without a fingerprint, such as code outside Python, are compared by their effect. The
+    effect of an optimizer or a projection is the score of the next image.
     """
     again = loop.run(carry, arguments, 0, len(first))[1].numpy()
     if again.shape == first.shape:
         scale = np.nan_to_num(np.abs(first)).max(axis=2, initial=0.0, keepdims=True)
         near = np.isclose(again, first, rtol=0.0, atol=_NEAR * (scale + 1e-9), equal_nan=True)
-        near |= np.isnan(first) & stopped  # what a callback stopped has no history after it
+        near |= np.isnan(first) & stopped  # after a callback stopped a row, it has no history
         if near.all():
             return
         step, place, _ = np.argwhere(~near)[0]

@@ -21,8 +21,8 @@ from actmax.types import Images
 from regularizers import random
 
 _IMAGE_RANK = 3
-# Factor on a recipe's learning rate for rows that start from a picture. Below this contrast, in units of the
-# range, a start image counts as even and not as a picture.
+# Factor on a recipe's learning rate for rows that start from a picture. The second number is a contrast in
+# units of the range. Start images below it count as uniform, not as pictures.
 _KEPT = 1 / 16
 _EVEN = 0.03
 
@@ -38,7 +38,7 @@ def as_targets(
 
     Args:
         targets: as given to the call.
-        objective: which takes them, and may be written for a number of images.
+        objective: the objective. It may fix the number of images.
         labels: names of classes, for targets given as names.
         images: number of images, for objectives without targets.
         started: number of start images, None without them.
@@ -105,7 +105,7 @@ def _as_targets(
 
 def _indices(targets: Any, labels: Sequence[str] | None) -> np.ndarray:
     scalar = isinstance(targets, str) or not hasattr(targets, "__iter__")
-    # An array or tensor of rank 0 has __iter__ and cannot be iterated.
+    # An array or tensor of rank 0 has __iter__ but cannot be iterated.
     if getattr(targets, "shape", None) == ():
         targets, scalar = np.asarray(targets)[()], True
     if isinstance(targets, (Mapping, Set)):
@@ -165,8 +165,8 @@ def _vectors(targets: Any) -> np.ndarray:
 def row_seeds(seed: Any, targets: np.ndarray | None, count: int) -> tf.Tensor:
     """Seeds of the rows. int32 `[N, 2]`.
 
-    From one integer, row n has `fold_in(seed, k)`, k = number of earlier rows with its target, so
-    that a row is the same whatever stands around it. From one integer per row, row n has
+    From one integer, row n has `fold_in(seed, k)`. k is the number of earlier rows with the same
+    target, so a row does not depend on the other rows. From one integer per row, row n has
     `fold_in(seed[n], 0)`: the seed that it has alone.
     """
     if isinstance(seed, np.ndarray) and seed.ndim == 0:
@@ -247,13 +247,13 @@ def tables(
 def kept_rates(
     rates: tf.Tensor, first: Mapping[str, np.ndarray], problem: Problem, count: int
 ) -> tuple[tf.Tensor, dict[str, str]]:
-    """Rates with which a picture to start from is left recognizable, and what a record says of it.
+    """Rates that keep a start picture recognizable, and their entry in the record.
 
-    A recipe's rate is made for a start of noise: it ends in the same place whatever it starts from. Rows
-    that start from a picture have a sixteenth of it; an even start is no picture.
+    The rate of a recipe is made for noise starts. With it, all starts end in the same picture. Rows that
+    start from a picture use one sixteenth of it. A uniform start is not a picture.
 
     Args:
-        rates: of the recipe, `[1 or steps, 1 or N]`.
+        rates: rates of the recipe, `[1 or steps, 1 or N]`.
         first: start images by input name, `[1 or N, ...]` each.
         problem: of the run.
         count: N.
@@ -305,8 +305,9 @@ def arrays(problem: Problem, given: Any, count: int) -> dict[str, np.ndarray]:
     """Checked arrays of penalties by `array_key`, `[1 or N, ...]` each.
 
     Raises:
-        TypeError: if they are no dict by penalty, or no numbers.
-        ValueError: if a name is unknown, an array is missing, not finite or not one or N.
+        TypeError: if they are not a dict by penalty, or not numbers.
+        ValueError: if a name is unknown, or an array is missing, not finite, or does not have 1 or
+            N rows.
     """
     wanted = {name: part.array_names for name, _, part in problem.penalties if part.array_names}
     if given is not None and not isinstance(given, Mapping):
@@ -383,7 +384,7 @@ def arguments(
 
 
 def _rows_of(value: np.ndarray, count: int, dtype: tf.DType) -> tf.Tensor:
-    """An array with a row for every image; fractions in the type of the images, numbers as they are."""
+    """An array with a row for every image. Fractions get the images' dtype. Whole numbers keep theirs."""
     spread = np.broadcast_to(value, (count, *value.shape[1:]))
     if value.dtype.kind == "f":
         return tf.constant(spread, dtype)

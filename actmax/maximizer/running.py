@@ -18,17 +18,17 @@ from actmax.problem import Judged, Problem
 from actmax.types import IMAGES, Images, Snapshot
 from regularizers import random
 
-# Folded into a row's seed for the fixed set of transforms by which keep="best" judges.
+# Folded into a row's seed for the fixed set of transforms of keep="best".
 JUDGE = 0x7E57
 
 
 def unwrap(arrays: dict[str, Any]) -> Any:
-    """The only entry of a dict that has one, called `"images"`; else the dict."""
+    """The value of a dict whose only key is `"images"`, otherwise the dict."""
     return arrays[IMAGES] if list(arrays) == [IMAGES] else arrays
 
 
 def listeners(callbacks: Any, verbose: bool) -> list[Callback]:
-    """Callbacks as a user gives them, checked, and a progress line if `verbose`."""
+    """The checked callbacks of the user, and a progress line if `verbose`."""
     if not isinstance(callbacks, (list, tuple)):
         raise TypeError(
             checks.message("callbacks to be a list", repr(callbacks), "Put it in [...].")
@@ -37,7 +37,7 @@ def listeners(callbacks: Any, verbose: bool) -> list[Callback]:
 
 
 def terms(problem: Problem, judged: Judged) -> dict[str, np.ndarray] | None:
-    """Contribution of each term of the objective to the scores, by name; None where there are no terms."""
+    """Contribution of each term of the objective to the scores, by name. None without terms."""
     names = [name for name, _ in problem.objective.terms_by_name]
     values = (value.numpy() for value in judged.terms)
     return dict(zip(names, values, strict=True)) or None
@@ -50,7 +50,7 @@ def as_arrays(problem: Problem, images: Images) -> Any:
 
 
 def decoded_from(problem: Problem, params: Any) -> Any:
-    """What images were decoded from, as arrays: of one input, or by name; None where params are images."""
+    """The params of images as arrays, for one input or by name. None if params are images."""
     kept = {
         entry.name: records.each(params[entry.name], lambda leaf: leaf.numpy())
         for entry in problem.inputs
@@ -60,14 +60,14 @@ def decoded_from(problem: Problem, params: Any) -> Any:
 
 
 def steps_between_callbacks(value: Any, steps: int, chunked: bool) -> int:
-    """Steps between callbacks: as given, a twentieth of the run, or all where nobody listens."""
+    """Steps between callbacks: as given, a twentieth of the run, or all steps without callbacks."""
     if value is not None:
         return checks.integer(value, "callback_every", low=1)
     return max(steps // 20, 1) if chunked else max(steps, 1)
 
 
 def image_to_return(keep: Any, problem: Problem) -> str:
-    """Which image is returned; None for the last one, or of letters that of the highest J."""
+    """The image to return. None for the last one, or for letters the one of the highest J."""
     checks.one_of(keep, "keep", (None, "last", "best", "highest"))
     if keep == "highest" and not remembers(problem):
         raise ValueError(
@@ -90,11 +90,11 @@ class Best:
 
 @dataclasses.dataclass(frozen=True)
 class State:
-    """Where a run stands between two chunks: all that it takes to go on, or to make a result.
+    """The state of a run between two chunks: everything needed to continue or to make a result.
 
     Attributes:
-        carry: of the loop.
-        recorded: history of every chunk so far, `[steps of it, series, N]` each.
+        carry: carry of the loop.
+        recorded: history of every chunk so far, `[steps of the chunk, series, N]` each.
         done: number of steps so far.
         best: with keep="best" the best so far.
         halted: for every row the callback that stopped it, or an empty text.
@@ -119,8 +119,8 @@ class Run:
     """One run in compiled chunks, with Python between them.
 
     Attributes:
-        done: the loop's state and history after all steps, if they are done already.
-        save: called with the state after every chunk, when the callbacks have answered.
+        done: the loop's state and history after all steps, if they were already run.
+        save: called with the state after every chunk, after the callbacks.
         interrupted: True once Ctrl-C has ended it.
         kept: the step of the checkpoint that an interrupted run left; None if it left none.
     """
@@ -147,11 +147,11 @@ class Run:
         return State(carry, (), 0, best, halted)
 
     def go(self, state: State) -> State:
-        """Runs from a state to the end; to the last whole chunk if interrupted."""
+        """Runs from a state to the end, or to the last complete chunk if interrupted."""
         with callback_calls.begun_and_ended(self.listeners, lambda: self._snapshot(state)):
             try:
                 while not (self.interrupted or self.is_over(state)):
-                    # One assignment each: an interrupt falls between states, never inside one.
+                    # Each state is one assignment, so an interrupt comes between two states.
                     state = self._advance(state)
                     if self.listeners:
                         state = self._ask(state)
@@ -166,11 +166,11 @@ class Run:
         return state.ended or state.done >= self.steps or not np.any(state.carry.live.numpy())
 
     def history(self, state: State) -> dict[str, np.ndarray]:
-        """History by name, `[steps, N]` each, NaN after a row stopped; shorter if all was ended."""
+        """History by name, `[steps, N]` each. NaN after a row stopped. Shorter if the run ended early."""
         series = self.loop.problem.series
         recorded = list(state.recorded)
         if self.is_over(state) and not state.ended and not self.interrupted:
-            # Where every row has stopped by itself, steps that were not run are recorded as not run.
+            # If every row has stopped, the remaining steps are recorded as not run.
             recorded.append(self._blank(self.steps - state.done))
         table = np.concatenate([self._blank(0), *recorded])
         return {name: table[:, number] for number, name in enumerate(series)}
@@ -257,7 +257,7 @@ class Run:
         scores = loop.robust_scores(pictures, self.arguments, seeds).numpy()
         if best is None:
             return Best(carry.params, scores)
-        # What is not a number is no best: any finite score is better.
+        # A score that is not a number is never the best.
         better = (scores > best.scores) | (np.isnan(best.scores) & ~np.isnan(scores))
         pick = tf.constant(better)
         params = tf.nest.map_structure(

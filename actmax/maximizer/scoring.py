@@ -49,7 +49,7 @@ def prepare(
 
 
 def robust_scores(loop: Any, images: Images, arguments: Arguments, draws: int) -> np.ndarray:
-    """Mean scores over `draws` fixed draws of the transforms, equal for every row. `[N]`."""
+    """Mean scores over `draws` fixed draws of the transforms. The draws are equal for every row. `[N]`."""
     first = random.fold_in(arguments.seeds, JUDGE)
     scores = [
         loop.robust_scores(images, arguments, random.fold_in(first, draw)).numpy()

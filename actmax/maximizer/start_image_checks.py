@@ -1,4 +1,4 @@
-"""Start images as people have them: messages that say what is wrong and what to do."""
+"""Checks start images. The messages say what is wrong and what to do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from actmax.constraints import OneHot, Rows
 from actmax.problem import Input
 
 _COLORS, _ALPHA = 3, 4
-# A range this much wider than (0, 1) is of gray levels, in which a photo of 0..1 is black.
+# A range this much wider than (0, 1) has gray levels. In it, a photo in 0..1 is black.
 _LEVELS = 100.0
 
 
@@ -19,8 +19,8 @@ def checked(images: np.ndarray, entry: Input) -> np.ndarray:
     """Start images of the right kind, shape and range, with their channels last. `-> [N, ...]`.
 
     Raises:
-        TypeError: if they are no numbers.
-        ValueError: if they are of another shape, or not in the input range, or can only be in other units.
+        TypeError: if they are not numbers.
+        ValueError: if they have another shape, are outside the input range, or must be in other units.
     """
     constraint = entry.constraint
     if isinstance(constraint, OneHot):
@@ -49,7 +49,7 @@ def checked(images: np.ndarray, entry: Input) -> np.ndarray:
 
 
 def _in_letters(images: np.ndarray, constraint: OneHot, entry: Input) -> np.ndarray:
-    """Strings, and whole numbers of letters, as rows."""
+    """Converts strings and whole numbers of letters to rows."""
     if images.dtype.kind in "UO":
         images = constraint.encode(images.tolist())
         return images.reshape(len(images), -1) if entry.flat else images
@@ -66,7 +66,7 @@ def _in_letters(images: np.ndarray, constraint: OneHot, entry: Input) -> np.ndar
 
 
 def _remedy(given: tuple[int, ...], wanted: tuple[int, ...], channels: int | None) -> str:
-    """What makes images of the shape wanted of those given."""
+    """The code that gives start images the required shape."""
     if given == wanted:
         return "One image needs images[None]."
     axis = len(wanted) if channels is None else channels
@@ -79,7 +79,7 @@ def _remedy(given: tuple[int, ...], wanted: tuple[int, ...], channels: int | Non
         for other in (1, 3):
             if other == axis or one[other] != count:
                 continue
-            # The photo has its channels elsewhere.
+            # The channels of the photo are another axis.
             if [s for k, s in enumerate(one) if k not in (0, other)] == sizes:
                 return f"{prefix}Move the channels: np.moveaxis(images, {other}, {axis})."
         own = [s for k, s in enumerate(one) if k not in (0, axis)]
@@ -105,7 +105,7 @@ def _remedy(given: tuple[int, ...], wanted: tuple[int, ...], channels: int | Non
 
 
 def around(given: tuple[int, ...], wanted: tuple[int | None, ...]) -> str:
-    """How a model that takes images of the shape wanted is made to take those given: `[H, W, C]` both."""
+    """The layers with which a model accepts images of the given shape. Both shapes are `[H, W, C]`."""
     differ = [k for k, (one, other) in enumerate(zip(given, wanted, strict=False)) if one != other]
     axis = next((k for k in (len(wanted) - 1, 0) if differ == [k]), None)
     if len(given) != len(wanted) or len(wanted) != _COLORS or axis is None:
@@ -133,7 +133,7 @@ def around(given: tuple[int, ...], wanted: tuple[int | None, ...]) -> str:
 
 
 def _check_units(images: np.ndarray, low: Any, high: Any) -> None:
-    """Raises ValueError for fractions of 0..1 in a range of gray levels."""
+    """Raises ValueError for values in 0..1 if the range has gray levels."""
     if images.ndim != 4 or images.shape[-1] not in (1, _COLORS) or low is None or high is None:
         return
     if float(np.min(np.subtract(high, low))) < _LEVELS or np.max(high) <= 1:

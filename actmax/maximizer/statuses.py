@@ -21,11 +21,12 @@ from actmax.problem import Problem
 from actmax.result import Result
 from actmax.types import Status
 
-# A gradient so many times as large as the last one, and a score that changes by no more than this part of
-# itself in the second half of a run: the one is why the other stands still.
+# The first number is the ratio of the largest gradient to the last one. The second is the largest
+# relative change of the score in the second half of a stopped run. Together they show that one huge
+# gradient stopped the run.
 _HUGE = 1e4
 _STILL = 1e-4
-# Ends of which the status itself says that there is no picture.
+# Statuses without a picture.
 FAILED = (Status.NON_FINITE, Status.NO_GRADIENT)
 _QUIET: contextvars.ContextVar[bool] = contextvars.ContextVar("actmax_unnamed", default=False)
 
@@ -53,7 +54,8 @@ def of_rows(
     carry, halted = state.carry, state.halted
     cause, done = carry.cause.numpy(), carry.done.numpy()
     live, moved, still = carry.live.numpy(), carry.moved.numpy(), carry.still.numpy()
-    steep = [size.numpy() for size in carry.steep]  # once: a slice of a tensor costs a millisecond
+    # convert once, because a slice of a tensor costs a millisecond
+    steep = [size.numpy() for size in carry.steep]
     blame = _bad_weights(problem) if np.any(np.isin(cause, (Cause.SCORE, Cause.GRADIENT))) else ""
     status = np.full(len(live), Status.OK, np.int32)
     messages = []
@@ -63,7 +65,7 @@ def of_rows(
             status[row] = Status.NON_FINITE
             text = _failure(problem, Cause(cause[row]), history, int(done[row]), row, blame)
         elif not np.isfinite(scores[row]):
-            # Nothing was differentiated after the last update, so the loop's own guards saw no more.
+            # There is no gradient after the last update, so the loop did not check it.
             status[row] = Status.NON_FINITE
             text = (
                 f"The score of the image returned, after {done[row]} steps, is {scores[row]}: the last "
@@ -121,7 +123,7 @@ def _fallen(
 ) -> str:
     """The message for a run that ended below its start: the result is not a picture of the unit."""
     seen = history["score"][:, row]
-    # The last recorded score too, which has the transforms' noise as the first one has.
+    # Also use the last recorded score. It has the noise of the transforms, like the first one.
     if not len(seen) or not max([scores[row], *seen[1:][-1:]]) < seen[0]:
         return ""
     do = "The learning rate may be too large."
@@ -185,14 +187,14 @@ def _failure(
 
 
 def warn_of_names(result: Result) -> None:
-    """Warns of rows that did not fail and that the model itself names otherwise, unless kept quiet."""
+    """Warns of rows that did not fail but have another class by the model, unless this is switched off."""
     if result.steps.any() and not _QUIET.get():
         predictions.warn(result.named, ~np.isin(result.status, FAILED))
 
 
 @contextlib.contextmanager
 def unnamed() -> Iterator[None]:
-    """While open, runs of this thread do not warn: whoever joins their rows warns once."""
+    """In this context, runs of this thread do not warn. The code that joins their rows warns once."""
     token = _QUIET.set(True)
     try:
         yield
@@ -209,5 +211,5 @@ def raise_failures(result: Result) -> None:
 
 
 def frames(callbacks: Sequence[Callback]) -> Frames | None:
-    """The steps that the first `Frames` among the callbacks kept, also if it goes into another run."""
+    """The frames of this run that the first `Frames` callback kept, also if the callback is used again."""
     return next((copy.copy(one) for one in callbacks if isinstance(one, Frames)), None)

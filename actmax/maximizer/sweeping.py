@@ -129,7 +129,7 @@ def sweep(
 
 
 def restart_seed(seed: int, number: int) -> int:
-    """The seed of a restart: the seed itself first, then 64 bits of SplitMix64 each.
+    """The seed of a restart: first the seed itself, then 64 bits of SplitMix64 for each restart.
 
     Source: Steele, Lea and Flood, Fast splittable pseudorandom number generators, 2014,
     https://doi.org/10.1145/2660193.2660195.
@@ -152,7 +152,7 @@ def _run(
     checkpoint: Any,
     call: Mapping[str, Any],
 ) -> tuple[Result, list[int], np.ndarray | None]:
-    """Result, seeds and robust scores of every point, the best of its restarts."""
+    """Result, seeds and robust scores of every point, from the best of its restarts."""
     kept = _Kept(restarts)
     judged = restarts > 1
     with_interrupts = batches.stream(
@@ -165,7 +165,7 @@ def _run(
         pass
     done = kept.done
     if done < len(table):
-        # Ctrl-C: rows that were not begun are their start, so that the table is whole.
+        # After Ctrl-C, rows that did not begin are their start images, so the table is complete.
         rest = _from(table, done)
         quiet = {name: call[name] for name in ("initial_images", "keep") if name in call}
         for own, result, robust in batches.stream(
@@ -202,7 +202,7 @@ def _not_begun(result: Result) -> Result:
 
 
 class _Kept:
-    """The rows that are kept of every batch: all, or the best restart of every point so far."""
+    """The rows that are kept from every batch: all rows, or the best restart of every point so far."""
 
     def __init__(self, restarts: int) -> None:
         self._restarts = restarts
@@ -212,7 +212,7 @@ class _Kept:
 
     def add(self, own: range, result: Result, robust: np.ndarray | None) -> None:
         if robust is None:
-            # In one: Ctrl-C falls before it or after it, and no row is there twice.
+            # One assignment: Ctrl-C comes before or after it, so no row is there twice.
             self._parts.append((own, result))
             return
         for at, number in enumerate(own):
@@ -226,7 +226,7 @@ class _Kept:
 
     @property
     def done(self) -> int:
-        """Rows that are kept, from the first on."""
+        """The kept rows, from the first one."""
         return self._parts[-1][0].stop if self._parts else self._judged
 
     def parts(self) -> tuple[list[Result], list[int], list[float]]:
@@ -251,7 +251,7 @@ def _targets(
 def _arrays(
     maximizer: Runner, given: Any, count: int, places: list[int]
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Arrays of one row for all or one per target, as those of the rows, by penalty and parameter."""
+    """Expands arrays with one row for all, or one per target, to the rows, by penalty and parameter."""
     found = rows.arrays(maximizer.problem, given, count)
     spread = {key: value if len(value) == 1 else value[places] for key, value in found.items()}
     return {

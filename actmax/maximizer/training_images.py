@@ -1,4 +1,4 @@
-"""Finds out what images the models of a run were trained on, before a recipe is chosen."""
+"""Finds the kind of images on which the models were trained, before a recipe is chosen."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from actmax.objectives import LOGITS, PROBABILITIES, Objective
 from actmax.preparing import channels_last, from_last, prepare
 from actmax.scales import closed
 
-# Images in one pass.
+# Number of images in one pass.
 _BATCH = 32
 _CLASSES = 3
 
@@ -31,17 +31,17 @@ def evidence_of(
     channels: int | None,
     natural: np.ndarray | None,
 ) -> Evidence:
-    """The kind of images of a gray input: from images of the user, else from the models' answers.
+    """The kind of images of a gray input, from images of the user or from the models' outputs.
 
     Args:
         members: the models.
-        objective: whose output is asked.
+        objective: the objective, which selects the output.
         spec: of the input.
-        shape: of one image as the loop sees it, `(H, W, 1)`.
+        shape: shape of one image inside the loop, `(H, W, 1)`.
         constraint: the input range.
-        preprocess: images in the range to what the models take.
+        preprocess: maps images in the range to the models' input.
         channels: axis of the channels in the models' layout.
-        natural: images that the user has, or None.
+        natural: images from the user, or None.
     """
     low, high = constraint.low, constraint.high
     if not closed(low, high) or np.size(low) != 1 or np.size(high) != 1:
@@ -77,7 +77,7 @@ def evidence_of(
 
 
 def _unsteady(tap: Taps, fitted: Mapping[str, Any]) -> bool:
-    """Whether a pass would change the model, or differ from the next: known from its trace alone."""
+    """Whether a pass changes the model or is random. The trace shows this without a run."""
     tap.trace(fitted)
     found = tap.findings()
     return found.random is not None or bool(found.written)
@@ -90,7 +90,8 @@ def natural_images(
 
     Raises:
         TypeError: if they are no numbers.
-        ValueError: if they are of another shape, none, not finite, or not in the input range.
+        ValueError: if there are none, or they have another shape, are not finite, or are outside
+            the input range.
     """
     if given is None:
         return None
@@ -111,7 +112,7 @@ def natural_images(
 
 
 def _probabilities(found: Mapping[str, Any], name: str) -> np.ndarray | None:
-    """Of classes that exclude one another; None if the outputs are none. `-> [M, C]`."""
+    """Probabilities of exclusive classes. None if the outputs are something else. `-> [M, C]`."""
     logits = found[name]
     if logits.shape.rank != 2 or not np.isfinite(logits).all():
         return None
@@ -120,7 +121,7 @@ def _probabilities(found: Mapping[str, Any], name: str) -> np.ndarray | None:
         values = np.asarray(sure, np.float64)
         if values.shape[1] == 1:
             return np.concatenate([1.0 - values, values], axis=1)
-        # Units of a sigmoid have an answer each.
+        # Each unit of a sigmoid has its own probability.
         return values if models.look_like_probabilities(values) else None
     values = np.asarray(logits, np.float64)
     if values.shape[1] < _CLASSES:

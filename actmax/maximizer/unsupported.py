@@ -1,4 +1,4 @@
-"""Environments and models without a gradient: one message for each, before anything is traced."""
+"""Refuses environments and models without a gradient, with one message each, before any trace."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _ARRAYS = ("predict", "predict_on_batch", "evaluate", "test_on_batch", "predict_
 
 
 def refuse_surroundings() -> None:
-    """Raises unless TensorFlow runs eagerly here, which the loop is started from.
+    """Raises unless TensorFlow runs eagerly here, because the loop starts from eager code.
 
     Raises:
-        ValueError: inside a `tf.function` or a `tf.Graph`, or where eager execution is disabled.
+        ValueError: inside a `tf.function` or a `tf.Graph`, or if eager execution is disabled.
     """
     if tf.executing_eagerly():
         return
@@ -37,7 +37,7 @@ def refuse_surroundings() -> None:
 
 
 def _eager_elsewhere() -> bool:
-    """Whether the process runs eagerly by default: graphs are open in one thread, and this asks another."""
+    """Whether the process runs eagerly by default. It checks in another thread, without open graphs."""
     found: list[bool] = []
     thread = threading.Thread(target=lambda: found.append(tf.executing_eagerly()))
     thread.start()
@@ -46,7 +46,7 @@ def _eager_elsewhere() -> bool:
 
 
 def refuse_model(model: Any) -> None:
-    """Raises for a model that cannot have a gradient, whatever its layers are.
+    """Raises for a model that cannot have a gradient with any layers.
 
     Raises:
         ValueError: for a Keras model on another backend than TensorFlow.

@@ -18,16 +18,16 @@ from actmax.reporting.older import from_record
 from actmax.types import FixedArray, digest
 from regularizers.base import Penalty
 
-# Arrays of more numbers, and lists of more names, are handed in and not written out.
+# Arrays with more numbers, and lists with more names, become variables and are not written out.
 _LONGEST = 64
-# Of a call: what changes no byte of its result.
+# Arguments of a call that change no byte of its result.
 _SILENT = ("checkpoint", "on_failure", "verbose")
 
 
 def python_call(
     config: Mapping[str, Any], targets: np.ndarray | None, labels: Sequence[str] | None
 ) -> str:
-    """The call that repeats a run, `-> str`: as its record has it, or as an older record can say.
+    """The call that repeats a run, `-> str`. It comes from the record, or is made from an older record.
 
     Args:
         config: `Result.config`.
@@ -40,11 +40,11 @@ def python_call(
 
 @dataclasses.dataclass
 class Writing:
-    """Python source of given values, and what it stands on.
+    """Python source of given values, with its imports and variables.
 
     Attributes:
         imports: modules that the source names.
-        own: by variable, what only the user has: arrays, functions, classes and models.
+        own: arrays, functions, classes and models that only the user has, by variable.
     """
 
     imports: set[str] = dataclasses.field(default_factory=set)
@@ -56,7 +56,7 @@ class Writing:
         return [f"{name}={self.source(value, name)}" for name, value in given.items()]
 
     def source(self, value: Any, name: str) -> str:
-        """Source of a value; `name` is what a variable for it is called."""
+        """Source of a value. `name` is the name of a variable for it."""
         if value is None or isinstance(value, (bool, int, str, bytes, range, float, np.generic)):
             return _plain(value)
         if isinstance(value, FixedArray):
@@ -105,7 +105,7 @@ class Writing:
         return f"[{', '.join(parts)}]"
 
     def _reference(self, value: Any, name: str) -> str:
-        """A class or a function by the shortest path that leads to it."""
+        """A class or a function by its shortest path."""
         for path in _paths(value):
             module, _, rest = path.partition(":")
             if _found(module, rest) is value:
@@ -168,7 +168,7 @@ class Writing:
         return f"{self._reference(type(value), name)}({inner})"
 
     def _of_keras(self, value: Any, name: str) -> str:
-        """An optimizer or a schedule of Keras by its config; anything else is the user's."""
+        """An optimizer or a schedule of Keras from its config. Any other object becomes a variable."""
         kinds = {kind.__name__ for kind in type(value).__mro__}
         if kinds & {"Optimizer", "LearningRateSchedule"} and hasattr(value, "get_config"):
             config = self.source(value.get_config(), name)
@@ -199,10 +199,11 @@ def call_of_sweep(model: Any, build: Mapping[str, Any], call: Mapping[str, Any])
 
 
 def _audible(call: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a call that decide its bytes."""
+    """The arguments of a call that affect its bytes."""
     kept = {name: value for name, value in call.items() if name not in _SILENT}
     if "callbacks" in kept:
-        # Of ours those that are settings decide when an image stops; the others watch and write.
+        # Among our callbacks, those with settings decide when an image stops. The others only
+        # observe and write.
         kept["callbacks"] = [
             one
             for one in kept["callbacks"]
@@ -238,7 +239,7 @@ def _plain(value: Any) -> str:
 def _paths(value: Any) -> Iterable[str]:
     """Paths `module:name` that may lead to a class or a function, the shortest first."""
     name, module = getattr(value, "__qualname__", ""), getattr(value, "__module__", None) or ""
-    exported = getattr(value, "_api_export_path", None) or []  # what Keras calls its own
+    exported = getattr(value, "_api_export_path", None) or []  # Keras' own modules
     for path in [exported] if isinstance(exported, str) else exported:
         yield ":".join(path.rsplit(".", 1))
     if not module or module == "__main__" or "<" in name:
@@ -262,7 +263,7 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two values are equal beyond doubt."""
+    """Whether two values are surely equal."""
     try:
         return one is other or (type(one) is type(other) and bool(one == other))
     except (TypeError, ValueError):

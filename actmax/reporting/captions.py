@@ -21,7 +21,7 @@ def captions(
     Args:
         names: of the images: labels or targets.
         config: `Result.config`.
-        labeled: True if the names are labels, which say themselves what they are.
+        labeled: True if the names are labels, which need no explanation.
     """
     objective = config.get("objective")
     layer = objective.get("layer") if isinstance(objective, Mapping) else None
@@ -31,7 +31,7 @@ def captions(
 
 
 def settings(config: Mapping[str, Any], count: int) -> list[str]:
-    """Of every row of a sweep "l2 0.1, learning_rate 0.05"; empty for rows of no whole sweep."""
+    """Settings of every row of a sweep, as "l2 0.1, learning_rate 0.05". Empty without a complete sweep."""
     call = config.get("call")
     axes = call.get("axes") if isinstance(call, Mapping) else None
     if not isinstance(axes, list) or not all(isinstance(a, list) and len(a) == 2 for a in axes):
@@ -57,7 +57,7 @@ def unit(config: Mapping[str, Any]) -> str:
 
 
 def scored(config: Mapping[str, Any], scores: np.ndarray, fine: np.ndarray) -> list[str]:
-    """Of every image its score with a unit, as in "logit 4.2", or "not finite"."""
+    """The score of every image with a unit, as in "logit 4.2", or "not finite"."""
     name = unit(config)
     return [f"{name} {s:.3g}" if fine[row] else "not finite" for row, s in enumerate(scores)]
 

@@ -11,7 +11,7 @@ from actmax.drawing import ticks
 
 WIDTH, HEIGHT = 640, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 10, 34
-# Points of one curve: more cannot be told apart at WIDTH pixels.
+# Maximum points of one curve. More are not visible at WIDTH pixels.
 _POINTS = 320
 
 
@@ -69,7 +69,7 @@ def chart(values: np.ndarray, names: Sequence[str], title: str, unit: str) -> st
 
 
 def spark(values: np.ndarray) -> str:
-    """One curve `[steps]` without axes, for beside a picture; decoration for those who see."""
+    """One curve `[steps]` without axes, shown next to a picture. Screen readers skip it."""
     finite = values[np.isfinite(values)]
     if not finite.size:
         return ""

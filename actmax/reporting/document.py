@@ -19,7 +19,7 @@ def document(
         body: HTML, already escaped.
         script: name of the script beside this module.
         data: JSON for the script, in the element `#data`.
-        mark: a comment in the first line, by which the writer knows its own files again.
+        mark: a comment in the first line, by which the writer recognizes its own files.
     """
     here = Path(__file__).parent
     style = (here / "page.css").read_text("utf-8")
@@ -48,9 +48,9 @@ def document(
 
 
 def encoded(html: str) -> bytes:
-    """A document as UTF-8. What is no Unicode, as in names of files that are none, is shown as its escape.
+    """A document as UTF-8. Invalid Unicode, as in some file names, is shown as an escape.
 
-    In the JSON of the page the escape is the character itself.
+    In the JSON of the page, the escape represents the character.
     """
     return html.encode("utf-8", "backslashreplace")
 

@@ -55,7 +55,7 @@ def save_frames(folder: str | Path, film: RecordedFrames) -> Path:
 
 
 def load_frames(folder: str | Path) -> RecordedFrames | None:
-    """The film in a folder, or None if there is none.
+    """The recorded frames in a folder, or None.
 
     Raises:
         ValueError: if the file is damaged or of another format.
@@ -69,7 +69,7 @@ def load_frames(folder: str | Path) -> RecordedFrames | None:
                 raise ValueError(f"format {int(arrays['format'])}")
             return RecordedFrames(arrays["steps"], arrays["frames"])
     except Exception as error:
-        # Whatever a damaged file makes zip and NumPy raise, the caller learns one class.
+        # zip and NumPy raise many errors for damaged files. The caller gets one class of error.
         do = "Remove the file, or save the frames again."
         received = f"{file} ({type(error).__name__}: {error})"
         raise ValueError(

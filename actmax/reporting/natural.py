@@ -71,7 +71,7 @@ def rank(
             own = None if targets is None else tf.constant(np.stack([targets[row]] * len(batch)))
             scores[start : start + len(batch), row] = objective(activations, own).numpy()
     checks.finite(scores, "scores of the natural images")
-    # Stable, so that of equal scores the first image comes first.
+    # A stable sort, so that the first of images with equal scores comes first.
     numbers = np.argsort(-scores, axis=0, kind="stable")[: min(count, len(data))]
     return numbers.T, np.take_along_axis(scores, numbers, axis=0).T
 
@@ -85,14 +85,15 @@ def strongest(
     count: int,
     preprocess: Callable[[Any], Any] | None,
 ) -> Natural:
-    """What `Result.strongest` does; of a result with an open range at the scale of its pictures."""
+    """The work of `Result.strongest`. For an open range, it uses the scale of the result's pictures."""
     shown = result.pictures()
     if shown is None or np.shape(data)[1:] != shown.shape[1:]:
         wanted = "a result of pictures" if shown is None else f"images [M, *{shown.shape[1:]}]"
         raise ValueError(checks.message(wanted, f"the shape {np.shape(data)}"))
     if names is not None and len(names) != len(data):
         raise ValueError(checks.message(f"{len(data)} names", f"{len(names)}"))
-    # Scores of values that the model never saw would rank them, and their pictures would be clipped.
+    # Otherwise images outside the range would be ranked by meaningless scores, and their pictures
+    # would be clipped.
     name = next(iter(result.low))
     checks.within(np.asarray(data), result.low[name], result.high[name], "natural images")
     numbers, scores = rank(model, objective, data, result.targets, count, preprocess)

@@ -1,4 +1,4 @@
-"""The call that repeats a run, written from a record that does not hold it yet."""
+"""Writes the call that repeats a run from an older record without the call."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 _WIDTH = 88
-# What a call leaves out when it is what the call would take anyway.
+# Defaults that the call leaves out.
 _DEFAULTS = {"copies": 1, "balance": False, "weights": {}, "learning_rate": None, "keep": "last"}
 
 
@@ -17,7 +17,7 @@ def from_record(
 ) -> str:
     """The call of `actmax.maximize` that repeats a run, `-> str`, with every part written out.
 
-    What the record knows by name only (functions, arrays) is named in a comment: the reader has it.
+    Functions and arrays that the record has only by name are named in a comment.
 
     Args:
         config: `Result.config`.
@@ -72,7 +72,7 @@ def from_record(
 
 
 def _in_order(config: Mapping[str, Any]) -> list[Any]:
-    """Penalties and transforms as they stood in one list: draws depend on a transform's place."""
+    """Penalties and transforms in their original order, because draws depend on a transform's position."""
     penalties = list(dict(config.get("penalties", {})).values())
     transforms = list(config.get("transforms", ()))
     positions = config.get("positions", range(len(transforms)))
@@ -83,7 +83,7 @@ def _in_order(config: Mapping[str, Any]) -> list[Any]:
 
 
 def _code(part: Any, own: list[str]) -> str:
-    """A part of a record as Python; what it knows by name only goes to `own` as well."""
+    """A part of a record as Python. Parts known only by name are also added to `own`."""
     if isinstance(part, Mapping):
         if "class" in part:
             fields = [
@@ -103,7 +103,7 @@ def _code(part: Any, own: list[str]) -> str:
 
 
 def _value(value: Any, own: list[str]) -> str:
-    """A field of a part, where a text is a name of a layer, not of a function."""
+    """A field of a part. A text in it is the name of a layer, not of a function."""
     return repr(value) if isinstance(value, str) else _code(value, own)
 
 

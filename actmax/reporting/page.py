@@ -39,7 +39,7 @@ class Page:
     Attributes:
         title: of the page.
         names: of the N pictures.
-        pictures: uint8 `[N, H, W, C]`, C = 1 or 3, or drawings of other inputs; None for nothing to see.
+        pictures: uint8 `[N, H, W, C]`, C = 1 or 3, or drawings of other inputs. None without pictures.
         scores: `[N]`.
         history: by name `[steps, N]`.
         status: `[N]`, values of `Status`.
@@ -50,15 +50,15 @@ class Page:
         config: the record of the run.
         probabilities: `[N]`, or None.
         terms: what each term of the objective adds to the scores, `[N]` by name, or None.
-        named: what the model itself calls every picture, and whether that is not what was asked; or None.
+        named: the model's own class of every picture, and whether it differs from the target, or None.
         optimality: `[N]`, or None.
         duality_gap: `[N]`, or None.
         distance: `[N]`, or None.
         film: images over the steps, or None.
         natural: the strongest natural images, or None.
         metrics: records of `metrics.json`: one dict per row of a table.
-        counted: how many inputs of what kind there are, "3 sequences of 101 letters".
-        noun: what one of them is called.
+        counted: number and kind of the inputs, such as "3 sequences of 101 letters".
+        noun: the word for one input.
         sizes: of the inputs by name; None for those of the pictures.
         sounds: WAV files, one per row or None.
     """
@@ -302,7 +302,7 @@ def _near(page: Page, row: int, *, wide: bool) -> str:
 
 
 def _templates(page: Page, row: int) -> str:
-    """What the large view shows of this picture, inert until then."""
+    """The contents of the large view of this picture. They are inactive until it opens."""
     name = str(page.names[row])
     score = page.history.get("score")
     drawn = ""

@@ -25,9 +25,9 @@ from actmax.reporting.tables import number, text
 
 PAGES = "pages"
 _GOOD = ("OK", "CONVERGED")
-# In every file, so that what an earlier report left there, and nothing else, may be replaced.
+# This mark is in every file, so that only files of an earlier report are replaced.
 _MARK = "<!-- actmax sheets -->"
-# Bytes within which it stands.
+# The mark is within this number of first bytes.
 _HEAD = 200
 _HALF = re.compile(r"\.[0-9a-f]{16}\.tmp")
 
@@ -37,9 +37,9 @@ class Entry:
     """One picture.
 
     Attributes:
-        section: what it belongs to; entries of one section follow one another.
-        name: under the picture.
-        png: of the picture; None for what is no picture.
+        section: name of its section. Entries of one section are consecutive.
+        name: text under the picture.
+        png: bytes of the picture, or None.
         score: of the final image.
         status: name of a `Status`.
         message: of the status.
@@ -57,7 +57,7 @@ class Entry:
 
 @dataclasses.dataclass
 class _Sheet:
-    """A page, as far as the index needs it once the entries are gone."""
+    """The facts about a page that the index needs."""
 
     number: int
     section: str
@@ -80,13 +80,13 @@ def write_sheets(
     """Writes the pages and then the index; returns the index.
 
     Raises:
-        FileExistsError: if the folder holds something that is no earlier report.
+        FileExistsError: if the folder contains anything but an earlier report.
     """
     checks.integer(per_page, "per_page", low=1, high=1000)
     index = folder / "index.html"
     stale = _earlier(folder, index)
     (folder / PAGES).mkdir(parents=True, exist_ok=True)
-    index.unlink(missing_ok=True)  # from here until the end the folder is not whole
+    index.unlink(missing_ok=True)  # from here until the end, the folder is incomplete
     sheets: list[_Sheet] = []
     coming = _pages(entries, per_page)
     page = next(coming, None)
@@ -104,7 +104,7 @@ def write_sheets(
 
 
 def _earlier(folder: Path, index: Path) -> set[Path]:
-    """Pages that an earlier report left, whole or interrupted; raises if there is anything else."""
+    """Pages of an earlier report, complete or interrupted. Raises an error if there are other files."""
     if not folder.exists():
         return set()
     own = folder / PAGES
@@ -126,7 +126,7 @@ def _earlier(folder: Path, index: Path) -> set[Path]:
 
 
 def _ours(file: Path) -> bool:
-    """Whether a report wrote it: whole, with the mark, or what `write_atomic` leaves when it is killed."""
+    """Whether a report wrote the file: it has the mark, or is a leftover of a killed `write_atomic`."""
     if file.is_symlink() or not file.is_file():
         return False
     if _HALF.fullmatch(file.name):

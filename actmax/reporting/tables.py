@@ -12,17 +12,17 @@ _LARGEST = 2**1023
 
 
 def text(value: Any) -> str:
-    """Anything as text of HTML, also inside of quotes."""
+    """Any value as escaped HTML text, also inside quotes."""
     return escape(str(value), quote=True)
 
 
 def number(value: float) -> str:
-    """Four digits, or the name of what is not finite."""
+    """A number with four digits, or the name of a value that is not finite."""
     return f"{value:.4g}" if np.isfinite(value) else str(value)
 
 
 def metrics(records: Sequence[Mapping[str, Any]]) -> str:
-    """One row per record, one column per key; nothing without records."""
+    """One row per record and one column per key. Empty without records."""
     if not records:
         return ""
     columns = list(dict.fromkeys(key for record in records for key in record))

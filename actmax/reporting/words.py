@@ -14,7 +14,7 @@ TIMES = " \u00d7 "
 
 
 def lead(page: Any) -> str:
-    """How many inputs of what kind there are, and how they ended."""
+    """Number and kind of the inputs, and their statuses."""
     names, counts = np.unique(page.status, return_counts=True)
     ends = ", ".join(
         f"{count} {Status(code).name}" for code, count in zip(names, counts, strict=True)
@@ -28,7 +28,7 @@ def lead(page: Any) -> str:
 
 
 def size(page: Any) -> str | None:
-    """Sizes of the inputs, as the network takes them."""
+    """Sizes of the network's inputs."""
     sizes = page.sizes
     if sizes is None and page.pictures is not None:
         sizes = {"": page.pictures.shape[1:]}
@@ -40,7 +40,7 @@ def size(page: Any) -> str | None:
 
 
 def heading(page: Any) -> str:
-    """What the inputs are called above them."""
+    """The heading above the inputs."""
     words = {"picture": "Pictures", "sequence": "Sequences", "input": "Inputs"}
     return words.get(page.noun, "Inputs")
 
@@ -51,7 +51,7 @@ def wide(page: Any) -> str:
 
 
 def sound(page: Any, row: int) -> str:
-    """What plays the wave of a row; nothing without one."""
+    """The player for the wave of a row. Empty without a wave."""
     data = None if page.sounds is None else page.sounds[row]
     if data is None:
         return ""

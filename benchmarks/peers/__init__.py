@@ -1,1 +1,1 @@
-"""Other libraries, each in a process and an environment of its own; see setup.sh."""
+"""Other libraries, each in its own process and environment. See setup.sh."""

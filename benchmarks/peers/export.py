@@ -1,7 +1,7 @@
-"""A Keras model as layers and arrays that torch and JAX can be told to do, weights included.
+"""Exports a Keras model as layers and arrays, with weights, for torch and JAX.
 
-The other frameworks then run this very architecture, and that they do is checked: their logits of a
-probe image must be ours.
+The other frameworks run the same architecture. A check compares their logits for a test image with
+ours.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-# What both interpreters know; anything else is an error here and not a difference there.
+# Layers that both interpreters support. Any other layer raises an error here.
 _PLAIN = ("InputLayer", "Dropout", "Identity")
 
 
@@ -106,7 +106,8 @@ def _relu(layer: Any) -> str:
 
 def _weights(layer: Any) -> dict[str, Any]:
     if isinstance(layer, keras.layers.BatchNormalization):
-        # In inference it is one product and one sum per channel; the others get them apart, as theirs.
+        # In inference it is one product and one sum per channel. The other frameworks get the four
+        # arrays of their own layer.
         ones = np.ones(layer.moving_mean.shape, np.float32)
         return {
             "gamma": layer.gamma if layer.scale else ones,

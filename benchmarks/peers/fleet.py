@@ -1,4 +1,4 @@
-"""The peers: where their environments are, and what each is asked to do."""
+"""The peers, their environments and their jobs."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ from benchmarks.peers.export import export
 from benchmarks.pipes import Worker, WorkerError
 
 HERE = Path(__file__).resolve().parent
-# Two orders of summation, through fifty layers; random weights give logits of about 1e-3 to 1e2.
+# Tolerance for another order of summation through fifty layers. Random weights give logits of about
+# 1e-3 to 1e2.
 LOGITS = {"rtol": 1e-3, "atol": 1e-4}
 
 
 @dataclasses.dataclass(frozen=True)
 class Peer:
-    """A library in an environment of its own.
+    """A library in its own environment.
 
     Attributes:
-        name: of its environment.
-        script: of its worker.
-        threads: what to try; 0 for all, None where a library decides by itself.
+        name: name of its environment.
+        script: script of its worker.
+        threads: numbers of threads to try. 0 for all, None if the library decides.
         follows_onednn: True if it runs on TensorFlow.
-        on_gpu: whether it takes part there.
+        on_gpu: whether it is measured on a GPU.
     """
 
     name: str
@@ -50,7 +51,7 @@ PEERS = (
 
 
 def python_of(peer: Peer, folder: Path | None, named: Mapping[str, str]) -> str | None:
-    """The interpreter of a peer's environment; None if there is none."""
+    """The interpreter of a peer's environment, or None."""
     if peer.name in named:
         return named[peer.name]
     found = None if folder is None else folder.resolve() / peer.name / "bin" / "python"
@@ -64,7 +65,7 @@ def hire(
     named: Mapping[str, str],
     missing: dict[str, str],
 ) -> Iterator[tuple[str, Worker]]:
-    """Prepared workers by label, one at a time; what cannot take part goes to `missing` with its reason."""
+    """Prepared workers by label, one at a time. `missing` has the reasons of the other peers."""
     on_gpu = device.startswith("GPU")
     with tempfile.TemporaryDirectory() as scratch:
         expected = None
@@ -109,7 +110,7 @@ def hire(
 
 
 def _write(case: Case, folder: Path, device: str) -> tuple[np.ndarray, dict[str, Any]]:
-    """The model for all peers, a probe, our logits of it, and the job."""
+    """Writes the model for all peers, a test image, our logits for it, and the job."""
     subject = MODELS[case.model](case.size)
     twin = subject.twin()
     twin.save(folder / "logits.keras")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import protocol
 
-# The driver's own framework may be on the same GPU.
+# The driver's framework may use the same GPU.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import jax

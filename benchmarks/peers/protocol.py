@@ -1,11 +1,11 @@
-"""What a worker says: one JSON object per line, on the pipe that was its standard output.
+"""The messages of a worker: one JSON object per line, on the pipe of its standard output.
 
     worker: {"ready": {"starts": {variant: [first, second]}, "missing": {variant: why}, "info": {...}}}
     driver: {"run": variant, "steps": n}      worker: {"seconds": s}
     driver: {"quit": true}, or the end of the pipe
 
-A worker that cannot go on says {"error": why}. The standard library alone: this file also runs in the
-environments of others, where it is imported by its place beside the worker.
+A worker that cannot go on says {"error": why}. This file uses only the standard library, because it
+also runs in the environments of the peers. There it is imported from the worker's folder.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 
 def serve(build: Callable[[dict[str, Any]], Mapping[str, Any]]) -> int:
-    """Prepares the job in the first argument, then runs variants as they are asked for.
+    """Prepares the job in the first argument, then runs variants on request.
 
     Args:
         build: from the job to `{"runs": {variant: function of the number of steps}, "missing":
@@ -46,7 +46,7 @@ def serve(build: Callable[[dict[str, Any]], Mapping[str, Any]]) -> int:
                 traceback.print_exc()
                 missing[name] = _why(error)
                 del runs[name]
-        # Made last: a check may call what the runs have prepared.
+        # Made last, because a check may call what the runs have prepared.
         info = built.get("info", {})
         say({"ready": {"starts": starts, "missing": missing, "info": info}})
         for line in sys.stdin:

@@ -11,7 +11,7 @@ import protocol
 import torch
 import torch.nn.functional as F
 
-# Of the job's "precision"; convolutions and products in TF32 only where that is asked for.
+# Settings of the job's "precision". Convolutions and products use TF32 only on request.
 DTYPES = {"float32": None, "tf32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -90,7 +90,7 @@ class Network(torch.nn.Module):
 
 
 def padded(x, padding, value=0.0):
-    """What is padded unevenly by hand, and the rest left to the operation."""
+    """Uneven padding, made by hand. The operation does the rest."""
     (top, bottom), (left, right) = padding
     if top == bottom and left == right:
         return x, (top, left)
@@ -138,7 +138,7 @@ def build(job):
 
 
 def runner(job, network, device, compiled, memory_format):
-    """A loop of this library's own kind: autograd on the image, `torch.optim.Adam`, clamp."""
+    """A loop in the usual style of PyTorch: autograd on the image, `torch.optim.Adam`, clamp."""
     low, high, batch = job["low"], job["high"], job["batch"]
     draws = np.random.default_rng(0)
     shape = [batch, *job["shape"]]

@@ -1,7 +1,7 @@
 """Xplique at the model's own size: with its standard transformations in Fourier space, and without.
 
-`optimize` traces its step anew in every call. Here the step is built once, as it builds it, so that a
-steady step is compared with a steady step; that is in its favor.
+`optimize` traces its step anew in every call. Here the step is built once in the same way, so that
+only steady steps are compared. This favors Xplique.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import protocol
 
-# tf.keras is Keras 3, as it is without this variable.
+# Without this variable, tf.keras is Keras 3.
 os.environ.pop("TF_USE_LEGACY_KERAS", None)
 
 

@@ -1,1 +1,1 @@
-"""How good pictures are, by networks trained apart: `python -m benchmarks.quality`."""
+"""Measures the quality of pictures with separately trained networks: `python -m benchmarks.quality`."""

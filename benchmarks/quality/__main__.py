@@ -22,7 +22,7 @@ from benchmarks.quality import data as sets
 from benchmarks.quality import held_out, ladder, methods, picture, scores, train, tune
 
 FORMAT = 1
-# A mean over images of natural images needs no more, and judges are slow on small machines.
+# This is enough for a mean over natural images. Judges are slow on small machines.
 NATURAL = 1000
 DRAWN = "actmax, drawn"
 NATURAL_PRESET = "actmax, natural preset"
@@ -164,7 +164,7 @@ def _held_out(arguments: argparse.Namespace) -> int:
 
 
 def _seed(text: str) -> int:
-    """A seed that peers can have, too: NumPy's global generator takes 32 bits."""
+    """A seed that peers can use, too: NumPy's global generator takes 32 bits."""
     if not (text.isdecimal() and int(text) < methods.APART):
         raise argparse.ArgumentTypeError(
             f"Expected an integer in 0 .. {methods.APART - 1}. Received: {text}"
@@ -274,14 +274,15 @@ def _run(arguments: argparse.Namespace, data: sets.Data, cache: Path) -> int:
         passes = arguments.train_passes or arguments.passes
         sources = {"actmax": methods.ours(many, passes)}
         if arguments.drawn:
-            # As they come: a choice among starts costs the variety that there is to learn from.
+            # Take all starts. A choice among starts would reduce the variety of the training
+            # images.
             sources[DRAWN] = methods.drawn(many, starts=1)
         if arguments.natural:
             sources[NATURAL_PRESET] = methods.natural(many, arguments.natural, passes)
-        # What there is to reach: as many of the photographs that the subject was trained on.
+        # The upper bound: the same number of photographs from the subject's training images.
         sources[scores.ORDER[-1]] = methods.photographs(many, data)
         for name, pictures in sources.items():
-            # On every test image there is: a thousand tell no difference of a hundredth.
+            # Use all test images. A thousand cannot show a difference of 0.01.
             found = train_on_synthetic(
                 pictures.images.astype(np.float32) / 255, pictures.classes,
                 data.test.floats(), data.test.classes,
@@ -334,7 +335,7 @@ def _peers(
 
 
 def _kinds(arguments: argparse.Namespace) -> list[tuple[str, Path, dict[str, dict[str, Any]]]]:
-    """Peers with an environment, and their settings: defaults, and tuned ones if there are any."""
+    """Peers with an environment, and their settings: defaults and, if available, tuned ones."""
     tuned = {} if arguments.tuned is None else json.loads(arguments.tuned.read_text("utf-8"))
     found = []
     for name in methods.PEERS:
@@ -348,7 +349,7 @@ def _kinds(arguments: argparse.Namespace) -> list[tuple[str, Path, dict[str, dic
 
 
 def _reporting(track: str, cache: Path) -> dict[str, actmax.Judge]:
-    """The judge that nothing was tuned on; none if it is not there."""
+    """The judge that was not used for tuning, or None."""
     if track == "mnist":
         file = Path(__file__).parents[2] / REPORTING[track]
         return {"reporting": scores.Remembering(keras.models.load_model(file))}
@@ -357,7 +358,7 @@ def _reporting(track: str, cache: Path) -> dict[str, actmax.Judge]:
 
 
 def _judges(records: dict[str, Any]) -> str:
-    """Transfer of each method to each judge, beside the judge's accuracy on natural images."""
+    """Transfer of each method to each judge, and the judge's accuracy on natural images."""
     first = next(iter(records.values()))["judges"]
     lines = [f"{'judge':12} {'natural':>8}  " + "  ".join(records)]
     for judge, known in first.items():

@@ -1,22 +1,22 @@
-"""Steps that fit into a time, where times are noisy. Of the standard library alone: peers import it."""
+"""Number of steps that fit into a time. Standard library only, because peers import this."""
 
 from collections.abc import Callable
 
 START = 10
 GROWTH = 3
-# A run this much longer than the one before it is longer by its steps, not by noise.
+# If a run takes this much longer than the one before, the reason is its steps and not noise.
 CLEAR = 2.0
 
 
 def steps_within(seconds: float, timed: Callable[[int], float]) -> int:
     """Steps of a run that takes about `seconds`, at least 1.
 
-    Runs grow until one takes clearly longer than the one before: a difference of two short runs that both
-    trace for seconds may be nothing or less, and a run by it would never end.
+    Runs grow until one takes clearly longer than the one before. Short runs trace for seconds, so their
+    difference may be zero or negative. An estimate from it could give an endless run.
 
     Args:
-        seconds: for a whole run, tracing included.
-        timed: runs so many steps, `steps -> seconds`.
+        seconds: time for a whole run, including tracing.
+        timed: runs a number of steps, `steps -> seconds`.
     """
     steps, before = START, timed(START)
     while before < seconds:

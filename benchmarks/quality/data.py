@@ -1,4 +1,4 @@
-"""Data of a track: which images the subject saw, which the judges, which nobody. Nothing is downloaded."""
+"""Data of a track: the images of the subject, of the judges, and of neither. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CACHE_VARIABLE = "ACTMAX_QUALITY_CACHE"
 
 @dataclasses.dataclass(frozen=True)
 class Track:
-    """One data set: its splits, so that no judge has seen what the subject saw.
+    """One data set with its splits. No judge is trained on images of the subject.
 
     Attributes:
         name: of the track and of its data file, `<name>.npz`.
@@ -66,7 +66,7 @@ class Images:
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """All images of a track: what the subject saw, what the judges saw, what nobody saw."""
+    """All images of a track: those of the subject, those of the judges, and those of neither."""
 
     track: Track
     subject: Images
@@ -103,7 +103,7 @@ def _images(pixels: np.ndarray, classes: np.ndarray) -> Images:
 
 
 def cache(folder: Path | None = None) -> Path:
-    """Where trained networks are kept: `folder`, else $ACTMAX_QUALITY_CACHE, else ~/.cache/actmax/quality."""
+    """The folder of trained networks: `folder`, $ACTMAX_QUALITY_CACHE or ~/.cache/actmax/quality."""
     if folder is not None:
         return folder
     return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "actmax" / "quality")

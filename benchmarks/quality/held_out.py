@@ -1,14 +1,15 @@
-"""Pictures of the default by networks that are made after every choice: fresh subjects, fresh judges.
+"""Tests the default recipe with new subjects and new judges, which were not used for any choice.
 
     python -m benchmarks.quality held-out --data FOLDER --out FOLDER
 
-Splits. Development judges saw one part of a track's training images, development subjects the other. Here
-they change places: fresh judges train on the part that no development judge saw, fresh subjects on the other.
-So no fresh judge saw what its fresh subject saw. The shipped subjects are judged as well; their training
-images are those of the fresh judges, which the table says. Test images are for accuracies alone.
+Splits. Development judges and development subjects were trained on different parts of a track's training
+images. Here the parts are exchanged: new judges train on the part of the development subjects, and new
+subjects on the part of the development judges. So no new judge has seen the images of its new subject. The
+subjects of the package are also judged. Their training images are those of the new judges; the table says
+so. Test images are used only for accuracies.
 
-The first run counts. Networks are kept, and so is every finished row: a run that was stopped goes on, and a
-call after a finished one makes other pictures (other seeds), whose figures are printed beside the first.
+The first run counts. Networks and finished rows are stored, so a stopped run continues. A call after a
+finished run makes other pictures (other seeds). Their figures are printed next to those of the first run.
 """
 
 from __future__ import annotations
@@ -36,26 +37,26 @@ from benchmarks.quality.data import Data, Images
 from regularizers import Flip, Noise, Rotate, Scale, Shift
 
 FORMAT = 1
-# Seeds of networks, which no choice was made on.
+# Seeds of networks. They were not used for any choice.
 _FIRST_SEED = 20_000
 _WORST_ACCURACY = 0.75
 _LUMINANCE = np.array([0.299, 0.587, 0.114])
 _DIGITS = (Rotate(10.0), Scale(0.9, 1.1), Shift(2.0))
 _PHOTOS = (Flip(), Shift(3.0), Noise(0.02))
-# Two sides of a normal interval of 95 %.
+# Half width of a normal 95 % interval, in standard deviations.
 _Z = 1.959963984540054
 
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """How much is made.
+    """The size of the run.
 
     Attributes:
-        pictures: of every subject, at least.
-        passes: of every picture.
-        epochs: factor on those of every network.
-        images: most training images of a network; None for all.
-        minutes: after which no further piece of work is begun.
+        pictures: minimum number of pictures of every subject.
+        passes: number of passes of every picture.
+        epochs: factor on the epochs of every network.
+        images: maximum number of training images of a network. None for all.
+        minutes: time after which no new piece of work begins.
     """
 
     pictures: int = 240
@@ -67,13 +68,13 @@ class Budget:
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """A network that pictures are made of.
+    """A network whose classes are drawn.
 
     Attributes:
-        name: of its row.
-        track: whose fresh judges see the pictures.
+        name: name of its row.
+        track: the track whose new judges see the pictures.
         build: `(shape, classes) -> model`; None for the zoo's network of the track.
-        epochs: of training.
+        epochs: epochs of training.
         signed: whether it takes images in (-1, 1), not (0, 1).
     """
 
@@ -93,7 +94,8 @@ SUBJECTS = (
     Subject("CIFAR-10, transformer", "cifar10", networks.vit, 20),
 )  # fmt: skip
 
-# Kinds of judges: how they are built, epochs on photographs and on digits, rate, and adversarial step.
+# Kinds of judges: their network, the epochs on photographs and on digits, the rate, and the
+# adversarial step.
 JUDGES: Mapping[str, tuple[Callable[..., keras.Model], int, int, float, float]] = {
     "plain": (networks.strided, 16, 4, 2e-3, 0.0),
     "residual": (functools.partial(networks.resnet, widths=(20, 40, 80), blocks=2), 14, 4, 4e-3, 0.0),
@@ -103,11 +105,11 @@ JUDGES: Mapping[str, tuple[Callable[..., keras.Model], int, int, float, float]] 
 
 
 class OutOfTime(Exception):
-    """The budget of minutes is spent: what is done is kept."""
+    """The budget of minutes is used up. Finished work is stored."""
 
 
 def swapped(data: Data) -> Data:
-    """Fresh subjects see what development judges saw, fresh judges what development subjects saw."""
+    """Exchanges the images of judges and subjects."""
     return dataclasses.replace(data, subject=data.judges, judges=data.subject)
 
 
@@ -118,7 +120,7 @@ def gray(images: Images) -> Images:
 
 
 def tracks(folder: Path) -> dict[str, Data]:
-    """Data of every track, with the parts of subjects and judges changed."""
+    """Data of every track, with the parts of subjects and judges exchanged."""
     found = {name: swapped(sets.read(track, folder)) for name, track in sets.TRACKS.items()}
     color = found["cifar10"]
     found["gray"] = dataclasses.replace(
@@ -128,7 +130,7 @@ def tracks(folder: Path) -> dict[str, Data]:
 
 
 def interval(right: int, count: int) -> tuple[float, float]:
-    """Wilson's interval of 95 % for a share of `right` in `count`.
+    """Wilson's 95 % interval for the share `right / count`.
 
     Source: Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953.
 
@@ -148,13 +150,13 @@ def network_seed(name: str) -> int:
 
 
 class HeldOut:
-    """A run, kept in a folder after every piece of work.
+    """A run that is stored in a folder after every piece of work.
 
     Args:
-        folder: of networks, pictures and the record.
-        data: of every track, as `tracks` reads it.
-        budget: how much is made.
-        development: judges of the development by track, for the column beside; may be empty.
+        folder: folder of networks, pictures and the record.
+        data: data of every track from `tracks`.
+        budget: the size of the run.
+        development: development judges by track, for the other column. May be empty.
     """
 
     def __init__(
@@ -191,10 +193,10 @@ class HeldOut:
         os.replace(whole, self.file)
 
     def go(self, subjects: Sequence[Subject] = SUBJECTS) -> dict[str, Any]:
-        """Goes on with the last run, or begins another, until it is whole.
+        """Continues the last run or begins another one, until it is complete.
 
         Raises:
-            OutOfTime: when the minutes are spent.
+            OutOfTime: if the minutes are used up.
         """
         names = [subject.name for subject in subjects]
         runs = self.record["runs"]
@@ -237,7 +239,7 @@ class HeldOut:
         return keras.models.load_model(file)
 
     def judges(self, track: str) -> Iterator[tuple[str, keras.Model, float]]:
-        """Fresh judges of a track, with their accuracy on test images."""
+        """New judges of a track, with their accuracy on test images."""
         for kind, (build, photos, digits, rate, epsilon) in JUDGES.items():
             name = f"{track}-{kind}"
             epochs = digits if track == "mnist" else photos
@@ -291,7 +293,7 @@ def _said(kind: str, judge: keras.Model, accuracy: float, pictures: Images) -> d
 
 
 def _signed(build: Callable[..., keras.Model], shape: tuple[int, ...], classes: int) -> keras.Model:
-    """A network of images in (-1, 1), trained on those in (0, 1): the part behind the change of range."""
+    """A network for images in (-1, 1). It is the part of a trained network after its change of range."""
     inputs = keras.Input(shape)
     inner = build(shape, classes)
     core = keras.Model(inner.inputs, inner.outputs, name="signed")
@@ -299,16 +301,16 @@ def _signed(build: Callable[..., keras.Model], shape: tuple[int, ...], classes: 
 
 
 def worst(said: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The judge that names the fewest, of those that name enough real images; None without any.
+    """The worst judge on pictures, among judges that are accurate on real images. None without any.
 
-    A judge that is often wrong about photographs says little about pictures.
+    A judge that is often wrong about photographs is not reliable for pictures.
     """
     able = [one for one in said if one["accuracy"] >= _WORST_ACCURACY] or list(said)
     return min(able, key=lambda one: one["right"], default=None)
 
 
 def table(record: Mapping[str, Any]) -> str:
-    """Both columns, development and held-out, of the first run; later runs beside it."""
+    """The columns "development" and "held-out" of the first run, followed by later runs."""
     runs = record["runs"]
     later = "".join(f"  {'run ' + str(run['number']):>20}" for run in runs[1:])
     lines = [f"{'subject':26} {'own':>8} {'development':>22} {'held-out, first run':>38}{later}"]

@@ -1,4 +1,4 @@
-"""Time to quality: the least budget at which the worst development judge sees the class."""
+"""Time to quality: the smallest budget at which the worst development judge recognizes the class."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ def climb(
     """Runs of growing budgets, each from the start, until one reaches the goal.
 
     Args:
-        make: passes per image to pictures.
+        make: makes pictures with a number of passes per image.
         judges: development judges, by name.
         budgets: passes per image, in growing order.
         goal: transfer top-1 to the worst judge.
 
     Returns:
-        `passes` and `seconds` of the first run that reaches it, None if none does; and every rung.
+        `passes` and `seconds` of the first run that reaches the goal, or None, and the result of
+        every budget.
     """
     rungs: list[dict[str, Any]] = []
     for budget in budgets:

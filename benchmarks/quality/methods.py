@@ -1,4 +1,4 @@
-"""Who makes pictures: ours, the controls, and the peers in environments of their own."""
+"""The methods that make pictures: ours, the controls, and the peers in their own environments."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from benchmarks.quality.data import Data
 from regularizers import LogSum, Noise, Pad, Rotate, Scale, Shift, TotalVariation
 
 HERE = Path(__file__).parent
-# Images of one class that follow one another are of seeds 0, 1, 2, ...
+# Consecutive images of one class have the seeds 0, 1, 2, ...
 PEERS = {
     "tf-keras-vis": HERE / "run_tf_keras_vis.py",
     "xplique": HERE / "run_xplique.py",
 }
 
-# More pictures of a class than a task has: seeds of another task begin there.
+# Offset between the seeds of two tasks. It is larger than the number of pictures per class.
 APART = 2**16
 
 
@@ -39,12 +39,12 @@ class Made:
 
     Attributes:
         images: uint8 `[N, H, W, C]`.
-        classes: `[N]`, what they are pictures of.
-        seconds: that the optimization took, without imports; None for what is not optimized.
+        classes: `[N]`, the class of each picture.
+        seconds: time of the optimization without imports. None if nothing is optimized.
         passes: forward and backward passes per image.
-        reported: scores that the method says they have, `[N]`.
-        kind: "control", "ours", "peer"; "data" for what looks at natural images.
-        result: our own `Result`, which also has the images before rounding.
+        reported: scores reported by the method, `[N]`.
+        kind: "control", "ours" or "peer". "data" for methods that use natural images.
+        result: our `Result`, which also has the images before rounding.
     """
 
     images: np.ndarray
@@ -58,14 +58,14 @@ class Made:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """The same for everyone: which classes, how many pictures of each, of which subject.
+    """The task, which is the same for all methods: classes, pictures per class, and subject.
 
     Attributes:
         subject: the network.
-        file: where it is, for other processes.
-        classes: their numbers.
-        seeds: pictures of each class.
-        seed: of all of them; another one is another sample of the same methods.
+        file: file of the network, for other processes.
+        classes: numbers of the classes.
+        seeds: number of pictures of each class.
+        seed: seed of the whole task. Another seed gives another sample of the same methods.
     """
 
     subject: keras.Model
@@ -81,7 +81,7 @@ class Task:
 
     @property
     def rows(self) -> list[int]:
-        """Seed of every image: of no two tasks the same."""
+        """Seed of every image. Two tasks have no seed in common."""
         first = self.seed * APART
         return [first + number for number in range(self.seeds) for _ in self.classes]
 
@@ -89,7 +89,7 @@ class Task:
 def ours(task: Task, passes: int, settings: Mapping[str, Any] | None = None) -> Made:
     """`actmax.maximize` at its defaults, or with settings of `recipe`."""
     arguments = {} if settings is None else recipe(settings, task.subject.input_shape[1:])
-    # Building and tracing count, as they do for peers.
+    # Building and tracing count, as for peers.
     start = time.perf_counter()
     maximizer = actmax.Maximizer(task.subject, input_range=(0, 1), **arguments)
     problem = maximizer.problem
@@ -109,7 +109,7 @@ def ours(task: Task, passes: int, settings: Mapping[str, Any] | None = None) -> 
 
 
 def passes_of(problem: Problem, steps: int) -> int:
-    """Passes through the network: every copy in every step, and every look of a penalty through it."""
+    """Passes through the network: every copy in every step, and every penalty that uses it."""
     looks = [p.every for _, _, p in problem.penalties if isinstance(p, actmax.BatchNormPenalty)]
     return steps * problem.copies + sum(-(-steps // every) for every in looks)
 
@@ -118,7 +118,7 @@ DRAWS = 8
 
 
 def drawn(task: Task, starts: int) -> Made:
-    """Drawings with a pen: `starts` runs for every picture that is kept, chosen by the subject alone."""
+    """Drawings with a pen: `starts` runs per picture. Only the subject chooses the best one."""
     start = time.perf_counter()
     preset = actmax.presets.drawn(task.subject, (0, 1))
     steps = preset.pop("steps")
@@ -127,7 +127,8 @@ def drawn(task: Task, starts: int) -> Made:
         maximizer, task.classes, starts=starts * task.seeds, keep=task.seeds, steps=steps,
         draws=DRAWS,
     )  # fmt: skip
-    # The chosen ones once more, all in one result; it reports its own objective, and the table is of logits.
+    # Runs the chosen ones again, all in one result. Its scores are those of its own objective, but the table
+    # has logits.
     result = maximizer(task.targets, steps=steps, seed=[int(one) for one in seeds.T.ravel()])
     return Made(
         result.to_uint8(),
@@ -137,17 +138,17 @@ def drawn(task: Task, starts: int) -> Made:
     )
 
 
-# Images whose statistics count together.
+# Number of images whose statistics are averaged.
 TOGETHER = 250
 
 
 def natural(task: Task, prior: float, passes: int) -> Made:
-    """`actmax.presets.natural` without evidence beyond certainty: statistics of natural images above all.
+    """`actmax.presets.natural` with a limited log-probability, so that image statistics dominate.
 
     Args:
-        task: of a subject with batch-norm layers.
+        task: a task whose subject has batch-norm layers.
         prior: weight of the statistics.
-        passes: per image; one copy, so as many steps.
+        passes: passes per image. There is one copy, so this is the number of steps.
     """
     start = time.perf_counter()
     preset = actmax.presets.natural(task.subject, (0, 1), prior=prior, evidence=0.0, steps=passes)
@@ -161,7 +162,7 @@ def natural(task: Task, prior: float, passes: int) -> Made:
         ).to_uint8()
         for first in range(0, len(task.targets), TOGETHER)
     ]
-    # It reports the objective with the prior, and the table is of logits.
+    # It reports the objective with the prior, but the table has logits.
     seconds = time.perf_counter() - start
     return Made(np.concatenate(parts), np.array(task.targets), seconds, steps)
 
@@ -188,10 +189,10 @@ def recipe(settings: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any
 
 
 def controls(task: Task, data: Data, passes: int) -> dict[str, Made]:
-    """Pictures whose order is known: noise, unregularized pixels, class means, natural images.
+    """Pictures with a known order of quality: noise, unregularized pixels, class means, natural images.
 
-    And the natural images that excite the subject most, one for each seed: how far from natural ones as
-    they come even a photograph is that does what we ask for.
+    It also has the natural images that excite the subject most, one per seed. They show how far such
+    photographs are from average photographs.
     """
     shape = data.test.images.shape[1:]
     classes = np.array(task.targets)
@@ -222,7 +223,7 @@ def controls(task: Task, data: Data, passes: int) -> dict[str, Made]:
 
 
 def photographs(task: Task, data: Data) -> Made:
-    """Images that the subject was trained on: of every class the first ones, one for each seed."""
+    """Training images of the subject: the first ones of every class, one per seed."""
     of_class = [np.flatnonzero(data.subject.classes == c)[: task.seeds] for c in task.classes]
     rows = np.stack(of_class, axis=1).ravel()
     return Made(data.subject.images[rows], np.array(task.targets), kind="data")
@@ -237,10 +238,10 @@ def peer(
     passes: int | None = None,
     seconds: float | None = None,
 ) -> list[Made]:
-    """Pictures of a peer, one set for each of the settings, from a process of its own.
+    """Pictures of a peer from a separate process, one set for each of the settings.
 
     Raises:
-        RuntimeError: if the process fails, with the end of what it said.
+        RuntimeError: if the process fails. The message has the end of its output.
     """
     with tempfile.TemporaryDirectory() as folder:
         job = {

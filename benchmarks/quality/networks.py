@@ -76,7 +76,7 @@ def mixer(shape: tuple[int, ...], classes: int, width: int = 64, depth: int = 3)
 
 
 def strided(shape: tuple[int, ...], classes: int, width: int = 32) -> keras.Model:
-    """A plain network that strides where others pool, and ends in a mean: no normalization."""
+    """A plain network with strides instead of pooling, and a mean at the end. It has no normalization."""
     inputs = x = L.Input(shape, name="images")
     for filters, stride in ((width, 1), (2 * width, 2), (2 * width, 1), (4 * width, 2)):
         x = L.Conv2D(filters, 3, stride, "same", activation="relu", kernel_initializer="he_normal")(
@@ -112,7 +112,7 @@ def vit(
 
 
 def small(shape: tuple[int, ...], classes: int) -> keras.Model:
-    """The fixed network of train-on-synthetic, test-on-real."""
+    """The fixed network that is trained on synthetic images and tested on real ones."""
     inputs = x = L.Input(shape, name="images")
     for filters in (16, 32):
         x = L.Conv2D(filters, 3, padding="same", activation="relu")(x)

@@ -27,7 +27,7 @@ def sheets(made: Mapping[str, Made], labels: tuple[str, ...], folder: Path) -> N
 
 
 def pareto(records: Mapping[str, Mapping[str, Any]], file: Path) -> None:
-    """Worst-judge transfer over activation ratio; the area of a mark is its time.
+    """Plots worst-judge transfer against activation ratio. The area of a mark is its time.
 
     Needs matplotlib: `pip install actmax[plot]`.
     """
@@ -45,7 +45,7 @@ def pareto(records: Mapping[str, Mapping[str, Any]], file: Path) -> None:
         size = 30 + LARGEST * (record["seconds"] or 0.0) / slowest
         color = COLORS[record["kind"]]
         axes.scatter(x["value"], y["value"], s=size, alpha=0.5, color=color)
-        # Marks lie over one another: each has a number, and the names stand beside the picture.
+        # Marks overlap, so each has a number, and the names are next to the plot.
         axes.scatter([], [], s=40, color=color, label=f"{number}  {name}")
         axes.errorbar(
             x["value"], y["value"], color="black", linewidth=0.5,

@@ -39,7 +39,7 @@ def options_of(settings, shape):
         "optimizer": keras.optimizers.Adam(settings["rate"]),
         "fft_decay": settings["decay"],
         "transformations": compose_transformations(moves),
-        # A penalty is added to the loss, which is minimized, by the sign of the library itself.
+        # The library itself adds a penalty to the loss, which it minimizes.
         "regularizers": [total_variation_reg(settings["total_variation"])],
     }
 
@@ -63,7 +63,7 @@ def run(model, classes, seeds, settings, steps):
 
 def main(job):
     model = keras.models.load_model(job["model"])
-    # The softmax is taken off as its tutorials do.
+    # The softmax is removed as in its tutorials.
     weights = model.get_weights()
     model.layers[-1].activation = keras.activations.linear
     model = keras.models.clone_model(model)
@@ -72,7 +72,7 @@ def main(job):
     for number, settings in enumerate(job["settings"]):
         steps = job.get("passes")
         if steps is None:
-            # Every call traces anew: the runs that are timed do, too.
+            # Every call traces again, also in timed runs.
             steps = steps_within(
                 job["seconds"],
                 lambda n, settings=settings: run(model, classes, seeds, settings, n)[-1],

@@ -1,4 +1,4 @@
-"""From pictures to numbers, with bootstrap intervals over class and seed; and what the controls must obey."""
+"""Computes the metrics of pictures with bootstrap intervals over class and seed, and checks the controls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.quality.methods import Made
 
 RESAMPLES = 1000
 INTERVAL = (2.5, 97.5)
-# What is printed: metric, heading, decimals, whether more is better (None: nearer to 1 is).
+# Printed columns: metric, heading, decimals, whether more is better (None: nearer to 1 is better).
 COLUMNS: tuple[tuple[str, str, int, bool | None], ...] = (
     ("own_top1", "own", 2, True),
     ("transfer", "transfer", 3, True),
@@ -35,12 +35,12 @@ COLUMNS: tuple[tuple[str, str, int, bool | None], ...] = (
 )
 # Printed with their intervals.
 _WITH_INTERVAL = {"kernel_distance", *(metric for metric, _, digits, _ in COLUMNS if digits == 3)}
-# The order that judges must give the controls before any other number counts.
+# The order of the controls that judges must reproduce before any other number counts.
 ORDER = ("noise", "pixels, no regularizers", "class mean", "natural images")
 
 
 class Remembering(actmax.Judge):
-    """A judge that looks at the same images once: natural ones come again with every method."""
+    """A judge that remembers its results, because every method uses the same natural images."""
 
     def look(
         self, images: Any, layers: Sequence[str] = (), batch_size: int = 250
@@ -88,12 +88,12 @@ def measure(
         if one.judge is None and not one.metric.startswith("transfer"):
             record["metrics"][one.metric] = _with_interval(one.value, one.images, made.classes)
             if one.metric.startswith("honesty") and one.images is not None:
-                # A mean hides the one picture that does not score what was said.
+                # The maximum is used, because a mean hides a single picture with a wrong score.
                 record["metrics"][one.metric]["largest"] = float(np.max(one.images))
         elif one.judge is not None:
             known = record["judges"].setdefault(one.judge, {"reporting": one.judge in reporting})
             known[one.metric] = {"value": one.value, "natural": one.natural}
-    # Over development judges alone: evaluate sees the reporting judge as one more.
+    # Only development judges are used. For `evaluate`, the reporting judge is one more judge.
     metrics = record["metrics"]
     panels = {
         "transfer": np.array([_of(found, "transfer", name) for name in judges]),
@@ -123,7 +123,7 @@ def _of(found: actmax.Evaluation, metric: str, judge: str) -> np.ndarray:
 
 
 def resamples(classes: np.ndarray, count: int = RESAMPLES, seed: int = 0) -> np.ndarray:
-    """Rows of every resample `[count, N]`: classes are drawn, and within each its seeds."""
+    """Rows of every resample `[count, N]`. Classes are drawn, and then seeds within each class."""
     draws = np.random.default_rng(seed)
     known = np.unique(classes)
     members = [np.flatnonzero(classes == c) for c in known]
@@ -146,12 +146,12 @@ def _with_interval(value: float, images: Any, classes: np.ndarray) -> dict[str, 
 def _kernel_interval(
     made: Made, judges: Mapping[str, actmax.Judge], natural: Natural
 ) -> dict[str, float]:
-    """The interval of the mean kernel distance: its own sum over pairs in every resample.
+    """The interval of the mean kernel distance. The sum over pairs is computed in every resample.
 
-    Natural images count as often as their class was drawn: pictures of seven classes are no farther from
-    natural ones because these are of ten.
+    Natural images are weighted by how often their class was drawn. So pictures of seven classes are
+    compared with natural images of the same seven classes.
     """
-    # One image drawn again and again has no pairs.
+    # If only one image was drawn, there are no pairs.
     rows = np.stack([row for row in resamples(made.classes) if len(np.unique(row)) > 1])
     bank, _ = natural.halves()
     known, members = np.unique(made.classes, return_counts=True)
@@ -170,17 +170,18 @@ def _kernel_interval(
 
 
 def _worst(values: np.ndarray, classes: np.ndarray) -> dict[str, Any]:
-    """The least mean over judges, with the minimum taken in every resample. `[J, N] -> value`."""
+    """The minimum over judges of the mean, computed in every resample. `[J, N] -> value`."""
     least = values[:, resamples(classes)].mean(axis=2).min(axis=0)
     low, high = np.percentile(least, INTERVAL)
     return {"value": float(values.mean(axis=1).min()), "low": float(low), "high": float(high)}
 
 
 def check_controls(records: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What is wrong with the order of the controls; empty if nothing is.
+    """Errors in the order of the controls. Empty if there are none.
 
-    By mean transfer noise < unregularized pixels < class mean and natural images; by activation noise is
-    below natural images and unregularized pixels are above; a constant picture per class has no diversity.
+    Mean transfer must be noise < unregularized pixels < class mean and natural images. The activation of
+    noise must be below that of natural images, and that of unregularized pixels above. One constant
+    picture per class must have no diversity.
     """
 
     def value(control: str, metric: str) -> float:
@@ -210,7 +211,7 @@ def check_controls(records: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def table(records: Mapping[str, Mapping[str, Any]]) -> str:
-    """One row per method; an asterisk marks the best of those that do not look at data."""
+    """One row per method. An asterisk marks the best of the methods that use no data."""
     competing = {
         name: one for name, one in records.items() if one["kind"] in ("ours", "peer")
     }  # fmt: skip
@@ -249,7 +250,7 @@ def _cell(found: Mapping[str, Any] | None, digits: int, best: bool, interval: bo
 
 
 def _best(records: Mapping[str, Any], metric: str, more: bool | None) -> tuple[str, ...]:
-    """Names of the best, ties and all."""
+    """Names of the best methods, including ties."""
     values = {
         name: record["metrics"][metric]["value"]
         for name, record in records.items()

@@ -42,10 +42,10 @@ class Recipe:
         build: `(shape, classes) -> model` that returns logits.
         seed: of the weights, the order of images and their augmentation.
         epochs: passes over the images.
-        rate: of Adam at the start; it falls to 0 along a cosine.
+        rate: rate of Adam at the start. It falls to 0 along a cosine.
         augment: transforms of the images, by track.
-        epsilon: largest change of a value in the adversarial step; 0 for none.
-        on: "judges" or "subject", the part of the data that it sees.
+        epsilon: largest change of a value in the adversarial step. 0 for no such step.
+        on: "judges" or "subject", the part of the data for its training.
     """
 
     build: Callable[[tuple[int, ...], int], keras.Model]
@@ -88,7 +88,9 @@ def fit(recipe: Recipe, images: Images, classes: int, batch: int = 64) -> keras.
     rate = keras.optimizers.schedules.CosineDecay(recipe.rate, recipe.epochs * per_epoch, 1e-3)
     optimizer = keras.optimizers.AdamW(rate, weight_decay=1e-3)
     optimizer.build(model.trainable_variables)
-    flip = images.images.shape[-1] == 3  # Digits have a handedness, photographs mostly not.
+    flip = (
+        images.images.shape[-1] == 3
+    )  # Mirrored digits are wrong. Mirrored photographs mostly are not.
     inputs, targets = tf.constant(images.images), tf.constant(images.classes)
 
     def losses(x: tf.Tensor, y: tf.Tensor, training: bool) -> tf.Tensor:
@@ -111,7 +113,7 @@ def fit(recipe: Recipe, images: Images, classes: int, batch: int = 64) -> keras.
                 loss = losses(start, y, False)
             moved = start + 1.25 * recipe.epsilon * tf.sign(tape.gradient(loss, start))
             moved = tf.clip_by_value(moved, x - recipe.epsilon, x + recipe.epsilon)
-            # Half of each batch stays as it is: the judge is to know clean images as well.
+            # Half of each batch stays unchanged, because the judge must also learn clean images.
             x = tf.concat([x[: batch // 2], tf.clip_by_value(moved, 0.0, 1.0)[batch // 2 :]], 0)
         with tf.GradientTape() as tape:
             loss = losses(x, y, True)
@@ -131,13 +133,13 @@ def fit(recipe: Recipe, images: Images, classes: int, batch: int = 64) -> keras.
 
 
 def accuracy(model: keras.Model, images: Images) -> float:
-    """Share of images whose largest output is their class."""
+    """Share of images for which the largest output is the right class."""
     outputs = model.predict(images.floats(), batch_size=500, verbose=0)
     return float(np.mean(np.argmax(outputs, axis=-1) == images.classes))
 
 
 def train(name: str, data: Data, folder: Path, again: bool = False) -> Path:
-    """Trains one network of a track into the cache, unless it is there; its file."""
+    """Trains one network of a track into the cache, if it is not there. Returns its file."""
     file = folder / data.track.name / f"{name}.keras"
     if file.exists() and not again:
         return file
@@ -153,7 +155,7 @@ def train(name: str, data: Data, folder: Path, again: bool = False) -> Path:
 
 
 def load(name: str, track: str, folder: Path) -> keras.Model:
-    """A cached network; the subject of MNIST is the zoo's.
+    """A cached network. The subject of MNIST comes from the zoo.
 
     Raises:
         ValueError: if it was not trained yet.

@@ -1,4 +1,4 @@
-"""Random search, the same for everyone: N trials, judged by the worst development judge."""
+"""Random search, the same for all methods: N trials, rated by the worst development judge."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.quality.methods import Made
 
-# Ranges `(low, high)`, drawn evenly on a logarithmic scale if marked so, else on a plain one.
+# Ranges `(low, high)`. Values are uniform on a logarithmic scale if marked, else on a linear one.
 Range = tuple[float, float, bool]
 SPACES: dict[str, dict[str, Range]] = {
     "actmax": {
@@ -61,7 +61,7 @@ def draw(space: Mapping[str, Range], trials: int, seed: int = 0) -> list[dict[st
 
 
 def verdict(made: Made, judges: Mapping[str, keras.Model]) -> tuple[float, float]:
-    """Transfer to the worst judge, and the mean log probability of all, which breaks ties."""
+    """Transfer to the worst judge, and for ties the mean log probability of all judges."""
     top1, log_probability = [], []
     for model in judges.values():
         logits = model(made.images.astype(np.float32) / 255, training=False).numpy()

@@ -24,7 +24,8 @@ __all__ = [
 Shapes: TypeAlias = Sequence[Sequence[int]]
 Activations: TypeAlias = Callable[[Any], Mapping[str, Any]]
 
-# Square and not, three channels and one, and small: a part is checked in about a second.
+# Square and not square, with three channels and one. They are small, so that a check takes about a
+# second.
 SHAPES: Shapes = ((8, 8, 3), (6, 10, 1))
 
 
@@ -203,7 +204,7 @@ def _broken(
             )
         except Fault as fault:
             reason = str(fault)
-        except Exception as error:  # What a plug-in raises may be anything.
+        except Exception as error:  # A plug-in may raise any error.
             cause = error
             reason = (
                 f"Expected a result. Received {type(error).__name__}: {error}. Make it run there."

@@ -17,7 +17,7 @@ Change = Callable[[tf.Tensor], tf.Tensor]
 
 
 def permuted(axis: int) -> Change:
-    """Places along an axis in another order, which is neither a shift nor a reflection."""
+    """Positions along an axis in another order that is neither a shift nor a reflection."""
 
     def change(images: tf.Tensor) -> tf.Tensor:
         size = images.shape[axis]
@@ -49,7 +49,7 @@ def transposed(images: tf.Tensor) -> tf.Tensor:
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """Answers about a part on small images, each worked out when it is asked for.
+    """Facts about a part on small images. Each is computed on request.
 
     Attributes:
         probe: the part, and the images tried.
@@ -71,7 +71,7 @@ class Facts:
         return self.probe.sample("random", self.shape, tf.float64, self.count)
 
     def value(self, images: tf.Tensor) -> tf.Tensor:
-        """What the part makes of images, all rows with the same seeds. `[N, ...] ->`."""
+        """The result of the part for images. All rows have the same seeds. `[N, ...] ->`."""
         count = int(images.shape[0])
         seeds = self.probe.seeds(self.count) if count == self.count else None
         if seeds is None:
@@ -83,7 +83,7 @@ class Facts:
         return self.value(self.images)
 
     def _same(self, first: tf.Tensor, second: tf.Tensor) -> bool:
-        # Relative to the value itself: a small penalty changes little.
+        # Relative to the value itself, because a small penalty changes little.
         size = float(tf.reduce_max(tf.abs(second)))
         if first.shape != second.shape:
             return False
@@ -93,13 +93,13 @@ class Facts:
         return distance(first / size, second / size) <= tolerance
 
     def ignores(self, change: Change) -> bool:
-        """Whether a change of the images leaves a penalty, and is followed by a transform."""
+        """Whether a change of the images keeps a penalty's value, or changes a transform's result alike."""
         after = self.value(change(self.images))
         before = self.plain if self.probe.is_penalty else change(self.plain)
         return self._same(after, before)
 
     def ignores_order(self, axis: int) -> bool:
-        """Whether the order of places along an axis does not matter."""
+        """Whether the order of positions along an axis does not matter."""
         return self.ignores(permuted(axis))
 
     def ignores_shift(self, axis: int) -> bool:
@@ -107,7 +107,7 @@ class Facts:
         return self.ignores(_rolled(axis))
 
     def ignores_reflection(self, axis: int) -> bool:
-        """Whether the two directions along an axis are alike."""
+        """Whether a reflection along an axis does not matter."""
         return self.ignores(_reversed(axis))
 
     @property
@@ -126,7 +126,7 @@ class Facts:
         return self._same(after, before if self.probe.is_penalty else transposed(before))
 
     def degree(self, scale: float = 1.0) -> float:
-        """Exponent d of `value ~ factor ** d` for images around a scale; NaN where it has no sign."""
+        """Exponent d of `value ~ factor ** d` for images around a scale. NaN if it has no clear sign."""
         small, large = (
             float(tf.reduce_mean(self.value(factor * self.images)))
             for factor in (scale / 1.25, scale)

@@ -41,7 +41,7 @@ def _finite_at_first(probe: Probe, do: str) -> None:
 
 
 def _finite_under_xla(probe: Probe) -> None:
-    """Under XLA 0 times infinity is NaN also where TensorFlow's own kernels return 0."""
+    """Under XLA, 0 times infinity is NaN, even where TensorFlow's own kernels return 0."""
     shape = probe.shapes[0]
     try:
         graph = probe.compiled(shape).graph.as_graph_def()
@@ -53,7 +53,7 @@ def _finite_under_xla(probe: Probe) -> None:
     compiled = tf.function(probe.differentiated, autograph=False, jit_compile=True)
     try:
         tried = list(_tried(probe, shape, tf.float32, compiled))
-    except Exception:  # Not all operations compile there, and not all need to.
+    except Exception:  # Some operations do not compile there, and they need not.
         return
     do = (
         "The branch of tf.where that is not taken makes NaN of 0 times infinity: guard what goes into "
@@ -68,7 +68,7 @@ def _finite_under_xla(probe: Probe) -> None:
 def _tried(
     probe: Probe, shape: tuple[int, ...], dtype: tf.DType, function: Callable[..., Any]
 ) -> list[tuple[str, tuple[tf.Tensor, ...]]]:
-    """Results on images of every kind: one batch of all, or one by one where they depend on another."""
+    """Results for images of every kind: in one batch, or one by one if the part couples images."""
     samples = [probe.sample(kind, shape, dtype) for kind in KINDS]
     count = len(samples)
     if probe.part.couples_images:

@@ -1,4 +1,4 @@
-"""The laws of regularizers, each as a function that raises `Fault` on one that breaks it."""
+"""The laws of regularizers. Each is a function that raises `Fault` if a part breaks the law."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from regularizers.testing.slopes import check_slope
 
 Pair: TypeAlias = tuple[tf.Tensor, ...]
 
-# What kernels round by where a value stands: a unit or two in the last place.
+# Rounding that depends on the position of a value: one or two units in the last place.
 BY_PLACE = 1e-6
 _KEPT_WORDS = (
     "out of scope",
@@ -65,7 +65,7 @@ def _state(probe: Probe) -> None:
 
 
 def _kept(probe: Probe) -> None:
-    """After a first trace, which came before any other call: a second trace, and an eager call."""
+    """After a first trace, before any other call, comes a second trace and then an eager call."""
     shape = probe.first or probe.shapes[0]
     images = probe.images("random", shape, tf.float32, 2)
     for error in (_raised(probe, images), traced(probe, shape)):
@@ -77,7 +77,7 @@ def _kept(probe: Probe) -> None:
                 "earlier graph, kept in Python (functools.cache, a global, an attribute). Keep "
                 "NumPy arrays, and make tensors of them in the call."
             ) from error
-        return  # For another law to tell.
+        return  # Another law reports this.
     if probe.first_error is not None:
         raise Fault(
             "Expected the first call of all to work inside a trace, as a loop's does. Received "
@@ -87,10 +87,10 @@ def _kept(probe: Probe) -> None:
 
 
 def _raised(probe: Probe, images: tf.Tensor) -> BaseException | None:
-    """What a call raises outside of any graph."""
+    """The error that a call raises outside any graph."""
     try:
         probe(images, probe.seeds(2))
-    except Exception as error:  # What a plug-in raises may be anything.
+    except Exception as error:  # A plug-in may raise any error.
         return error
     return None
 
@@ -164,7 +164,7 @@ def _graph(probe: Probe) -> None:
 
 
 def _source(probe: Probe) -> str:
-    """Where a part of this kind may draw from."""
+    """Allowed sources of random numbers for a part of this kind."""
     if probe.is_penalty and not probe.draws:
         return (
             "Keep no state and draw nothing; a penalty that is to draw asks for `seeds` in its call, "
@@ -247,7 +247,7 @@ def _isolated(probe: Probe) -> None:
 
 
 def _order(probe: Probe) -> None:
-    """Rows in another order are the same rows: up to how kernels round by place, in float32."""
+    """Rows in another order are the same rows, up to float32 rounding that depends on the position."""
     shape = probe.shapes[0]
     seeds, batch = probe.seeds(3), probe.images("random", shape, tf.float32, 3)
     compiled = probe.compiled(shape)
@@ -284,7 +284,7 @@ def _range(probe: Probe) -> None:
 
 
 def _ahead(probe: Probe) -> None:
-    """What is worked out for many calls at once is what each call works out."""
+    """Values computed for many calls at once are equal to those of each call."""
     rows, calls = 3, 2
     for shape in probe.shapes:
         seeds = probe.seeds(rows * calls)
@@ -347,7 +347,7 @@ def _is_transform(part: Regularizer) -> bool:
 
 
 def _is_plain(part: Any) -> bool:
-    """Whether all that it sees is the image, so that changes of the image tell what it is."""
+    """Whether the part depends only on the image, so that changes of the image describe it."""
     return not (_is_penalty(part) and (part.inner_layers or part.array_names))
 
 
@@ -359,8 +359,8 @@ def _is_drawing(part: Any) -> bool:
     return "seeds" in part.asks if isinstance(part, Penalty) else bool(part.draws)
 
 
-# Name of the law, the kinds of parts that it is for, and the function that tests it. In an order in
-# which a fault is first met by the law that names it best.
+# Name of the law, the kinds of parts for which it holds, and the function that tests it. The order
+# makes sure that a fault is first found by the law that describes it best.
 LAWS: dict[str, tuple[Callable[[Any], bool], Callable[[Probe], None]]] = {
     "fields": (lambda part: True, _fields),
     "kept": (lambda part: True, _kept),
@@ -387,8 +387,8 @@ LAWS: dict[str, tuple[Callable[[Any], bool], Callable[[Probe], None]]] = {
     "weight": (_is_penalty, _weight),
 }
 
-# Where one law is broken, these can tell nothing new: a part that is not the same twice is not compared,
-# and one without numbers has none to compare.
+# If one law is broken, these laws are skipped. For example, a part whose results differ between calls,
+# or are not finite, cannot be compared.
 _COMPARED = ("gradient", "graph", "independent", "isolated", "order", "share", "resolution", "axes",
              "units", "words", "weight", "ahead", "seeds")  # fmt: skip
 IMPLIED: dict[str, tuple[str, ...]] = {

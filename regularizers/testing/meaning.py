@@ -11,19 +11,21 @@ import tensorflow as tf
 from regularizers.testing.facts import LARGER, Facts
 from regularizers.testing.probe import KINDS, Probe, require
 
-# A sum over pixels grows with exponent 1, a sum over one side or a root of a sum with 1/2. Both show
-# alike on tiled images and on more noise; other things grow in ways of their own.
+# A sum over pixels grows with exponent 1. A sum over one side, or a root of a sum, grows with
+# exponent 1/2. For both, tiled images and more noise give the same exponent. Other parts give
+# different exponents.
 LEAST_GROWTH, ALIKE, _EXACT, _BETWEEN = 0.35, 0.12, 0.04, 0.75
-# Byte images are 255 times as large as those of the unit range, the usual mistake about units.
+# Byte images are 255 times as large as images in 0..1. This is the usual mistake about units.
 BYTES = 255.0
-# How far the power of a penalty is from a whole number where it is that power, and where it is not.
+# Maximum distance of an exponent from a whole number to count as equal, and minimum distance to
+# count as different.
 STRAIGHT, BENDING, BENT = 0.06, 0.4, 0.3
 # What is left on images of bytes, of the value at zero, by a penalty that does not end.
 _LEFT = 0.05
 
 
 def check_share(probe: Probe) -> None:
-    """A part that couples images gives each its own share, not one number for all."""
+    """A part that couples images gives each image its own value, not one number for all."""
     values = probe(probe.images("random", probe.shapes[0], tf.float64, 4), probe.seeds(4))
     same = tf.reduce_all(values == values[:1])
     nothing = tf.reduce_all(values == 0)
@@ -36,7 +38,7 @@ def check_share(probe: Probe) -> None:
 
 
 def check_resolution(probe: Probe) -> None:
-    """A mean over pixels, whose weight means the same at every size, and no sum."""
+    """A penalty is a mean over pixels and not a sum, so a weight means the same at every size."""
     facts = Facts(probe)
     for shape in probe.shapes[:1]:
         probe.place = (
@@ -44,11 +46,11 @@ def check_resolution(probe: Probe) -> None:
         )
         try:
             found = [facts.growth("noise", factor) for factor in LARGER]
-            # Twice as many noise values first: a part that does not grow needs no more.
+            # First twice as many noise values. If the value does not grow, this is enough.
             if not _grows(found):
                 return
             found += [facts.growth("tiled", factor) for factor in LARGER]
-        except Exception:  # Of one fixed size: there is no other.
+        except Exception:  # The part has one fixed size.
             return
         if not _grows(found):
             return
@@ -75,7 +77,7 @@ def _grows(found: list[float]) -> bool:
 
 
 def check_axes(probe: Probe) -> None:
-    """Rows and columns are space, and channels are none, unless the part says otherwise."""
+    """Rows and columns are spatial axes and channels are not, unless the part declares otherwise."""
     if len(probe.shapes[0]) != 3 or min(probe.shapes[0][:2]) < 4:
         return
     part, facts = probe.part, Facts(probe)
@@ -125,7 +127,7 @@ def check_axes(probe: Probe) -> None:
 
 
 def _check_pointwise(facts: Facts) -> None:
-    """What a transform without geometry does to rows it does to columns."""
+    """A transform without geometry treats rows and columns alike."""
     part = facts.probe.part
     if not part.keeps_shape:
         return
@@ -139,7 +141,7 @@ def _check_pointwise(facts: Facts) -> None:
 
 
 def check_units(probe: Probe) -> None:
-    """Constants of the part have an effect on images of the range, and not only on larger ones."""
+    """Constants of the part have an effect on images in the range, and not only on larger ones."""
     facts = Facts(probe)
     shape = probe.shapes[0]
     probe.place = f"on float64 images of shape {shape} in {probe.low:g} .. {probe.high:g}"

@@ -13,7 +13,7 @@ from regularizers.testing.probe import Probe
 
 @dataclasses.dataclass(frozen=True)
 class Portrait:
-    """What a penalty is. `str()` is a table.
+    """Describes a penalty in numbers. `str()` is a table.
 
     Attributes:
         name: of the penalty.
@@ -21,13 +21,13 @@ class Portrait:
         degree: exponent d of `value ~ factor ** d` for noise times a factor near 1; NaN for none.
         degree_of_bytes: the same for noise 255 times as large. If it differs from `degree`, the penalty
             has a constant in units of the images.
-        shift: value of noise plus a tenth of the range, over that of noise.
-        channels: value with channels in another order, over that of noise.
-        transposed: value of the transposed noise, over that of noise.
-        tiled: value of 4 x 4 copies side by side, over that of noise: 16 is a sum.
-        enlarged: value of the picture enlarged 4 times, over that of noise.
+        shift: value of noise plus a tenth of the range, divided by the value of noise.
+        channels: value with channels in another order, divided by the value of noise.
+        transposed: value of the transposed noise, divided by the value of noise.
+        tiled: value of 4 x 4 copies side by side, divided by the value of noise. 16 means a sum.
+        enlarged: value of the picture enlarged 4 times, divided by the value of noise.
         constant: value of a constant image.
-        constant_gradient: largest slope there, of one value.
+        constant_gradient: largest absolute gradient of one value of the constant image.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Portrait:
 
 
 def draw(probe: Probe) -> Portrait:
-    """The portrait of a penalty. What cannot be tried is NaN."""
+    """The portrait of a penalty. Numbers that cannot be computed are NaN."""
     facts, shape = Facts(probe), probe.shapes[0]
     plain = float(tf.reduce_mean(facts.plain))
 

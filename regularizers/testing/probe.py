@@ -1,4 +1,4 @@
-"""A regularizer under test, and what the laws need of it."""
+"""A regularizer under test, with everything that the laws need."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from regularizers import random
 from regularizers.base import Penalty
 from regularizers.signatures import asks
 
-# Images that are tried, and how a message speaks of them.
+# The test images, and their names in messages.
 KINDS = {
     "random": "a random",
     "zero": "an all-zero",
@@ -22,7 +22,7 @@ KINDS = {
     "rows": "an equal-rows",
     "faint": "a faint",
 }
-# Of a part that computes in float32 whatever its images are, a network for example.
+# For a part that always computes in float32, such as a network.
 PRECISE, ROUGH = 1e-10, 1e-5
 # Operations that a part in float32 may have: those of networks and spectra.
 _WEIGHTS = ("ReadVariableOp", "Conv2D", "Conv3D", "DepthwiseConv2dNative", "MatMul", "FFT2D", "FFT")
@@ -31,17 +31,17 @@ _NARROW = tuple(
 )
 
 
-# Channels of what stands for a layer, and the stream of what stands for an array per image.
+# Number of channels of the artificial activations, and the random stream of the artificial arrays.
 _FEATURES, _ARRAYS, _STATES = 8, 1 << 22, 1 << 23
 # What a part gets that asks for the learning rate.
 _RATE = 0.05
 
 
 class Fault(Exception):
-    """What was expected, what received, and what to do; the law and the place are added."""
+    """A broken law: what was expected, what was received, and what to do. The law and the place are added."""
 
 
-# Kept, because drawing takes longer than what is tried on the draws.
+# Cached, because the draws take longer than the tests.
 @functools.lru_cache(maxsize=256)
 def _seeds(n: int, stream: int) -> tf.Tensor:
     return random.fold_in(tf.fill([n, 2], stream), tf.range(n))
@@ -55,18 +55,18 @@ def _uniform(
 
 
 def read_global_seed() -> Any:
-    """TensorFlow's global seed, or its default where none is set; reading changes nothing."""
-    # No other public function tells it.
+    """TensorFlow's global seed, or its default if none is set. It is not changed."""
+    # No other public function returns it.
     return tf.compat.v1.get_seed(0)[0]  # noqa: TID251
 
 
 class Untraceable(Exception):
-    """The part cannot be traced at all, which is for the law of graphs to tell."""
+    """The part cannot be traced. The law of graphs reports this."""
 
 
 @dataclasses.dataclass
 class Probe:
-    """A part, and all that the laws ask of it."""
+    """A part, with everything that the laws ask."""
 
     part: Any
     shapes: tuple[tuple[int, ...], ...]
@@ -88,12 +88,12 @@ class Probe:
 
     @property
     def dtypes(self) -> tuple[tf.DType, ...]:
-        """Those that images of a run have; half precision only for those who promise it."""
+        """The dtypes of a run's images. Half precision is included only on request."""
         return (tf.float16, tf.float32, tf.float64) if self.half else (tf.float32, tf.float64)
 
     @property
     def draws(self) -> bool:
-        """Whether it is to give other results for other seeds."""
+        """Whether the part must give other results for other seeds."""
         return "seeds" in self.part.asks if self.is_penalty else bool(self.part.draws)
 
     @functools.cached_property
@@ -101,7 +101,7 @@ class Probe:
         return self.high - self.low
 
     def images(self, kind: str, shape: Sequence[int], dtype: tf.DType, n: int = 1) -> tf.Tensor:
-        """A batch of one kind, which becomes the place of a fault. `[N, *shape]`."""
+        """A batch of one kind. It becomes the place in messages. `[N, *shape]`."""
         self.place = f"on {KINDS[kind]} {dtype.name} batch of shape {(n, *shape)}"
         return self.sample(kind, tuple(shape), dtype, n)
 
@@ -136,7 +136,7 @@ class Probe:
         return _uniform(n, stream, shape, -1.0, 1.0, tf.float64)
 
     def __call__(self, images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
-        """The part's output, whatever its kind."""
+        """The output of a part of any kind."""
         step = tf.constant(3)
         if not self.is_penalty:
             return tf.convert_to_tensor(self.part(images, seeds, step))
@@ -146,7 +146,7 @@ class Probe:
         if self.part.remembers:
             offered["state"] = self._state(images, seeds, offered)
         for number, name in enumerate(self.part.array_names):
-            # Rows follow the seeds, which tell rows apart in every law.
+            # Rows depend on the seeds, so that every law can tell rows apart.
             shape = self.arrays.get(name, tuple(images.shape[1:]))
             own = random.fold_in(seeds, _ARRAYS + number)
             offered[name] = random.uniform(own, shape, self.low, self.high, images.dtype)
@@ -192,7 +192,7 @@ class Probe:
         return after
 
     def features(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Activations that stand for a layer's: 8 smooth, positive features of every pixel."""
+        """Artificial activations of a layer: 8 smooth, positive features of every pixel."""
         found = {}
         for number, name in enumerate(self.part.inner_layers):
             with tf.init_scope():  # The mixture is kept, so it must not belong to a graph.
@@ -218,7 +218,7 @@ class Probe:
             product = self.product(output)
         gradient = tape.gradient(product, images)
         if gradient is None:
-            gradient = tf.zeros_like(images)  # The law of connected gradients speaks about it.
+            gradient = tf.zeros_like(images)  # The law of connected gradients reports it.
         return output, tf.convert_to_tensor(gradient)
 
     def compiled(self, shape: tuple[int, ...], dtype: tf.DType = tf.float32, kind: str = "") -> Any:
@@ -232,16 +232,17 @@ class Probe:
             function = tf.function(traced, autograph=False)  # as loops compile
             try:
                 self.graphs[key] = function.get_concrete_function(images, seeds)
-            except Exception as error:  # What a plug-in raises may be anything.
+            except Exception as error:  # A plug-in may raise any error.
                 raise Untraceable(error) from error
         return self.graphs[key]
 
     @functools.cached_property
     def rough(self) -> bool:
-        """Whether it computes in float32 on purpose, as a network does: read off its graph.
+        """Whether the part computes in float32 on purpose, like a network. The graph shows this.
 
-        It has weights, convolutions or spectra of float32, though its images are float64. A plain
-        computation that casts to float32 has none of them, and is held to float64.
+        Such a part has weights, convolutions or spectra of float32, although its images are
+        float64. A plain computation that casts to float32 has none of these, and is tested with the
+        accuracy of float64.
         """
         try:
             graph = self.compiled(self.shapes[0], tf.float64, "forward").graph.as_graph_def()
@@ -256,7 +257,7 @@ class Probe:
 
     @property
     def rounding(self) -> float:
-        """How far equal values may be apart in float64, in units of the largest."""
+        """Allowed difference of equal values in float64, in units of the largest value."""
         return ROUGH if self.rough else PRECISE
 
 
@@ -271,7 +272,7 @@ def _like(state: Any) -> str:
 
 
 def require(kept: Any, expected: str, received: Any, do: str) -> None:
-    """Raises a `Fault` unless the law is kept."""
+    """Raises a `Fault` if the law is broken."""
     if not bool(kept):
         raise Fault(f"Expected {expected}. Received {received}. {do}".rstrip())
 
@@ -287,7 +288,7 @@ def distance(first: tf.Tensor, second: tf.Tensor) -> float:
 
 
 def difference(off: float) -> str:
-    """How far two results are apart, in words."""
+    """The difference of two results as a text."""
     if off == float("inf"):
         return "NaN or infinity"
     return f"a difference of {off:.1e} of the largest value"

@@ -13,7 +13,7 @@ import tensorflow as tf
 from regularizers.testing.probe import Probe
 
 _DEPTH = 4  # a part, its function, what that closes over, and what those hold
-# Keras says what it wanted, and what it was given.
+# Keras names the expected and the received size.
 _KERAS = re.compile(r"expected shape=\(None,((?: ?\d+,?)+)\)")
 
 
@@ -25,10 +25,10 @@ def settle(probe: Probe, chosen: bool) -> None:
 
     Args:
         probe: its shapes are replaced, and its `first_error` is set.
-        chosen: whether the shapes are the author's own, and not the usual ones.
+        chosen: whether the author gave the shapes.
     """
     if not chosen:
-        # A size that nobody has called it at, so that it meets what is kept by size.
+        # A size without an earlier call, to find what the part keeps per size.
         channels = probe.shapes[0][-1]
         odd = (9, 7, channels)
         if traced(probe, odd) is None:
@@ -51,7 +51,7 @@ def settle(probe: Probe, chosen: bool) -> None:
 
 
 def traced(probe: Probe, shape: tuple[int, ...]) -> BaseException | None:
-    """What a trace at this shape raises."""
+    """The error of a trace at this shape, or None."""
 
     def call(images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
         return probe(images, seeds)
@@ -60,7 +60,7 @@ def traced(probe: Probe, shape: tuple[int, ...]) -> BaseException | None:
         tf.function(call, autograph=False).get_concrete_function(
             tf.TensorSpec([None, *shape], tf.float32), tf.TensorSpec([None, 2], tf.int32)
         )
-    except Exception as error:  # What a plug-in raises may be anything.
+    except Exception as error:  # A plug-in may raise any error.
         return error
     return None
 
@@ -94,7 +94,7 @@ def _whole(size: Any) -> bool:
 
 
 def _held(value: Any, depth: int, seen: set[int]) -> Iterator[Any]:
-    """Fields, cells and globals of functions, and what those hold."""
+    """Fields, cells and globals of functions, and their contents."""
     if id(value) in seen or isinstance(value, (str, bytes, int, float, type(None), type)):
         return
     seen.add(id(value))

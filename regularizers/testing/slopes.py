@@ -12,9 +12,10 @@ from regularizers.testing.probe import Probe, distance, require
 # Central differences in float64: the step, in units of the range, balances rounding (1e-16 / h)
 # against the third derivative (h^2).
 STEP, TOLERANCE = 1e-5, 1e-4
-# In float32: larger steps, of which one must do, because kinks spoil the large and rounding the small.
+# In float32 the steps are larger, and one of them must fit. Kinks spoil large steps, and rounding
+# spoils small ones.
 WIDE_STEPS, WIDE_TOLERANCE = (1e-2, 3e-3, 1e-3), 3e-2
-# Slopes along all directions are one factor off if their ratios differ by less.
+# If the ratios of slopes differ by less than this, all slopes are wrong by the same factor.
 ONE_FACTOR = 0.02
 
 
@@ -23,7 +24,7 @@ Judge: TypeAlias = Callable[[float], tuple[bool, float]]
 
 
 def check_slope(probe: Probe) -> None:
-    """The gradient equals central differences along random directions, and along itself."""
+    """The gradient equals central differences along random directions and along the gradient."""
     for shape in probe.shapes:
         images, seeds = probe.images("random", shape, tf.float64, 2), probe.seeds(2)
         output, gradient = probe.differentiated(images, seeds)
@@ -57,10 +58,10 @@ def check_slope(probe: Probe) -> None:
 def _slope(
     probe: Probe, images: tf.Tensor, seeds: tf.Tensor, direction: tf.Tensor, size: float
 ) -> Judge:
-    """What central differences say along one direction."""
+    """The slope along one direction from central differences."""
 
     def difference(step: float) -> float:
-        # Summed over the batch, as the gradient is: who couples images is for another law.
+        # Summed over the batch like the gradient. Another law tests coupled images.
         ahead, behind = (
             tf.reduce_sum(probe.product(probe(images + sign * step * direction, seeds)))
             for sign in (1.0, -1.0)
@@ -70,7 +71,7 @@ def _slope(
     units = WIDE_STEPS if probe.rough else (STEP,)
     found = [(step * probe.width, difference(step * probe.width)) for step in units]
     tolerance = WIDE_TOLERANCE if probe.rough else TOLERANCE
-    # Of the two values, whose last digit is lost, over their distance.
+    # The rounding error of the two values, divided by their distance.
     digit = 1e-6 if probe.rough else 1e-15
 
     def judge(received: float) -> tuple[bool, float]:
@@ -85,7 +86,7 @@ def _slope(
 
 
 def _factor(slopes: Sequence[tuple[Judge, float]]) -> str:
-    """What all slopes are multiplied by, where that is one number: a gradient halved or turned."""
+    """The common factor of all slopes, if there is one, as for a halved or negated gradient."""
     ratios = []
     for judge, received in slopes:
         _, expected = judge(received)
@@ -99,9 +100,9 @@ def _factor(slopes: Sequence[tuple[Judge, float]]) -> str:
 
 
 def _check_said(probe: Probe, images: tf.Tensor, gradient: tf.Tensor) -> None:
-    """A gradient that is not the slope, against what the part says that it is."""
+    """Compares a gradient that is not the slope with the gradient that the part declares."""
     said = getattr(probe.part, "expected_gradient", None)
-    if said is None:  # Kept finite by another law.
+    if said is None:  # Another law makes sure that it is finite.
         return
     expected = tf.convert_to_tensor(said(images))
     off = distance(gradient, tf.cast(expected, gradient.dtype))
