@@ -23,7 +23,7 @@ _COUNT = 32
 # photographs and faces at most 0.15.
 _LEAST = 0.3
 _TIMES = 1.1
-# Values this close to an end of the range count as background. An image of strokes has at least this share #
+# Values this close to an end of the range count as background. An image of strokes has at least this share
 # of background.
 _NEAR = 0.1
 _GROUND = 0.5

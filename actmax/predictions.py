@@ -1,4 +1,4 @@
-"""The class that a classifier predicts for each picture, and its probability."""
+"""`result.named`: predicted classes, their probabilities, and the warning if another was asked for."""
 
 from __future__ import annotations
 

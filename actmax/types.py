@@ -33,6 +33,19 @@ class Status(enum.IntEnum):
     NO_GRADIENT = 4
     INTERRUPTED = 5
 
+    @property
+    def failed(self) -> bool:
+        """Whether the run of the image failed: commands then have exit code 1."""
+        return self in FAILED
+
+    @property
+    def good(self) -> bool:
+        """Whether the run of the image came to its own end. Reports show other statuses as a warning."""
+        return self in (Status.OK, Status.CONVERGED)
+
+
+FAILED = (Status.NON_FINITE, Status.NO_GRADIENT)
+
 
 class Stop(enum.Enum):
     """What a callback returns to end the run; for single images it returns a bool array `[N]`."""

@@ -66,6 +66,7 @@ def _catalog(arguments: argparse.Namespace) -> int:
     import actmax
     from actmax.cli.run import read_labels
     from actmax.files import refuse_no_folder
+    from actmax.types import Status
 
     refuse_no_folder(arguments.out)
     look_at(arguments.model, trusted=arguments.trust_model)
@@ -102,7 +103,7 @@ def _catalog(arguments: argparse.Namespace) -> int:
     lines = [(layer, status, f"{count:,}") for (layer, status), count in counts.items()]
     print(table(("layer", "status", "images"), lines))
     print(f"\n{len(rows):,} images: {found.folder}")
-    return int(any(row["status"] in ("NON_FINITE", "NO_GRADIENT") for row in rows))
+    return int(any(Status[row["status"]].failed for row in rows))
 
 
 def _say(progress: Progress) -> None:

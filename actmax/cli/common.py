@@ -116,7 +116,7 @@ def finish(folder: Path, result: Result, *, reported: bool) -> int:
         print(result.messages[list(result.status).index(Status.INTERRUPTED)], file=sys.stderr)
         raise KeyboardInterrupt
     for name, status, text in zip(result.names(), result.status, result.messages, strict=True):
-        if status in (Status.NON_FINITE, Status.NO_GRADIENT):
+        if Status(status).failed:
             failed = True
             print(f"{name}: {text}", file=sys.stderr)
     return int(failed)

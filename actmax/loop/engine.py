@@ -1,4 +1,4 @@
-"""THE compiled loop: every `tf.function`, every tape, and the only minus sign are here.
+"""`Loop`: the compiled loop, its functions, and one step of it.
 
 The loop minimizes `-J`. One step: draw and transform, model, score, penalties, gradient, gradient
 functions, optimizer, projection, guards, history. Everything that differs between runs is a tensor,

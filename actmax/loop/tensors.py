@@ -1,4 +1,4 @@
-"""Signatures, sizes per row and choices between rows: small functions of tensors."""
+"""Small functions of tensors: the minus sign of the loop, signatures, sizes and choices per row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The class that the models of a run predict for its pictures."""
+"""Computes the class that the models of a run predict for its pictures."""
 
 from __future__ import annotations
 

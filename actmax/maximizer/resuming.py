@@ -1,4 +1,4 @@
-"""Resumed runs: saves the state of a run as a checkpoint, and loads it."""
+"""Resumed runs: saves the state of a run as a checkpoint, loads it, and refuses that of another call."""
 
 from __future__ import annotations
 

@@ -19,15 +19,13 @@ from actmax.maximizer.running import Run, State
 from actmax.predictions import Named
 from actmax.problem import Problem
 from actmax.result import Result
-from actmax.types import Status
+from actmax.types import FAILED, Status
 
 # The first number is the ratio of the largest gradient to the last one. The second is the largest
 # relative change of the score in the second half of a stopped run. Together they show that one huge
 # gradient stopped the run.
 _HUGE = 1e4
 _STILL = 1e-4
-# Statuses without a picture.
-FAILED = (Status.NON_FINITE, Status.NO_GRADIENT)
 _QUIET: contextvars.ContextVar[bool] = contextvars.ContextVar("actmax_unnamed", default=False)
 
 

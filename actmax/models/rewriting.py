@@ -33,11 +33,6 @@ class Options:
     half: bool = False
 
 
-def mended(found: Trace, sources: Sequence[int], wanted: Sequence[int]) -> Program:
-    """The program with our gradients for operations whose TensorFlow gradient is wrong or slow."""
-    return rewritten(found, sources, wanted, Options())
-
-
 def rewritten(
     found: Trace, sources: Sequence[int], wanted: Sequence[int], options: Options
 ) -> Program:

@@ -1,4 +1,4 @@
-"""Optimizers as pure functions on tensors: `update(gradients, state, params, rate) -> params, state`.
+"""The base class of optimizers: `update(gradients, state, params, rate) -> params, state`.
 
 Every optimizer takes one learning rate per image, keeps its state per image, and moves params
 *against* the given gradient. The loop decides the sign of this gradient.

@@ -29,7 +29,6 @@ from actmax.types import Status
 _FRAMES = 24
 _SMALL = 96
 _JPEG_QUALITY = 88
-_GOOD = ("OK", "CONVERGED")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,7 +254,7 @@ def _pictures(page: Page, film: RecordedFrames | None, sources: Sequence[str | N
 
 def _card(page: Page, row: int, source: str | None) -> str:
     status = Status(page.status[row]).name
-    good = status in _GOOD
+    good = Status[status].good
     small = " small" if _is_small(page) else ""
     shot = (
         ""

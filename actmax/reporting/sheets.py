@@ -22,9 +22,9 @@ from pathlib import Path
 from actmax import checks, images
 from actmax.reporting.document import document, encoded
 from actmax.reporting.tables import number, text
+from actmax.types import Status
 
 PAGES = "pages"
-_GOOD = ("OK", "CONVERGED")
 # This mark is in every file, so that only files of an earlier report are replaced.
 _MARK = "<!-- actmax sheets -->"
 # The mark is within this number of first bytes.
@@ -190,7 +190,7 @@ def _page(title: str, page: Sequence[Entry], number: int, *, last: bool) -> str:
 
 
 def _card(entry: Entry, place: int) -> str:
-    good = entry.status in _GOOD
+    good = Status[entry.status].good
     shot = ""
     if entry.png is not None:
         source = base64.b64encode(entry.png).decode()
