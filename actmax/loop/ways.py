@@ -80,6 +80,7 @@ class Way:
         oneDNN uses the fast gradient of max pooling only if it finds the pooling before its gradient.
         The graph of a loop is a cycle. There the order depends on memory addresses, and the gradient
         takes 70 or 390 us of a step of 1.9 ms by chance. The graph of a function has an order.
+        TensorFlow optimizes such a function twice. So models without these operations have none.
         """
         if not (self.compiled and self.apart) or self.xla:
             return function
@@ -92,7 +93,13 @@ class Way:
             return compiled()(*arguments)
 
         # A variant prepares tensors of one graph. A function of another graph cannot capture them.
-        return afresh if any(isinstance(model, Variant) for model in models) else compiled()
+        own = afresh if any(isinstance(model, Variant) for model in models) else compiled()
+
+        def chosen(*arguments: Any) -> Any:
+            paired = any(model.paired for model in models)
+            return own(*arguments) if paired else function(*arguments)
+
+        return chosen
 
     @contextlib.contextmanager
     def prepared(

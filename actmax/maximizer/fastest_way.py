@@ -70,9 +70,10 @@ def _way(name: Any, compute: Compute | None, *, gpu: bool) -> Way:
         xla=name == "xla",
         compute=compute,
         recompute=name == "recompute",
+        # Only oneDNN needs a graph with an order.
+        apart=not gpu and onednn() is not False,
         # Forward passes as gradients help only on CPUs without oneDNN. With oneDNN, gradients are as fast
         # as forward passes.
-        apart=not gpu,
         adjoint=not (gpu or whole) and compute is None and onednn() is False,
     )
 

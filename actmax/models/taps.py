@@ -262,6 +262,11 @@ class Taps:
         return self._traced is not None and self._traced.half
 
     @property
+    def paired(self) -> bool:
+        """As in `Trace`; known after the first call, and True before it."""
+        return self._traced is None or self._traced.paired
+
+    @property
     def rough(self) -> bool:
         """Whether the model computes in half precision or whole numbers; known after the first call."""
         return self._traced is not None and self._traced.rough

@@ -27,6 +27,21 @@ from actmax.models.untraceable import explained
 _LOCK = threading.RLock()
 _KEPT: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDictionary()
 
+# oneDNN hands a workspace from these operations to their gradients. Loops and conditions may contain one.
+_PAIRED = frozenset(
+    {
+        "MaxPool",
+        "MaxPoolV2",
+        "MaxPool3D",
+        "LRN",
+        "While",
+        "StatelessWhile",
+        "If",
+        "StatelessIf",
+        "Case",
+    }
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Call:
@@ -80,6 +95,11 @@ class Trace:
     def rough(self) -> bool:
         """Whether it computes anything from its inputs in half precision or in 8-bit integers."""
         return not {tf.float16, tf.bfloat16, tf.int8, tf.uint8}.isdisjoint(self._dtypes)
+
+    @functools.cached_property
+    def paired(self) -> bool:
+        """Whether it has an operation that oneDNN pairs with its gradient, or a loop, which may have one."""
+        return not _PAIRED.isdisjoint(node.kind for node in self.program.nodes)
 
     @functools.cached_property
     def _dtypes(self) -> set[tf.DType]:

@@ -42,6 +42,11 @@ class Variant:
         self.adjoint = adjoint
         self.way = TracedPass(Options(fold=fold, adjoint=adjoint), compute, recompute=recompute)
 
+    @property
+    def paired(self) -> bool:
+        """As in `Taps`."""
+        return self.taps.paired
+
     def __call__(self, inputs: Inputs) -> dict[str, Any]:
         """Activations of every name. `inputs -> {name: [N, ...]}`."""
         return self.taps.collect(inputs, self.way)

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,7 +11,6 @@ import actmax
 from actmax import zoo
 from actmax.loop import draws_ahead
 from actmax.loop.engine import Loop
-from actmax.loop.ways import PLAIN
 from actmax.maximizer import fastest_way
 from actmax.problem import Draws
 from regularizers import Jitter, Noise, RandomCrop, Rotate, TotalVariation
@@ -92,13 +92,21 @@ def test_the_scale_of_the_weights_the_loop_and_the_end_share_a_trace(monkeypatch
     assert len(traced) == count
 
 
-def test_the_pass_is_a_function_of_its_own(model):
-    apart = maximizer(model, [Jitter(1)])
-    first = apart([0, 1], steps=5)
-    assert len(noinline(apart._loop)) == 1
-    inside = maximizer(model, [Jitter(1)])
-    way = dataclasses.replace(PLAIN, apart=False)
-    inside._loop._called = way.called(inside._loop._ascend_once, inside._loop.models)
-    second = inside([0, 1], steps=5)
-    assert noinline(inside._loop) == []
-    np.testing.assert_allclose(first.images, second.images, atol=1e-4)
+@pytest.mark.parametrize("onednn", [True, False, None])
+def test_the_pass_is_a_function_of_its_own_only_where_onednn_pairs_operations(
+    model, monkeypatch, onednn
+):
+    monkeypatch.setattr(fastest_way, "onednn", lambda: onednn)
+    plain = keras.Sequential(
+        [keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3), keras.layers.Flatten()]
+    )
+    for network, paired in ((model, onednn is not False), (plain, False)):
+        apart = maximizer(network, [Jitter(1)])
+        first = apart([0, 1], steps=5)
+        assert len(noinline(apart._loop)) == int(paired)
+        inside = maximizer(network, [Jitter(1)])
+        way = dataclasses.replace(inside._loop.way, apart=False)
+        inside._loop._called = way.called(inside._loop._ascend_once, inside._loop.models)
+        second = inside([0, 1], steps=5)
+        assert noinline(inside._loop) == []
+        np.testing.assert_allclose(first.images, second.images, atol=1e-4)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import optimize
 
 import actmax
-from actmax.maximizer.running import Run
+from actmax.loop.engine import Loop
 from actmax.recipes import (
     class_octaves,
     deep_dream,
@@ -348,15 +348,15 @@ def test_a_network_that_is_not_finite_is_an_error():
 
 def interrupts(monkeypatch, number):
     """Ctrl-C in the n-th compiled chunk from now on, as a run meets it; the calls are counted."""
-    whole, calls = Run._advance, []
+    whole, calls = Loop.run, []
 
-    def own(*arguments):
+    def own(*arguments, **settings):
         calls.append(1)
         if len(calls) == number:
             raise KeyboardInterrupt
-        return whole(*arguments)
+        return whole(*arguments, **settings)
 
-    monkeypatch.setattr(Run, "_advance", own)
+    monkeypatch.setattr(Loop, "run", own)
     return calls
 
 

@@ -90,9 +90,9 @@ def planned(way):
     return way.way.plan(found, ["images"], way.taps.wanted(found)[1])
 
 
-def assert_same(found, expected):
+def assert_same(found, expected, tolerance=1e-5):
     for got, wanted in zip(found, expected, strict=True):
-        np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+        np.testing.assert_allclose(got, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
 
 
 @pytest.mark.parametrize("build", [residual, chain, two_heads, trained_way])
@@ -110,7 +110,9 @@ def test_scores_and_gradients_are_the_models_own(build):
 def test_the_backward_pass_runs_layers_in_the_way_of_the_forward_pass(way):
     """By the time of the gradient, what had been put in place of layers' calls is gone again."""
     model = residual()
-    assert_same(pull(model, recompute=True, **way)[0], pull(model, **way)[0])
+    # oneDNN joins other operations of bfloat16 in a segment than in the whole graph, and rounds less often.
+    tolerance = 0.03 if way.get("compute") == "bfloat16" else 1e-5
+    assert_same(pull(model, recompute=True, **way)[0], pull(model, **way)[0], tolerance)
 
 
 @pytest.mark.parametrize("build", [residual, chain, trained_way])
