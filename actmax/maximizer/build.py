@@ -78,7 +78,7 @@ def build(arguments: Arguments) -> Built:
     chosen: dict[str, str] = {}
     refuse_surroundings()
     members = tuple(map(old_keras.at_inference, _members(arguments.model)))
-    specs = _specs(members, arguments)
+    specs = _specs(members, arguments, chosen)
     fixed = _fixed(arguments.fixed, specs)
     free = [spec for spec in specs if spec.name not in fixed]
     if not free:
@@ -249,7 +249,9 @@ def _members(model: Any) -> tuple[Any, ...]:
     return members
 
 
-def _specs(members: Sequence[Any], arguments: Arguments) -> tuple[InputSpec, ...]:
+def _specs(
+    members: Sequence[Any], arguments: Arguments, chosen: dict[str, str]
+) -> tuple[InputSpec, ...]:
     """Inputs of the models, which must agree, completed by `input_shape`."""
     input_shape, fixed = arguments.input_shape, arguments.fixed
     specs = models.input_specs(members[0]) or old_keras.specs(members[0])
@@ -259,6 +261,11 @@ def _specs(members: Sequence[Any], arguments: Arguments) -> tuple[InputSpec, ...
             raise ValueError(
                 checks.message("models that take the same inputs", f"{specs} and {other}")
             )
+    if specs is None and input_shape is None:
+        specs = models.built_specs(members[0])
+        if specs is not None:
+            known = ", ".join(str(spec.shape) for spec in specs)
+            chosen["input_shape"] = f"{known}, with which Keras built the model"
     if specs is None:
         if input_shape is None:
             raise ValueError(
@@ -269,8 +276,7 @@ def _specs(members: Sequence[Any], arguments: Arguments) -> tuple[InputSpec, ...
                 )
             )
         named = input_shape if isinstance(input_shape, Mapping) else {IMAGES: input_shape}
-        policy = getattr(members[0], "dtype", None) or "float32"
-        dtype = policy if policy == "float64" else "float32"
+        dtype = models.dtype_of(members[0])
         specs = tuple(
             InputSpec(name, checks.image_shape(shape, "input_shape"), dtype)
             for name, shape in named.items()
@@ -281,17 +287,42 @@ def _specs(members: Sequence[Any], arguments: Arguments) -> tuple[InputSpec, ...
     for spec in specs:
         held = isinstance(fixed, Mapping) and spec.name in fixed
         given = inferred.given_range(arguments.input_range, spec.name)
-        held = held or isinstance(given, constraints.Rows)
-        if not held and not spec.dtype.startswith(("float", "bfloat")):
-            raise ValueError(
-                checks.message(
-                    f"a floating-point input {spec.name!r}, which a gradient can reach",
-                    f"dtype {spec.dtype}",
-                    "Give the letters that its numbers stand for, input_range=actmax.OneHot(alphabet), the "
-                    "model behind the cast or the embedding, or hold this input with fixed=.",
-                )
-            )
+        if not held:
+            _refuse_input(spec, letters=isinstance(given, constraints.Rows))
     return specs
+
+
+# What to do about an input without a gradient, by the beginning of its type. The last is for numbers.
+_REMEDIES = {
+    "string": "Text has no gradient. Give the part behind its lookup as the model, or hold this input "
+    "with fixed=.",
+    "bool": "Give the model behind the cast, or hold this input with fixed=.",
+    "complex": "Put a model of real numbers in front of it, as with keras.layers.Lambda(lambda x: "
+    "tf.complex(x[..., 0], x[..., 1])).",
+    "": "Give the letters that its numbers stand for, input_range=actmax.OneHot(alphabet), the "
+    "model behind the cast or the embedding, or hold this input with fixed=.",
+}
+
+
+def _refuse_input(spec: InputSpec, *, letters: bool) -> None:
+    """Raises ValueError for an input that is optimized and that no gradient can reach."""
+    if spec.shape == ():
+        raise ValueError(
+            checks.message(
+                f"an input {spec.name!r} with at least one axis besides the rows",
+                "an input of shape (), one number for each row",
+                "Put an axis in front of the model: keras.Sequential([keras.Input((1,)), "
+                "keras.layers.Reshape(()), model]).",
+            )
+        )
+    if not letters and not spec.dtype.startswith(("float", "bfloat")):
+        raise ValueError(
+            checks.message(
+                f"a floating-point input {spec.name!r}, which a gradient can reach",
+                f"dtype {spec.dtype}",
+                next(do for kind, do in _REMEDIES.items() if spec.dtype.startswith(kind)),
+            )
+        )
 
 
 def _signature(specs: tuple[InputSpec, ...]) -> list[Any]:

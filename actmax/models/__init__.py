@@ -23,7 +23,16 @@ from actmax.models.lookups import Lettered
 from actmax.models.passes import Compute
 from actmax.models.products import onednn
 from actmax.models.ranges import Reading
-from actmax.models.structure import InputSpec, input_specs, is_keras, layer_paths, layers, symbolic
+from actmax.models.structure import (
+    InputSpec,
+    built_specs,
+    dtype_of,
+    input_specs,
+    is_keras,
+    layer_paths,
+    layers,
+    symbolic,
+)
 from actmax.models.taps import Taps
 from actmax.models.trace import states
 from actmax.models.untraceable import UntraceableError, explained
@@ -40,8 +49,10 @@ __all__ = [
     "activations",
     "applications_preprocess",
     "bad_weight",
+    "built_specs",
     "channels_of",
     "detect_range",
+    "dtype_of",
     "explained",
     "input_specs",
     "is_keras",

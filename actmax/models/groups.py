@@ -18,7 +18,15 @@ from actmax.models.program import Node, Program
 # Replaces an unknown size if sizes do not matter.
 _OPEN = 2
 _SHAPED = ("Reshape", "Squeeze", "ExpandDims")
-_AS_IT_IS = ("Identity", "Cast", "StopGradient", "Snapshot", "PreventGradient", "EnsureShape")
+_AS_IT_IS = (
+    "Identity",
+    "Cast",
+    "StopGradient",
+    "Snapshot",
+    "PreventGradient",
+    "EnsureShape",
+    "CheckNumerics",
+)
 
 
 @dataclasses.dataclass(frozen=True)

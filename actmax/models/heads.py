@@ -22,6 +22,7 @@ from actmax.models.program import Made, Node, Program
 MOVES = (
     "Identity", "Cast", "Reshape", "Squeeze", "ExpandDims", "Transpose", "StridedSlice", "Slice",
     "GatherV2", "StopGradient", "Snapshot", "PreventGradient", "EnsureShape", "Tile", "BroadcastTo",
+    "ReverseV2", "CheckNumerics",
 )  # fmt: skip
 JOINS = {"ConcatV2": slice(0, -1), "Pack": slice(None)}
 # They clip values at bounds that are reached only by rounding. Outside, their gradient is 0.
@@ -122,6 +123,8 @@ def _read(program: Program, number: int, logarithm: bool = False) -> Part | None
         return Part(str(kinds.pop()), node, tuple(p for p in parts if p), number)
     if node.kind in _CLIPS:
         return _clipped(program, node, logarithm)
+    if node.kind == "SelectV2" and _where_not_finite(program, node.inputs[0]):
+        return _read(program, node.inputs[2], logarithm)  # `nan_to_num`: no probability is replaced
     return None if logarithm else _scaled(program, node)
 
 
@@ -169,6 +172,17 @@ def _clipped(program: Program, node: Node, logarithm: bool) -> Part | None:
         given = free[0]
         known += [bound for bound in constants.values() if bound is not None]
     return None if logarithm else Part("bounded", node, (), given, (min(known), max(known)))
+
+
+def _where_not_finite(program: Program, number: int) -> bool:
+    """Whether a condition holds only for values that are NaN or infinite."""
+    node = program.makers.get(number)
+    if node is None:
+        return False
+    if node.kind in ("LogicalAnd", "LogicalOr"):
+        every = all if node.kind == "LogicalOr" else any
+        return every(_where_not_finite(program, entry) for entry in node.inputs)
+    return node.kind in ("IsNan", "IsInf")
 
 
 def _scaled(program: Program, node: Node) -> Part | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import sys
 from collections.abc import Iterator
 from types import CodeType, FrameType
@@ -27,6 +28,10 @@ class Heard(NamedTuple):
     result: Any
 
 
+# Characters that TensorFlow does not allow in the name of a scope.
+_NOT_ALLOWED = re.compile(r"[^A-Za-z0-9_.\\/>-]")
+
+
 class RecordingGraph(FuncGraph):
     """A function's graph that records every call of a Keras layer while it is the default graph.
 
@@ -41,8 +46,14 @@ class RecordingGraph(FuncGraph):
 
     @contextlib.contextmanager
     def name_scope(self, name: str | None) -> Iterator[str]:
-        """TensorFlow's name scope. When it closes, the call of its layer is recorded."""
-        with super().name_scope(name) as scope:
+        """TensorFlow's name scope. When it closes, the call of its layer is recorded.
+
+        Keras accepts names that TensorFlow refuses in a graph, such as that of a private class.
+        """
+        allowed = name and _NOT_ALLOWED.sub("_", name)
+        if allowed and allowed[0] in "_\\/>-" and not self.get_name_scope():
+            allowed = f".{allowed}"
+        with super().name_scope(allowed) as scope:
             yield scope
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and frame.f_code is not _layer_call():

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 
 from actmax import checks
+from actmax.models import returned
 from actmax.models.program import Program
 
 
@@ -49,26 +49,26 @@ class Outputs:
         Raises:
             TypeError: if an output is not a tensor.
         """
-        found = list(_leaves(result))
+        found = list(returned.outputs_of(result)) or [("", result)]
         for path, value in found:
             if not tf.is_tensor(value) or isinstance(value, (tf.RaggedTensor, tf.SparseTensor)):
                 raise TypeError(_no_tensor(path, value))
         names = getattr(model, "output_names", None) or ()
         named = list(names) if len(names) == len(found) else [None] * len(found)
         numbers = [program.number(value) for _, value in found]
-        if isinstance(result, Mapping) and not any(
-            isinstance(value, (Mapping, list, tuple)) for value in result.values()
-        ):
-            # The keys of a dict are the names of its outputs.
-            named = [path for path, _ in found]
+        inner = returned.entries(result)
+        if inner is not None and not isinstance(result, (list, tuple)):
+            if all(returned.entries(value) is None for _, value in inner):
+                # The keys of a dict and the fields of a dataclass are the names of its outputs.
+                named = [path for path, _ in found]
         every = tuple(
             Output(number, path, None if name is None else str(name), place)
             for place, (number, (path, _), name) in enumerate(
                 zip(numbers, found, named, strict=True)
             )
         )
-        flat = iter(numbers)
-        return cls(every, _replaced(result, flat))
+        following = iter(numbers)
+        return cls(every, returned.replaced(lambda _: next(following), result))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -117,29 +117,6 @@ class Outputs:
 
     def _which(self, given: str, do: str) -> str:
         return checks.message(f"one of the outputs {list(self.names)}", given, do)
-
-
-def _leaves(result: Any, path: str = "") -> list[tuple[str, Any]]:
-    """`(path, value)` in the order of Keras: dicts by their keys."""
-    if isinstance(result, Mapping):
-        pairs = [(str(key), result[key]) for key in sorted(result, key=str)]
-    elif isinstance(result, (list, tuple)):
-        pairs = [(str(place), value) for place, value in enumerate(result)]
-    else:
-        return [(path, result)]
-    return [
-        leaf for key, value in pairs for leaf in _leaves(value, f"{path}/{key}" if path else key)
-    ]
-
-
-def _replaced(result: Any, numbers: Any) -> Any:
-    if isinstance(result, Mapping):
-        found = {key: _replaced(result[key], numbers) for key in sorted(result, key=str)}
-        return {key: found[key] for key in result}
-    if isinstance(result, (list, tuple)):
-        values = [_replaced(value, numbers) for value in result]
-        return type(result)(*values) if hasattr(result, "_fields") else type(result)(values)
-    return next(numbers)
 
 
 def _no_tensor(path: str, value: Any) -> str:

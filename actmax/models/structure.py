@@ -93,16 +93,7 @@ def arguments(model: Any, inputs: Mapping[str, Any]) -> tuple[Sequence[Any], dic
     names = list(inputs)
     if names == [IMAGES]:
         return [inputs[IMAGES]], {}
-    parameters: list[inspect.Parameter] = []
-    # Functions that are not written in Python have no signature.
-    with contextlib.suppress(TypeError, ValueError):
-        function = model.call if is_keras(model) else model
-        parameters = list(inspect.signature(function).parameters.values())
-    free = [
-        p
-        for p in parameters
-        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name not in _SETTINGS
-    ]
+    free = _free_arguments(model)
     own = [parameter.name for parameter in free]
     if len(names) > 1 and set(names) <= set(own):
         if set(own[: len(names)]) == set(names):
@@ -130,6 +121,44 @@ def input_specs(model: Any) -> tuple[InputSpec, ...] | None:
         for name, tensor in pairs
     ]
     return (dataclasses.replace(specs[0], name=IMAGES),) if len(specs) == 1 else tuple(specs)
+
+
+def built_specs(model: Any) -> tuple[InputSpec, ...] | None:
+    """Inputs of a Keras model without symbolic inputs, from the shapes with which Keras built it.
+
+    Keras keeps the shapes of the first call. None if there was no call, or if the call has several required
+    arguments, of which Keras keeps one.
+    """
+    if not is_keras(model) or not getattr(model, "built", False):
+        return None
+    shapes = (model.get_build_config() or {}).get("input_shape")
+    if sum(each.default is each.empty for each in _free_arguments(model)) > 1:
+        return None
+    if isinstance(shapes, (list, tuple)) and shapes and isinstance(shapes[0], (list, tuple)):
+        shapes = {str(place): shape for place, shape in enumerate(shapes)}
+    named: Mapping[Any, Any] = shapes if isinstance(shapes, Mapping) else {IMAGES: shapes}
+    if not all(isinstance(shape, (list, tuple)) and len(shape) > 1 for shape in named.values()):
+        return None
+    return tuple(InputSpec(str(n), tuple(shape[1:]), dtype_of(model)) for n, shape in named.items())
+
+
+def dtype_of(model: Any) -> str:
+    """Type of the inputs of a model that does not say it."""
+    return "float64" if getattr(model, "dtype", None) == "float64" else "float32"
+
+
+def _free_arguments(model: Any) -> list[inspect.Parameter]:
+    """Arguments by position of a model's call that are inputs."""
+    parameters: list[inspect.Parameter] = []
+    # Functions that are not written in Python have no signature.
+    with contextlib.suppress(TypeError, ValueError):
+        function = model.call if is_keras(model) else model
+        parameters = list(inspect.signature(function).parameters.values())
+    return [
+        p
+        for p in parameters
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name not in _SETTINGS
+    ]
 
 
 def _dtype_name(dtype: Any) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from actmax import checks
+from actmax.models import returned
 from actmax.models.cutting import cut_behind
 from actmax.models.groups import Classes
 from actmax.models.heads import WITH_LOGITS, Head, head_of, in_front, saturated
@@ -212,7 +213,7 @@ class Taps:
     def _filled(self, name: str, value: Any, made: Mapping[int, tf.Tensor], found: Trace) -> Any:
         if isinstance(value, list) and name == BATCH_NORM:
             return tuple(self._statistics(entry, made) for entry in value)
-        filled = tf.nest.map_structure(lambda n: _wide(made[n]), value)
+        filled = returned.filled(lambda n: None if n is None else _wide(made[n]), value)
         if name.endswith(CHANNELS_LAST) or name.partition("/")[0] in _AT_THE_END:
             traced = found.program.outermost.get(value, found.program.tensors[value])
             filled = self._units_last(name, filled, traced)
@@ -232,6 +233,14 @@ class Taps:
     def _units_last(self, name: str, filled: tf.Tensor, traced: tf.Tensor) -> tf.Tensor:
         """An activation with its classes or channels last. `[N] -> [N, 1]`, `[N, C, ...] -> [N, ..., C]`."""
         rank = traced.shape.rank
+        if traced.dtype == tf.string:
+            raise ValueError(
+                checks.message(
+                    f"numbers from {name.partition('|')[0].lstrip(':')!r}",
+                    "text",
+                    "Choose a layer in front of it, or another output.",
+                )
+            )
         if rank is None:
             return filled
         if rank == 0:
@@ -389,13 +398,9 @@ def _refuse_state(model: Any) -> None:
 
 
 def _numbers(value: Any) -> list[int]:
-    found = []
-    for leaf in tf.nest.flatten(value):
-        if isinstance(leaf, _Normalizer):
-            found.append(leaf.given)
-        elif leaf is not None:
-            found.append(leaf)
-    return found
+    if isinstance(value, list) and value and isinstance(value[0], _Normalizer):
+        return [entry.given for entry in value]
+    return [number for number in returned.flat(value) if number is not None]
 
 
 def _wide(value: tf.Tensor) -> tf.Tensor:

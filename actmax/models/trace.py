@@ -7,6 +7,7 @@ model. If a model is changed in place, it is traced again: see `state_of`.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import threading
@@ -17,6 +18,7 @@ from typing import Any
 import tensorflow as tf
 
 from actmax import checks
+from actmax.models import returned
 from actmax.models.layer_calls import Afresh, Heard, RecordingGraph, everywhere, placeholder
 from actmax.models.outputs import Outputs
 from actmax.models.program import CALLS, GRADIENT, Program
@@ -202,7 +204,7 @@ def _trace(
         program,
         {name: program.number(tensor) for name, tensor in inputs.items()},
         Outputs.of(model, result, program),
-        tuple(tf.nest.flatten(result)),
+        tuple(value for _, value in returned.outputs_of(result)),
         found,
         inside,
         next(iter(like.values())).shape[0] if like else None,
@@ -222,15 +224,10 @@ def _pass(
         inputs = {name: placeholder(spec.dtype, spec.shape) for name, spec in like.items()}
         if afresh:
             graph._set_control_flow_context(Afresh())
-        with explained("the model"):
+        with explained("the model"), _python_named(graph):
             result = forward(dict(inputs))
-        result = tf.nest.map_structure(_in_graph, result) if _plain(result) else _in_graph(result)
-        result = _captured(graph, result)
+        result = returned.replaced(lambda value: _captured(graph, _in_graph(value)), result)
     return graph, inputs, result
-
-
-def _plain(result: Any) -> bool:
-    return isinstance(result, (Mapping, list, tuple))
 
 
 def _in_graph(value: Any) -> Any:
@@ -240,12 +237,9 @@ def _in_graph(value: Any) -> Any:
     return value
 
 
-def _captured(graph: RecordingGraph, result: Any) -> Any:
-    def capture(value: Any) -> Any:
-        dense = tf.is_tensor(value) and not isinstance(value, (tf.RaggedTensor, tf.SparseTensor))
-        return graph.capture(value) if dense else value
-
-    return tf.nest.map_structure(capture, result) if _plain(result) else capture(result)
+def _captured(graph: RecordingGraph, value: Any) -> Any:
+    dense = tf.is_tensor(value) and not isinstance(value, (tf.RaggedTensor, tf.SparseTensor))
+    return graph.capture(value) if dense else value
 
 
 # The name that `tf.custom_gradient` gives to its registry entry, one for every use.
@@ -373,15 +367,32 @@ def _states(model: Any) -> Iterator[Any]:
                 yield name, id(value)
 
 
+@contextlib.contextmanager
+def _python_named(graph: tf.Graph) -> Iterator[None]:
+    """In this context, an error behind Python code in the graph, whose results have no shape, names it."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        python = [each for each in graph.get_operations() if each.type in _PYTHON]
+        if python:
+            raise ValueError(_python(python[0].name)) from error
+        raise
+
+
 def refuse_python(program: Program, wanted: Sequence[int]) -> None:
     """Raises ValueError if requested tensors are computed by Python code, which has no gradient."""
     for node in program.reachable(wanted):
-        if node.kind in ("PyFunc", "EagerPyFunc", "PyFuncStateless"):
-            raise ValueError(
-                checks.message(
-                    "a model of TensorFlow operations",
-                    f"tf.py_function or tf.numpy_function at {node.operation.name!r}",
-                    "Python code in a graph has no gradient that can be trusted: write it with "
-                    "keras.ops or tf operations.",
-                )
-            )
+        if node.kind in _PYTHON:
+            raise ValueError(_python(node.operation.name))
+
+
+_PYTHON = ("PyFunc", "EagerPyFunc", "PyFuncStateless")
+
+
+def _python(name: str) -> str:
+    return checks.message(
+        "a model of TensorFlow operations",
+        f"tf.py_function or tf.numpy_function at {name!r}",
+        "Python code in a graph has no gradient that can be trusted: write it with "
+        "keras.ops or tf operations.",
+    )

@@ -87,6 +87,12 @@ class _Unit(Objective):
         used = np.atleast_1d(targets if self._bound is None else self._bound)
         if count is None:
             return
+        if count == 0:
+            raise ValueError(
+                checks.message(
+                    f"at least one unit of {_spoken(self._layer)}", "none: its size is 0"
+                )
+            )
         bad = np.flatnonzero((used < 0) | (used >= count))
         if len(bad):
             where = "" if isinstance(self._bound, int) else f" at position {bad[0]}"

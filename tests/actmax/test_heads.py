@@ -74,6 +74,8 @@ WRAPS = {
     "slice": (lambda y: y[:, 1:4], lambda z: z[:, 1:4]),
     "permute": (lambda y: K.transpose(K.reshape(y, (-1, 1, UNITS)), (0, 2, 1)), lambda z: z[:, None]),
     "reverse": (lambda y: y[:, ::-1], lambda z: z[:, ::-1]),
+    "flip": (lambda y: K.flip(y, 1), lambda z: z[:, ::-1]),
+    "nan_to_num": (K.nan_to_num, lambda z: z),
 }  # fmt: skip
 CELLS = [
     (head, wrap)

@@ -407,3 +407,26 @@ def test_without_a_range_a_model_of_keras_applications_gets_its_preprocessing_of
     module = {"resnet50": "resnet", "vgg16": "vgg16"}[name]
     with pytest.raises(ValueError, match=rf"preprocess=keras\.applications\.{module}\.preprocess"):
         Maximizer(model)
+
+
+class _Private(keras.Model):
+    """Keras names it `__private`, which TensorFlow refuses as the name of a scope in a graph."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(2, name="my dense (1)")
+
+    def call(self, given):
+        return self.dense(given)
+
+
+def test_names_that_tensorflow_refuses_in_a_graph_are_names():
+    model = _Private()
+    images = np.random.default_rng(0).uniform(size=[2, 3]).astype("float32")
+    wanted = model(images)
+    for objective in (actmax.Logit(), actmax.Channel("my dense (1)")):
+        maximizer = actmax.Maximizer(
+            model, objective, input_range=(0, 1), regularizers=[], input_shape=(3,)
+        )
+        value, _ = maximizer.value_and_gradient(images, [0, 1])
+        np.testing.assert_allclose(value, np.diag(wanted), rtol=1e-5)

@@ -1,5 +1,8 @@
 """What models return and take, in every structure, and every way to name it, against Keras' own values."""
 
+import collections
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -131,3 +134,81 @@ def test_a_function_of_two_arguments_is_run():
     np.testing.assert_allclose(
         result.scores, [result.images["left"][0, 0], -result.images["right"][1, 0]], rtol=1e-5
     )
+
+
+Pair = collections.namedtuple("Pair", "logits value")
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    logits: object
+    value: object
+    note: str = "as it is"
+
+
+class Attributes(collections.OrderedDict):
+    """A dict whose values are attributes too, as in other libraries."""
+
+    def __setitem__(self, key, value):
+        super().__setitem__(key, value)
+        object.__setattr__(self, key, value)
+
+
+def attributes(logits, value):
+    made = Attributes(loss=None)
+    made["logits"], made["value"] = logits, value
+    return made
+
+
+STRUCTURES = {
+    "named tuple": (Pair, "logits", lambda output: output.value),
+    "dataclass": (Answer, "logits", lambda output: output.value),
+    "dict with attributes": (attributes, "logits", lambda output: output.value),
+    "None beside": (lambda a, b: {"p": a, "loss": None, "v": b}, "p", lambda output: output["v"]),
+    "number beside": (lambda a, b: (a, 0.5, b), "0", lambda output: output[2] + 0.0 * output[1]),
+    "dataclass in a dict": (lambda a, b: {"x": Answer(a, b)}, "x/logits", lambda o: o["x"].value),
+    "None in a list": (lambda a, b: [None, a, {"y": b}], "1", lambda output: output[2]["y"]),
+}
+
+
+@pytest.mark.parametrize("kind", STRUCTURES)
+def test_structures_of_python_are_outputs(kind):
+    """Fields are names, and what is no tensor stays where it is."""
+    build, key, value = STRUCTURES[kind]
+
+    class Model(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = L.Dense(3), L.Dense(2)
+
+        def call(self, images):
+            flat = K.reshape(images, (-1, 32))
+            return build(K.softmax(self.a(flat)), self.b(flat))
+
+    model = Model()
+    model(X)
+    flat = X.reshape(2, 32)
+    logits, other = (flat @ layer.get_weights()[0] for layer in (model.a, model.b))
+    found = models.Taps(model, [f"{LOGITS}/{key}", f"{LOGITS}/0", OUTPUT])(
+        {"images": tf.constant(X)}
+    )
+    np.testing.assert_allclose(found[f"{LOGITS}/{key}"], logits, rtol=1e-4, atol=1e-5)
+    if kind != "None in a list":
+        np.testing.assert_allclose(found[f"{LOGITS}/0"], logits, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(value(found[OUTPUT]), other, rtol=1e-4, atol=1e-5)
+
+
+def test_no_tensor_at_all_is_refused():
+    for nothing in (None, {"x": None}, [0.5]):
+        with pytest.raises(TypeError, match="a model that returns tensors"):
+            actmax.maximize(lambda images, n=nothing: n, input_shape=(4,), targets=[0], **KW)
+
+
+def test_text_and_nothing_are_refused():
+    images = keras.Input((3,))
+    units = L.Dense(2)(images)
+    text = L.Lambda(tf.strings.as_string, output_shape=(2,))(units)
+    with pytest.raises(ValueError, match=r"numbers from 'logits'(?s:.*)text"):
+        actmax.maximize(keras.Model(images, text), targets=[0], **KW)
+    with pytest.raises(ValueError, match="at least one unit"):
+        actmax.maximize(keras.Model(images, units[:, :0]), targets=[0], **KW)

@@ -104,3 +104,89 @@ def test_a_layer_of_a_model_of_keras_2_names_the_ways_that_work():
         actmax.maximize(Layer(), actmax.Channel("conv"), **CALL)
     with pytest.raises(TypeError, match=r"model.layers"):
         actmax.layer_paths(Layer())
+
+
+def test_python_whose_result_has_no_shape_is_named():
+    wave = keras.Input((5,))
+    doubled = keras.layers.Lambda(
+        lambda x: tf.numpy_function(lambda v: v * 2, [x], tf.float32), output_shape=(5,)
+    )(wave)
+    model = keras.Model(wave, keras.layers.Dense(2)(doubled))
+    with pytest.raises(ValueError, match=r"tf.numpy_function at .*PyFunc"):
+        actmax.maximize(model, **CALL)
+
+
+def test_inputs_of_no_real_numbers_have_a_sentence_each():
+    for dtype, remedy in (
+        ("string", "Text has no gradient"),
+        ("bool", "behind the cast, or hold"),
+        ("complex64", r"tf.complex\("),
+        ("int32", "actmax.OneHot"),
+    ):
+        given = keras.Input((4,), dtype=dtype)
+        model = keras.Model(given, keras.layers.Identity()(given))
+        with pytest.raises(ValueError, match=rf"dtype {dtype}. .*{remedy}"):
+            actmax.maximize(model, **CALL)
+
+
+def test_an_input_without_axes_gets_one_in_front():
+    given = keras.Input(())
+    model = keras.Model(given, keras.layers.Dense(2)(keras.ops.reshape(given, (-1, 1))))
+    with pytest.raises(ValueError, match=r"at least one axis(?s:.*)Reshape\(\(\)\), model"):
+        actmax.maximize(model, **CALL)
+    around = keras.Sequential([keras.Input((1,)), keras.layers.Reshape(()), model])
+    result = actmax.maximize(around, **CALL)
+    np.testing.assert_allclose(result.scores, model(result.images[:, 0])[:, 0], rtol=1e-5)
+
+
+class _Subclass(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(2)
+
+    def call(self, given, second=None):
+        given = given["a"] if isinstance(given, dict) else given
+        return self.dense(given if second is None else given + second)
+
+
+class _TwoArguments(_Subclass):
+    def call(self, given, second):
+        return super().call(given, second)
+
+
+def test_a_subclassed_model_has_the_shape_with_which_keras_built_it():
+    model, batch = _Subclass(), np.zeros((3, 5), "float32")
+    with pytest.raises(ValueError, match="knows its input shape"):
+        actmax.maximize(model, **CALL)
+    model(batch)
+    result = actmax.maximize(model, **CALL)
+    assert result.images.shape == (1, 5)
+    assert result.config["chosen"]["input_shape"] == "(5,), with which Keras built the model"
+    np.testing.assert_allclose(result.scores, model(result.images)[:, 0], rtol=1e-5)
+    named = _Subclass()
+    named({"a": batch, "b": batch[:, :2]})
+    fixed = {"b": np.zeros((1, 2), "float32")}
+    result = actmax.maximize(named, fixed=fixed, **CALL | {"input_range": {"a": (0, 1)}})
+    assert result.images["a"].shape == (1, 5)
+    # Of two required arguments Keras keeps one shape.
+    several = _TwoArguments()
+    several(batch, batch)
+    with pytest.raises(ValueError, match="knows its input shape"):
+        actmax.maximize(several, **CALL)
+
+
+def test_a_given_shape_goes_before_the_one_of_the_first_call():
+    class Open(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.conv = keras.layers.Conv2D(2, 3)
+
+        def call(self, images):
+            return keras.ops.mean(self.conv(images), (1, 2))
+
+    model = Open()
+    model(np.zeros((1, 8, 8, 1), "float32"))
+    assert actmax.maximize(model, **CALL).images.shape == (1, 8, 8, 1)
+    assert actmax.maximize(model, input_shape=(6, 7, 1), **CALL).images.shape == (1, 6, 7, 1)
+    start = np.full((1, 5, 9, 1), 0.5, "float32")
+    assert actmax.maximize(model, initial_images=start, **CALL).images.shape == (1, 5, 9, 1)
