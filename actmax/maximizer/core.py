@@ -263,7 +263,7 @@ class Maximizer:
             )  # fmt: skip
             call = described(steps, seed, weights, learning_rate, keeping, count, first, own)
             config = record(self._built, self._compile, self._device, call) | revived.record()
-            config |= started_from | ({"broken_laws": self._broken} if self._broken else {})
+            config |= started_from | self._found()
             carry = self._loop.begin(params, arguments)
             loop, probe = self._loop, dict[str, Any]()
             with revived.interruptible():
@@ -456,6 +456,12 @@ class Maximizer:
         self._loop = Loop(self.problem, self._loop.way)
         self._speed = self._speed.renewed(self._loop)
         self._checked, self._states, self._broken = False, None, {}
+
+    def _found(self) -> dict[str, Any]:
+        """What the first run found out about the models, for the record."""
+        return fastest_way.left_out(self._loop) | (
+            {"broken_laws": self._broken} if self._broken else {}
+        )
 
     def _check_at_first_run(
         self, pictures: Images, arguments: Arguments, targets: np.ndarray | None

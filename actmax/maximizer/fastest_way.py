@@ -23,7 +23,7 @@ from actmax.loop import (
     check_fold,
     check_segments,
 )
-from actmax.models import Compute, onednn
+from actmax.models import Compute, Variant, onednn
 from actmax.types import Images
 
 COMPILE = ("plain", "auto", "fold", "xla", "recompute", False)
@@ -76,6 +76,12 @@ def _way(name: Any, compute: Compute | None, *, gpu: bool) -> Way:
         # as forward passes.
         adjoint=not (gpu or whole) and compute is None and onednn() is False,
     )
+
+
+def left_out(loop: Loop) -> dict[str, Any]:
+    """For the record: gradients of our own that are not used, because TensorFlow's differ."""
+    said = [word for each in loop.models if isinstance(each, Variant) for word in each.left_out]
+    return {"left_out": sorted(set(said))} if said else {}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -77,6 +77,7 @@ class TracedPass(Pass):
         self.dtype = None if compute in (None, "mixed") else tf.as_dtype(compute)
         self.recompute = recompute
         self.ready: tuple[Trace | None, Values] = (None, {})
+        self.left_out: tuple[str, ...] = ()
         self._compiled: dict[Any, Any] = {}
 
     def plan(self, found: Trace, names: Sequence[str], wanted: Sequence[int]) -> Plan:
@@ -98,7 +99,9 @@ class TracedPass(Pass):
             found.rewritten[key] = Plan(
                 program, sources, tuple(wanted), frozenset(moving), runs, ahead, cut
             )
-        return found.rewritten[key]
+        plan: Plan = found.rewritten[key]
+        self.left_out = plan.program.left_out
+        return plan
 
     def prepare(self, found: Trace, names: Sequence[str], wanted: Sequence[int]) -> None:
         """Computes tensors that depend only on weights, in the current graph. `run` uses them."""

@@ -7,6 +7,7 @@ is right, but slow if oneDNN is off.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -72,8 +73,53 @@ def _spread(
     return tf.slice(total, tf.pad(before, [[1, 1]]), shape)
 
 
-def of_images(program: Program, node: Node) -> Callable[[Sequence[tf.Tensor]], Made] | None:
-    """`MaxPool` over windows without overlap, with a forward pass as gradient. None for other windows."""
+@dataclasses.dataclass(frozen=True)
+class Windows:
+    """Max pooling of images over windows without overlap, with a forward pass as gradient.
+
+    Attributes:
+        height, width, channels: of the images, `[N, height, width, channels]`.
+        size: rows and columns of a window.
+        padding: "SAME" or "VALID".
+    """
+
+    height: int
+    width: int
+    channels: int
+    size: tuple[int, int]
+    padding: str
+
+    def apply(self, images: tf.Tensor) -> tf.Tensor:
+        """The largest value of every window."""
+        size = [1, *self.size, 1]
+        return tf.raw_ops.MaxPool(input=images, ksize=size, strides=size, padding=self.padding)
+
+    def slope(self, images: tf.Tensor, result: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+        """The gradient with respect to the images."""
+        high, wide = self.size
+        rows, columns = self.height // high, self.width // wide
+        windows = [-1, rows, high, columns, wide, self.channels]
+        whole = [-1, rows * high, columns * wide, self.channels]
+        # The first of several equally large values, row by row, as in TensorFlow.
+        order: Any = np.arange(high * wide, 0, -1).reshape([1, 1, high, 1, wide, 1])
+        zero = tf.zeros([], upstream.dtype)
+        seen = tf.reshape(images[:, : rows * high, : columns * wide], windows)
+        largest = tf.equal(seen, result[:, :, None, :, None])
+        rank = tf.where(largest, tf.constant(order, upstream.dtype), zero)
+        first = tf.nn.max_pool2d(tf.reshape(rank, whole), [high, wide], [high, wide], "VALID")
+        chosen = largest & tf.equal(rank, first[:, :, None, :, None])
+        gradient = tf.where(chosen, upstream[:, :, None, :, None], zero)
+        margins = [[0, 0], [0, self.height - rows * high], [0, self.width - columns * wide], [0, 0]]
+        return tf.pad(tf.reshape(gradient, whole), margins)
+
+    def build(self, given: Sequence[tf.Tensor]) -> Made:
+        """The pooling and its gradient."""
+        result = self.apply(given[0])
+        return Made([result], lambda upstream: [self.slope(given[0], result, upstream)])
+
+
+def windows_of(program: Program, node: Node) -> Windows | None:
+    """The windows of a `MaxPool`. None if they overlap, or if the size of the images is open."""
     traced = program.tensors[node.inputs[0]].shape
     size, strides = node.value("ksize"), node.value("strides")
     padding = node.value("padding").decode()
@@ -82,31 +128,6 @@ def of_images(program: Program, node: Node) -> Callable[[Sequence[tf.Tensor]], M
     if traced.rank != 4 or None in traced[1:] or padding not in ("SAME", "VALID"):
         return None
     high, wide = size[1:3]
-    height, width, channels = traced[1:]
-    rows, columns = height // high, width // wide
-    left = [height - rows * high, width - columns * wide]
-    if padding == "SAME" and any(left):
-        return None
-    windows = [-1, rows, high, columns, wide, channels]
-    whole = [-1, rows * high, columns * wide, channels]
-    # The first of several equally large values, row by row, as in TensorFlow.
-    order: Any = np.arange(high * wide, 0, -1).reshape([1, 1, high, 1, wide, 1])
-
-    def build(given: Sequence[tf.Tensor]) -> Made:
-        images = given[0]
-        result = tf.raw_ops.MaxPool(input=images, ksize=size, strides=strides, padding=padding)
-
-        def backward(upstream: tf.Tensor) -> list[tf.Tensor]:
-            zero = tf.zeros([], upstream.dtype)
-            seen = tf.reshape(images[:, : rows * high, : columns * wide], windows)
-            largest = tf.equal(seen, result[:, :, None, :, None])
-            rank = tf.where(largest, tf.constant(order, upstream.dtype), zero)
-            first = tf.nn.max_pool2d(tf.reshape(rank, whole), [high, wide], [high, wide], "VALID")
-            chosen = largest & tf.equal(rank, first[:, :, None, :, None])
-            gradient = tf.where(chosen, upstream[:, :, None, :, None], zero)
-            margins = [[0, 0], [0, left[0]], [0, left[1]], [0, 0]]
-            return [tf.pad(tf.reshape(gradient, whole), margins)]
-
-        return Made([result], backward)
-
-    return build
+    found = Windows(traced[1], traced[2], traced[3], (high, wide), padding)
+    left = found.height % found.size[0] or found.width % found.size[1]
+    return None if padding == "SAME" and left else found

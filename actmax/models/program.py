@@ -99,6 +99,7 @@ class Program:
         captured: tensors from outside the graph, such as handles of variables, by number.
         makers: the node that makes a tensor, by the tensor's number.
         adjoint: types of the operations that have a forward pass as gradient.
+        left_out: gradients of our own that differ from TensorFlow's and are not used, in words.
         folded: types of the products into which later scales and shifts were folded.
     """
 
@@ -111,6 +112,7 @@ class Program:
         self.graphs: list[Any] = [graph]
         self.folded: tuple[str, ...] = ()
         self.adjoint: tuple[str, ...] = ()
+        self.left_out: tuple[str, ...] = ()
         self._numbers: dict[tuple[int, int], int] = {}
         for external, internal in graph.captures:
             self.captured[self._new(internal, 0)] = external

@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from actmax.models import pooling, products
+from actmax.models import agreement, pooling, products
 from actmax.models.folding import chain_behind
 from actmax.models.program import Made, Node, Program
 from actmax.models.trace import Trace
@@ -68,8 +68,7 @@ def _rewritten(
         if node.kind == "MaxPool3D":
             build = pooling.of_volumes(program, node)
         elif node.kind == "MaxPool" and options.adjoint:
-            build = pooling.of_images(program, node)
-            changed.adjoint += (node.kind,) if build is not None else ()
+            build = _pooled(changed, node)
         elif node.kind == "BiasAdd" and changed.makers[node.outputs[0]] is node:
             build = _biased(node)
         elif node.kind in products.KINDS and node.inputs[1] not in moving:
@@ -80,6 +79,17 @@ def _rewritten(
         if build is not None:
             changed.put(node, [dataclasses.replace(node, kind="Built", build=build)])
     return changed
+
+
+def _pooled(changed: Program, node: Node) -> Any:
+    """A max pooling with a forward pass as gradient. None where that gains nothing, or is wrong."""
+    windows = pooling.windows_of(changed, node)
+    differs = agreement.pooling_differs(windows) if windows is not None else ""
+    if windows is None or differs:
+        changed.left_out += (differs,) * bool(differs)
+        return None
+    changed.adjoint += (node.kind,)
+    return windows.build
 
 
 def _biased(node: Node) -> Any:
@@ -113,6 +123,12 @@ def _multiply_otherwise(
     half = options.half and kernel.dtype == tf.float32 and node.kind != "DepthwiseConv2dNative"
     adjoint = options.adjoint and products.gains(product, kernel.shape) and not half
     product = dataclasses.replace(product, adjoint=adjoint, half=half)
+    if adjoint:
+        given = changed.tensors[node.inputs[0]].shape
+        differs = agreement.product_differs(product, kernel.shape, given)
+        if differs:
+            adjoint, product = False, dataclasses.replace(product, adjoint=False)
+            changed.left_out += (differs,)
     if chain is None and not adjoint and not half:
         # TensorFlow's gradient, without the gradient of the kernel, which is never needed.
         build = products.build(product)

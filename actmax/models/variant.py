@@ -47,6 +47,11 @@ class Variant:
         """As in `Taps`."""
         return self.taps.paired
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Gradients of our own that differ from TensorFlow's and are not used. Known after the first call."""
+        return self.way.left_out
+
     def __call__(self, inputs: Inputs) -> dict[str, Any]:
         """Activations of every name. `inputs -> {name: [N, ...]}`."""
         return self.taps.collect(inputs, self.way)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import actmax
 from actmax import models
 from actmax.maximizer import fastest_way
+from actmax.models import agreement, pooling, products
 from actmax.objectives import LOGITS, OUTPUT
 
 L = keras.layers
@@ -495,3 +496,65 @@ def test_wherever_a_layer_is_called_the_gradient_is_the_same(monkeypatch, make):
     )
     np.testing.assert_allclose(found[0], wanted[0], rtol=1e-5)
     np.testing.assert_allclose(found[1], wanted[1], rtol=0, atol=1e-5 * np.abs(wanted[1]).max())
+
+
+@pytest.fixture
+def compared_afresh(monkeypatch):
+    monkeypatch.setattr(agreement, "_KNOWN", {})
+
+
+def two_layers():
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [
+            keras.Input((8, 9, CHANNELS)),
+            L.Conv2D(CHANNELS, 3, padding="same", activation="tanh"),
+            L.MaxPooling2D(2),
+            L.Flatten(),
+            L.Dense(3),
+        ]
+    )
+
+
+@pytest.mark.usefixtures("compared_afresh")
+@pytest.mark.parametrize(
+    ("owner", "name", "wrong", "kept"),
+    [
+        (products.Product, "_convolved", lambda found: 1.01 * found, ["MaxPool"]),
+        (products.Product, "_convolved", lambda found: found[:, 1:], ["MaxPool"]),
+        (pooling.Windows, "slope", lambda found: tf.reverse(found, [2]), ["Conv2D"]),
+    ],
+    ids=["another size", "another shape", "another place"],
+)
+def test_a_gradient_that_differs_is_not_used_and_the_record_says_so(
+    monkeypatch, owner, name, wrong, kept
+):
+    own = getattr(owner, name)
+    monkeypatch.setattr(owner, name, lambda *given: wrong(own(*given)))
+    monkeypatch.setattr(fastest_way, "onednn", lambda: False)
+    layer = two_layers()
+    assert compare(layer, draw([2, 8, 9, CHANNELS])) == len(kept)
+    maximizer = actmax.Maximizer(layer, input_range=(0, 1), regularizers=[])
+    result = maximizer([0], steps=1)
+    (said,) = result.config["left_out"]
+    assert said.startswith("Conv2D: " if kept == ["MaxPool"] else "MaxPool: ")
+    _, gradient = maximizer.value_and_gradient(result.images, [0])
+    wanted = pulled(layer, tf.constant(result.images), tf.one_hot([0], 3, dtype=tf.float64))[1]
+    np.testing.assert_allclose(gradient, wanted, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.usefixtures("compared_afresh")
+def test_equal_operations_are_compared_once(monkeypatch):
+    compared = []
+    difference = agreement._difference
+    monkeypatch.setattr(
+        agreement, "_difference", lambda *given: compared.append(given[0]) or difference(*given)
+    )
+    for _ in range(2):
+        assert compare(two_layers(), draw([2, 8, 9, CHANNELS])) == 2
+    assert sorted(compared) == ["Conv2D", "MaxPool"]
+    monkeypatch.setattr(fastest_way, "onednn", lambda: False)
+    result = actmax.maximize(
+        two_layers(), targets=[0], input_range=(0, 1), regularizers=[], steps=1
+    )
+    assert "left_out" not in result.config
