@@ -73,6 +73,7 @@ class Judged(NamedTuple):
             `terms_by_name`.
         linear: for every model, by name, the outputs whose last function is not known.
         inner: the unweighted penalties of layers, `[N]` each.
+        outputs: for every model, its own outputs by position, as far as the objective uses them.
     """
 
     scores: tf.Tensor
@@ -82,6 +83,7 @@ class Judged(NamedTuple):
     terms: tuple[tf.Tensor, ...] = ()
     linear: tuple[Mapping[str, tf.Tensor], ...] = ()
     inner: tuple[tf.Tensor, ...] = ()
+    outputs: tuple[Mapping[str, tf.Tensor], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -438,7 +440,7 @@ class Problem:
             models: other ways to compute the same models; None for the models themselves.
             copies: how many copies of every image they are, copy by copy.
         """
-        fitted = self._fitted(images, fixed)
+        fitted = self.fitted(images, fixed)
         found = [taps(fitted) for taps in models or self.models]
         return self._score(found, targets, fitted, copies)
 
@@ -461,7 +463,7 @@ class Problem:
             models: as for `score`.
             copies: as for `score`.
         """
-        fitted = self._fitted(images, fixed)
+        fitted = self.fitted(images, fixed)
         found = [taps(fitted) for taps in models or self.models]
         score = self._score(found, targets, fitted, copies)
         return [score, *self._inner(images, found, given, copies)]
@@ -487,7 +489,7 @@ class Problem:
             targets: `[M]` or `[M, C]`.
             asked_for: what penalties of layers may ask for.
         """
-        fitted = self._fitted(images, fixed)
+        fitted = self.fitted(images, fixed)
         found = [taps(fitted) for taps in self.models]
         given = None if self.objective.kind is None else targets
         sure = [
@@ -513,15 +515,17 @@ class Problem:
         )
         score = self._score(found, targets, fitted, 1)
         inner = self._inner(images, found, asked_for, 1)
-        return Judged(score, mean, classes, asked, terms, linear, inner)
+        own = tuple(taps.outputs(each) for taps, each in zip(self.models, found, strict=True))
+        return Judged(score, mean, classes, asked, terms, linear, inner, own)
 
     def members(self, images: Images, fixed: Images, targets: tf.Tensor) -> tf.Tensor:
         """The score by each model of an ensemble. `[M, ...] -> [M, models]`."""
-        fitted = self._fitted(images, fixed)
+        fitted = self.fitted(images, fixed)
         own = [self._score([taps(fitted)], targets, fitted, 1) for taps in self.models]
         return tf.stack(own, axis=1)
 
-    def _fitted(self, images: Images, fixed: Images) -> Images:
+    def fitted(self, images: Images, fixed: Images) -> Images:
+        """What the models get: the images as they take them, and the inputs that are held."""
         fitted: Images = {entry.name: entry.fit(images[entry.name]) for entry in self.inputs}
         first = next(iter(fitted.values()))
         return fitted | {name: tile_to(value, first) for name, value in fixed.items()}

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from actmax import checks
 from actmax.loop import Arguments, Loop
+from actmax.models import every_layer
 from actmax.objectives import ROWS
 from actmax.problem import Problem
 from actmax.types import Images
@@ -24,6 +25,8 @@ from actmax.types import Images
 # have larger ones.
 _ROUNDING = 1e-4
 _ROUGH = 2e-2
+# Differences of outputs from this value are no rounding errors of other kernels.
+_OTHERWISE = 1e-3
 # If other scores are this much larger, a small score is a sum of terms that cancel.
 _CANCELLED = 1e-2
 
@@ -53,6 +56,8 @@ def find_broken(loop: Loop, pictures: Images, arguments: Arguments) -> dict[str,
             broken.setdefault("state", f"variables that its pass reads and writes: {names}")
     if "same call" not in broken and not loop.problem.couples_images:
         broken |= _by_passes(loop, pictures, arguments)
+    if not broken:
+        broken |= _by_answers(loop, pictures, arguments)
     return broken
 
 
@@ -75,6 +80,11 @@ _SENTENCES = {
         "a model whose answer does not depend on the calls before",
         "Runs leave these variables as they are, and score what the next call of the model would answer. "
         "The same call makes other images once they have changed.",
+    ),
+    "own answer": (
+        "a model that answers from Python as in a graph, which is made once for any number of images",
+        "Scores are those of the graph. Python in the model may not depend on the number of rows, on the "
+        "calls before or on eager execution: write it with keras.ops, or give that part as another model.",
     ),
     "row alone": (
         "a model that scores every image by itself, so that a row alone is the row in a batch",
@@ -124,6 +134,55 @@ def _by_passes(loop: Loop, pictures: Images, arguments: Arguments) -> dict[str, 
         return {"same call": "two answers to the same images in two passes"}
     where = "at another place of the batch" if moved else "beside another image"
     return {"row alone": f"another score of the same image {where}"}
+
+
+def _by_answers(loop: Loop, pictures: Images, arguments: Arguments) -> dict[str, str]:
+    """Compares what the graph computes with the answer of the model itself, called from Python.
+
+    Only models with code of their own are called: the layers of Keras answer alike.
+    """
+    problem = loop.problem
+    asked = [taps for taps in problem.models if _has_own_code(taps)]
+    if not asked:
+        return {}
+    judged = loop.judge(pictures, arguments)
+    fitted = problem.fitted(pictures, arguments.fixed)
+    for taps, outputs in zip(problem.models, judged.outputs, strict=True):
+        if taps not in asked or not outputs:
+            continue
+        try:
+            answers = taps.answers(fitted)
+        except Exception:  # a model may work in a graph alone
+            continue
+        for place, ours in outputs.items():
+            gap = _gap(ours, answers.get(place))
+            if gap > (_ROUGH if taps.rough else _OTHERWISE):
+                return {"own answer": f"answers to the same images that differ by {gap:.1%}"}
+    return {}
+
+
+def _has_own_code(taps: Any) -> bool:
+    if taps.letters or taps.fixed_rows:
+        return False
+    if not taps.keras:
+        # Calling a function of TensorFlow would trace it again.
+        return not hasattr(taps.model, "get_concrete_function")
+    every = [taps.model, *every_layer(taps.model)]
+    kinds = {type(layer) for layer in every}
+    return any(
+        kind.__module__.partition(".")[0] != "keras" or kind.__name__ == "Lambda" for kind in kinds
+    )
+
+
+def _gap(ours: Any, answer: Any) -> float:
+    """The largest difference, relative to the largest value. 0 if the answer cannot be compared."""
+    if answer is None or tuple(answer.shape) != tuple(ours.shape):
+        return 0.0
+    one, two = (np.asarray(value).astype(np.float64) for value in (ours, answer))
+    largest = max(np.abs(one).max(initial=0.0), np.abs(two).max(initial=0.0))
+    if not 0.0 < largest < np.inf:
+        return 0.0
+    return float(np.abs(one - two).max() / largest)
 
 
 def _first(value: tf.Tensor, rows: int) -> tf.Tensor:

@@ -49,6 +49,8 @@ Inputs: TypeAlias = Mapping[str, tf.Tensor]
 
 # Names of values at the end of a model. They are passed with channels last.
 _AT_THE_END = (LOGITS, LOGARITHMS, PROBABILITIES)
+# The model's own outputs, by position, where they are computed anyway.
+_WHOLE = ":whole"
 _HALF = (tf.float16, tf.bfloat16)
 
 
@@ -129,6 +131,8 @@ class Taps:
     def collect(self, inputs: Inputs, way: TracedPass | None = None) -> dict[str, Any]:
         """Activations of every name, made in the current graph or by a separate graph.
 
+        The model's own outputs are with them where they are computed anyway: see `outputs`.
+
         Args:
             inputs: by name.
             way: how the model is computed. None for its unchanged operations.
@@ -146,12 +150,34 @@ class Taps:
         for key, classes in self._classes.items():
             if classes.groups is not None:
                 picked[f"{GROUPS}/{key}" if key else GROUPS] = tf.constant(classes.groups)
+        picked[_WHOLE] = {
+            str(output.position): _wide(by_number[output.number])
+            for output in found.outputs.every
+            if output.number in by_number and by_number[output.number].dtype.is_floating
+        }
         if ROWS in self.names:
             picked[ROWS] = tf.range(tf.shape(next(iter(inputs.values())))[0])
         self.shapes = {
             name: tuple(value.shape) for name, value in picked.items() if tf.is_tensor(value)
         }
         return picked
+
+    def outputs(self, picked: Mapping[str, Any]) -> dict[str, tf.Tensor]:
+        """The model's own floating-point outputs among activations, by position. Known after a call."""
+        return {} if self._traced is None else dict(picked.get(_WHOLE, {}))
+
+    def answers(self, inputs: Inputs) -> dict[str, Any]:
+        """The model's own outputs by position, as it answers when it is called from Python."""
+        result = self.forward({name: tf.convert_to_tensor(value) for name, value in inputs.items()})
+        values = [value for _, value in returned.outputs_of(result)]
+        return {
+            str(place): _wide(value) for place, value in enumerate(values) if tf.is_tensor(value)
+        }
+
+    @property
+    def fixed_rows(self) -> bool:
+        """Whether the model takes one number of rows alone."""
+        return self._rows is not None
 
     def ahead(self, inputs: Mapping[str, Any], way: TracedPass) -> None:
         """Computes in the current graph what depends only on weights."""

@@ -8,6 +8,8 @@ import pytest
 import tensorflow as tf
 
 import actmax
+from actmax import models
+from actmax.maximizer.laws import BrokenLawWarning
 
 L, K = keras.layers, keras.ops
 GRAY = {"input_range": (0, 1), "regularizers": [], "input_shape": (4, 4, 1)}
@@ -151,3 +153,55 @@ def test_a_catalog_carries_the_mark(tmp_path):
             model, out=tmp_path, input_range=(0, 1), regularizers=[], steps=1, batch_size=2
         )
     assert "row alone" in found.manifest.config["broken_laws"]
+
+
+class _Dense(keras.Model):
+    """A linear model that answers by `factor`."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.dense, self.factor, self.calls = keras.layers.Dense(2), factor, []
+
+    def call(self, images):
+        self.calls += [1]
+        return self.dense(images) * self.factor(self, images)
+
+
+@pytest.mark.parametrize(
+    ("factor", "warns"),
+    [
+        (lambda model, images: 2.0 if images.shape[0] == 1 else 1.0, True),
+        (lambda model, images: 2.0 if tf.executing_eagerly() else 1.0, True),
+        (lambda model, images: float(len(model.calls)), True),
+        (lambda model, images: tf.cast(tf.shape(images)[1], tf.float32), False),
+    ],
+    ids=["rows", "eager execution", "calls before", "no Python"],
+)
+@pytest.mark.parametrize("function", [False, True], ids=["model", "function"])
+def test_a_model_that_answers_otherwise_from_python_warns(factor, warns, function):
+    model = _Dense(factor)
+    model(np.zeros((2, 3), "float32"))
+    given = (lambda images: model(images, training=False)) if function else model
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = actmax.maximize(
+            given, targets=[0], input_range=(0, 1), input_shape=(3,), regularizers=[], steps=1
+        )
+    said = [str(each.message) for each in caught if each.category is BrokenLawWarning]
+    assert ["from Python as in a graph" in each for each in said] == [True] * warns
+    assert ("own answer" in result.config.get("broken_laws", {})) is warns
+
+
+def test_layers_of_keras_alone_are_not_called_from_python(monkeypatch):
+    called = []
+    monkeypatch.setattr(models.Taps, "answers", lambda *given: called.append(1) or {})
+    images = keras.Input((3,))
+    for end, count in ((keras.layers.Dense(2), 0), (keras.layers.Lambda(lambda x: 2.0 * x), 1)):
+        actmax.maximize(
+            keras.Model(images, end(images)),
+            targets=[0],
+            input_range=(0, 1),
+            regularizers=[],
+            steps=1,
+        )
+        assert len(called) == count
