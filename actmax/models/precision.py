@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 from tensorflow.core.framework import attr_value_pb2
-from tensorflow.python.framework import ops
+from tensorflow.python.framework import kernels, ops
 
 from actmax import checks
 from actmax.models.program import GRADIENT, Made, Node, Program
@@ -36,8 +37,12 @@ class Retyped(Replay):
         return replay
 
     def _built(self, node: Node, given: Sequence[tf.Tensor]) -> Made:
-        moving = not self.moving.isdisjoint(node.inputs)
-        return super()._built(node, [_like(v, self.dtype) for v in given] if moving else given)
+        if self.moving.isdisjoint(node.inputs):
+            return super()._built(node, given)
+        if not has_kernel(node.operation.type, "T", self.dtype):
+            own = node.operation.inputs[0].dtype
+            return _cast_back(super()._built(node, [_like(v, own) for v in given]), given, node)
+        return super()._built(node, [_like(v, self.dtype) for v in given])
 
     def _again(self, node: Node, given: Sequence[tf.Tensor]) -> Made:
         if node.own_gradient is not None and node.kind == "IdentityN":
@@ -81,10 +86,12 @@ def computed_in(node: Node, given: Sequence[tf.Tensor], dtype: tf.DType) -> Made
         allowed = attribute.allowed_values.list.type
         if allowed and dtype.as_datatype_enum not in allowed:
             continue
+        if not has_kernel(node.operation.type, attribute.name, dtype):
+            continue
         attributes[attribute.name] = attr_value_pb2.AttrValue(type=dtype.as_datatype_enum)
         changed.add(attribute.name)
     functions = any(value.HasField("func") for value in attributes.values())
-    if functions or not changed:
+    if functions or not changed or _has_lists(node.operation):
         known = [_like(v, t.dtype) for v, t in zip(given, node.operation.inputs, strict=True)]
         return _cast_back(again(node, known), given, node)
     known = list(_arguments(node, given, changed, dtype))
@@ -97,6 +104,31 @@ def computed_in(node: Node, given: Sequence[tf.Tensor], dtype: tf.DType) -> Made
         if old.shape.rank is not None and tensor.shape.rank is None:
             tensor.set_shape([None, *old.shape[1:]] if old.shape.rank else old.shape)
     return _cast_back(Made(operation.outputs, None, operation), given, node)
+
+
+@functools.cache
+def has_kernel(kind: str, attribute: str, dtype: tf.DType) -> bool:
+    """Whether TensorFlow can run an operation in a dtype on a device of this machine.
+
+    The definition of an operation may allow a dtype for which a device has no kernel, as `MaxPool3D` allows
+    float16. Operations without any kernel are made of others, so they are not judged.
+    """
+    present = {device.device_type for device in tf.config.list_logical_devices()}
+    known = [
+        kernel
+        for kernel in kernels.get_registered_kernels_for_op(kind).kernel
+        if kernel.device_type in present
+    ]
+    wanted = dtype.as_datatype_enum
+    return not known or any(
+        all(c.name != attribute or wanted in c.allowed_values.list.type for c in kernel.constraint)
+        for kernel in known
+    )
+
+
+def _has_lists(operation: tf.Operation) -> bool:
+    """Whether it reads or makes a list of tensors, as recurrent layers do. Loops keep the type of lists."""
+    return any(tensor.dtype == tf.variant for tensor in (*operation.inputs, *operation.outputs))
 
 
 def _arguments(node: Node, given: Sequence[tf.Tensor], changed: set[str], dtype: tf.DType) -> Any:

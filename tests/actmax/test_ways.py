@@ -429,3 +429,23 @@ def _executed(run, folder):
         kind.decode().replace("_MklNative", "")
         for kind in re.findall(rb"[\w/]:(\w+)", record.read_bytes())
     }
+
+
+@pytest.mark.parametrize(("precision", "gap"), [("bfloat16", 0.05), ("float16", 0.01)])
+def test_half_precision_where_layers_have_no_kernel_for_it(precision, gap):
+    """Pooling of volumes has no kernel for float16, and loops keep lists of tensors in their own type."""
+    keras.utils.set_random_seed(0)
+    volumes = keras.Input((4, 4, 4, 1))
+    pooled = L.MaxPooling3D(2)(L.Conv3D(3, 1)(volumes))
+    last = L.SimpleRNN(3)(L.Reshape((4, 6))(pooled))
+    model = keras.Model(volumes, L.Dense(2)(last))
+    images = np.random.default_rng(0).uniform(size=[2, 4, 4, 4, 1]).astype("float32")
+    with tf.GradientTape() as tape:
+        given = tf.constant(images)
+        tape.watch(given)
+        wanted = tf.gather(model(given), [0, 1], batch_dims=1, axis=1)
+    slope = tape.gradient(wanted, given).numpy()
+    half = actmax.Maximizer(model, input_range=(0, 1), regularizers=[], precision=precision)
+    value, gradient = half.value_and_gradient(images, [0, 1])
+    np.testing.assert_allclose(value, wanted, atol=gap * np.abs(wanted).max())
+    np.testing.assert_allclose(gradient, slope, atol=gap * np.abs(slope).max())
