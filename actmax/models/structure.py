@@ -7,7 +7,7 @@ import dataclasses
 import difflib
 import inspect
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -223,11 +223,23 @@ def layer_paths(model: Any) -> tuple[str, ...]:
     return tuple(layers(model))
 
 
-def split(name: str) -> tuple[str, int | None]:
-    """`"path:1"` -> `("path", 1)`; `"path"` -> `("path", None)`. A suffix for the layout is removed."""
+def split(name: str, known: Container[str] = ()) -> tuple[str, int | None]:
+    """`"path:1"` -> `("path", 1)`; `"path"` -> `("path", None)`. A suffix for the layout is removed.
+
+    A known path stays whole, because names of layers may end like this.
+    """
     name = name.removesuffix(CHANNELS_LAST)
     path, colon, call = name.rpartition(":")
-    return (path, int(call)) if colon and path and call.isdigit() else (name, None)
+    numbered = colon and path and call.isdigit() and name not in known
+    return (path, int(call)) if numbered else (name, None)
+
+
+def split_result(name: str, known: Container[str] = ()) -> tuple[str, int | None]:
+    """`"path[1]"` -> `("path", 1)`; `"path"` -> `("path", None)`. A suffix for the layout is removed."""
+    name = name.removesuffix(CHANNELS_LAST)
+    whole, bracket, place = name.removesuffix("]").rpartition("[")
+    numbered = name.endswith("]") and bracket and place.isdigit() and name not in known
+    return (whole, int(place)) if numbered else (name, None)
 
 
 def find_layer(model: Any, name: str, known: Mapping[str, Any] | None = None) -> Any:
@@ -237,7 +249,7 @@ def find_layer(model: Any, name: str, known: Mapping[str, Any] | None = None) ->
         ValueError: if there is none, with the nearest paths.
     """
     known = layers(model) if known is None else known
-    return known[split(lasting(model, name, known))[0]]
+    return known[split(lasting(model, name, known), known)[0]]
 
 
 def lasting(model: Any, name: str, known: Mapping[str, Any] | None = None) -> str:
@@ -249,7 +261,7 @@ def lasting(model: Any, name: str, known: Mapping[str, Any] | None = None) -> st
         ValueError: if no layer has that path, or several have.
     """
     known = layers(model) if known is None else known
-    path, call = split(name)
+    path, call = split(name, known)
     if path in known:
         return name
     former = [new for new, old, _ in paths.walk(model) if old == path] if known else []

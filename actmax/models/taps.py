@@ -29,6 +29,7 @@ from actmax.models.structure import (
     layers,
     leaves,
     split,
+    split_result,
     symbolic_inputs,
 )
 from actmax.models.trace import Part, Trace, refuse_python, trace
@@ -102,7 +103,8 @@ class Taps:
         known = layers(model) if inner else {}
         self.paths = {name: _in_every_process(model, name, known) for name in inner}
         self._layers = {
-            name: find_layer(model, _part(path)[0], known) for name, path in self.paths.items()
+            name: find_layer(model, split_result(path, known)[0], known)
+            for name, path in self.paths.items()
         }
         self._normalizers: dict[str, Any] = {}
         if BATCH_NORM in self.names:
@@ -468,8 +470,8 @@ def _refuse_without(normalizers: Mapping[str, Any], model: Any) -> None:
 def _one_call(name: str, found: Trace) -> Any:
     """The result of a call of a layer."""
     name = name.removesuffix(CHANNELS_LAST)
-    whole, result = _part(name)
-    path, index = split(whole)
+    whole, result = split_result(name, found.calls)
+    path, index = split(whole, found.calls)
     calls = found.calls.get(path, ())
     if not calls:
         inside = path in found.inside
@@ -511,14 +513,5 @@ def _one_call(name: str, found: Trace) -> Any:
 
 def _in_every_process(model: Any, name: str, known: Mapping[str, Any]) -> str:
     """The name of an activation with a path that is the same in every process."""
-    whole, place = _part(name)
+    whole, place = split_result(name, known)
     return lasting(model, whole, known) + ("" if place is None else f"[{place}]")
-
-
-def _part(name: str) -> tuple[str, int | None]:
-    """`"path[1]"` -> `("path", 1)`; `"path"` -> `("path", None)`. A suffix for the layout is removed."""
-    name = name.removesuffix(CHANNELS_LAST)
-    whole, bracket, place = name.removesuffix("]").rpartition("[")
-    if name.endswith("]") and bracket and place.isdigit():
-        return whole, int(place)
-    return name, None

@@ -15,6 +15,8 @@ _WORDS = (
     "symbolic tf.Tensor", "SymbolicTensor", "symbolic `tf.Tensor`", "KerasTensor", "EagerTensor",
     "has no attribute 'numpy'", "in graph mode", "NumPy call", "Graph execution",
 )  # fmt: skip
+# The error of layers that Keras rematerializes, in a graph.
+_REMATERIALIZED = "custom_gradient decorator currently supports keywords"
 # Names the line of the user's code. Keras removes its own frames from a traceback.
 _PREDICTS = re.compile(r"\.(predict|predict_on_batch|evaluate|fit)\(")
 _LIBRARIES = ("tensorflow", "keras", "numpy", "actmax", "tf_keras")
@@ -33,6 +35,7 @@ def explained(what: str) -> Iterator[None]:
 
     Raises:
         UntraceableError: instead of such an error. Other errors are not changed.
+        ValueError: if Keras rematerializes layers.
     """
     try:
         yield
@@ -41,6 +44,14 @@ def explained(what: str) -> Iterator[None]:
     except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
         if str(error).startswith("Expected "):  # already one of our sentences, which names the part
             raise
+        if _REMATERIALIZED in str(error):
+            raise ValueError(
+                checks.message(
+                    f"{what} to run in a graph",
+                    "layers of keras.RematScope, which TensorFlow runs eagerly only",
+                    "Build the model without it: compile='recompute' keeps few activations, too.",
+                )
+            ) from error
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if not _of_library(frame.filename)]
         predicts = [found for f in own if (found := _PREDICTS.search(f.line or ""))]

@@ -430,3 +430,17 @@ def test_names_that_tensorflow_refuses_in_a_graph_are_names():
         )
         value, _ = maximizer.value_and_gradient(images, [0, 1])
         np.testing.assert_allclose(value, np.diag(wanted), rtol=1e-5)
+
+
+def test_a_name_may_end_like_the_number_of_a_call_or_of_a_result():
+    images = keras.Input((3,))
+    first = keras.layers.Dense(2, name="first:0")(images)
+    model = keras.Model(images, keras.layers.Dense(2, name="second[1]")(first))
+    wanted = {"first:0": first, "second[1]": model.output}
+    pictures = np.random.default_rng(0).uniform(size=[2, 3]).astype("float32")
+    for name, tensor in wanted.items():
+        maximizer = actmax.Maximizer(
+            model, actmax.Channel(name), input_range=(0, 1), regularizers=[]
+        )
+        value, _ = maximizer.value_and_gradient(pictures, [0, 1])
+        np.testing.assert_allclose(value, np.diag(keras.Model(images, tensor)(pictures)), rtol=1e-5)

@@ -190,3 +190,12 @@ def test_a_given_shape_goes_before_the_one_of_the_first_call():
     assert actmax.maximize(model, input_shape=(6, 7, 1), **CALL).images.shape == (1, 6, 7, 1)
     start = np.full((1, 5, 9, 1), 0.5, "float32")
     assert actmax.maximize(model, initial_images=start, **CALL).images.shape == (1, 5, 9, 1)
+
+
+@pytest.mark.skipif(not hasattr(keras, "RematScope"), reason="an older Keras")
+def test_rematerialized_layers_are_refused():
+    given = keras.Input((3,))
+    with keras.RematScope(mode="full"):
+        model = keras.Model(given, keras.layers.Dense(2)(given))
+    with pytest.raises(ValueError, match=r"RematScope(?s:.*)compile='recompute'"):
+        actmax.maximize(model, **CALL)
