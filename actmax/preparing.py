@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from actmax import checks
 from actmax.resizing import resize
 
 __all__ = ["channels_last", "from_last", "in_inference", "prepare", "prepared", "to_last"]
@@ -46,8 +47,19 @@ def prepare(
 
 
 def prepared(images: Any, preprocess: Callable[[Any], Any] | None) -> Any:
-    """Images after preprocessing, in inference mode; unchanged if there is none."""
-    return images if preprocess is None else in_inference(preprocess, images)
+    """Images after preprocessing, in inference mode; unchanged if there is none.
+
+    Raises:
+        TypeError: if preprocessing returns None.
+    """
+    found = images if preprocess is None else in_inference(preprocess, images)
+    if found is None:
+        raise TypeError(
+            checks.message(
+                "preprocess to return images", "None", "Put a return before its last line."
+            )
+        )
+    return found
 
 
 def channels_last(images: Any, axis: int | None) -> np.ndarray:

@@ -45,6 +45,7 @@ from actmax.objectives import (
     Normalized,
 )
 from actmax.objectives.base import one_tensor
+from actmax.types import IMAGES
 
 Inputs: TypeAlias = Mapping[str, tf.Tensor]
 
@@ -124,11 +125,34 @@ class Taps:
         self.tapped(self.traced(like))
 
     def traced(self, like: Mapping[str, Any]) -> Trace:
-        """The model's trace for inputs like these, for any number of rows."""
+        """The model's trace for inputs like these, for any number of rows.
+
+        Raises:
+            ValueError: if an input has another shape than the model takes.
+        """
+        self._refuse_shapes(like)
         specs = {
             name: _open(value, self._rows, self.letters.get(name)) for name, value in like.items()
         }
         return lettered(trace(self.model, self.forward, specs, self._part()), self.letters)
+
+    def _refuse_shapes(self, like: Mapping[str, Any]) -> None:
+        pairs = [] if self._structure is None else leaves(self._structure)
+        symbols = [(IMAGES, pairs[0][1])] if len(pairs) == 1 and IMAGES in like else pairs
+        for name, symbol in symbols:
+            if name not in like or name in self.letters:
+                continue
+            takes, given = (tuple(each.shape[1:]) for each in (symbol, like[name]))
+            # Keras adds and removes axes of size 1.
+            alike = (tf.TensorShape([s for s in shape if s != 1]) for shape in (takes, given))
+            if not next(alike).is_compatible_with(next(alike)):
+                raise ValueError(
+                    checks.message(
+                        f"input {name!r} of shape {takes}, as the model takes it",
+                        f"shape {given}",
+                        "If preprocess= returned it, let it return what the model takes.",
+                    )
+                )
 
     def collect(self, inputs: Inputs, way: TracedPass | None = None) -> dict[str, Any]:
         """Activations of every name, made in the current graph or by a separate graph.

@@ -76,3 +76,18 @@ def test_xla_compiles_a_canvas_and_a_border_of_another_size():
         return maximizer([0, 1, 2], steps=3).images
 
     np.testing.assert_allclose(images("xla"), images("plain"), atol=1e-5)
+
+
+def test_what_preprocess_returns_must_fit_the_model():
+    images = keras.Input((8, 8, 3))
+    model = keras.Model(images, keras.layers.Dense(2)(keras.layers.Flatten()(images)))
+    call = {"targets": [0], "input_range": (0, 1), "regularizers": [], "steps": 1}
+    for preprocess, shape in (
+        (lambda x: x[..., :1], r"\(8, 8, 1\)"),
+        (lambda x: x[0], r"\(8, 3\)"),
+        (lambda x: tf.image.resize(x, (4, 4)), r"\(4, 4, 3\)"),
+    ):
+        with pytest.raises(ValueError, match=rf"shape \(8, 8, 3\).*{shape}.*preprocess="):
+            actmax.maximize(model, preprocess=preprocess, **call)
+    with pytest.raises(TypeError, match="preprocess to return images"):
+        actmax.maximize(model, preprocess=lambda x: None, **call)
