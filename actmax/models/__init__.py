@@ -23,6 +23,7 @@ from actmax.models.lookups import Lettered
 from actmax.models.passes import Compute
 from actmax.models.products import onednn
 from actmax.models.ranges import Reading
+from actmax.models.states import states
 from actmax.models.structure import (
     InputSpec,
     built_specs,
@@ -35,7 +36,6 @@ from actmax.models.structure import (
     symbolic,
 )
 from actmax.models.taps import Taps
-from actmax.models.trace import states
 from actmax.models.untraceable import UntraceableError, explained
 from actmax.models.variant import Variant
 

@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -23,6 +23,7 @@ from actmax.models.layer_calls import Afresh, Heard, RecordingGraph, everywhere,
 from actmax.models.outputs import Outputs
 from actmax.models.program import CALLS, GRADIENT, Program
 from actmax.models.side_effects import settle
+from actmax.models.states import state_of
 from actmax.models.structure import layers
 from actmax.models.untraceable import explained
 
@@ -328,43 +329,6 @@ def _orders(model: Any) -> dict[int, list[int]]:
                 places = [written.get(id(node), n) for n, node in enumerate(nodes)]
                 found[key] = sorted(range(len(nodes)), key=places.__getitem__)
     return found
-
-
-# Types of layer attributes whose value affects a trace.
-_VALUES = (bool, int, float, complex, str, bytes, type(None))
-
-
-def states(models: Iterable[Any]) -> tuple[Any, ...]:
-    """`state_of` for each of several models."""
-    return tuple(state_of(model) for model in models)
-
-
-def state_of(model: Any) -> tuple[Any, ...]:
-    """Everything that a trace depends on: layers, their settings, functions and variables, by identity.
-
-    The values of variables are not included, because a trace reads them in every run.
-    """
-    if not hasattr(model, "_flatten_layers") and not hasattr(model, "variables"):
-        return (id(model),)
-    return tuple(_states(model))
-
-
-def _states(model: Any) -> Iterator[Any]:
-    every = {id(layer): layer for layer in (model, *layers(model).values())}
-    for key, layer in every.items():
-        yield key
-        policy = getattr(layer, "dtype_policy", None)
-        yield getattr(policy, "name", None), getattr(layer, "quantization_mode", None)
-        yield tuple(id(variable) for variable in getattr(layer, "variables", ()))
-        for name, value in vars(layer).items():
-            if name.startswith("_") or name in ("built", "training"):
-                continue
-            if isinstance(value, _VALUES):
-                yield name, value
-            elif isinstance(value, (list, tuple)):
-                yield name, tuple(v if isinstance(v, _VALUES) else id(v) for v in value)
-            else:
-                yield name, id(value)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 Right values are Keras' own, or NumPy's on them.
 """
 
+import functools
 import threading
 
 import keras
@@ -264,3 +265,73 @@ def test_python_in_the_graph_is_refused():
 
     with pytest.raises(ValueError, match=r"tf\.py_function or tf\.numpy_function"):
         actmax.maximize(twice, lambda y: y[:, 0], images=1, input_shape=(6,), **QUICK)
+
+
+MODULE = {"factor": 1.0}
+
+
+def scaled_by_data():
+    """Models of Python data that may change in place, with the function that changes the data."""
+    keras.utils.set_random_seed(0)
+    factor, options, array = [1.0], {"by": {"factor": 1.0}}, np.ones(3, "float32")
+
+    class Model(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense, self.options = L.Dense(3), options
+
+        def call(self, given):
+            return self.dense(given) * self.options["by"]["factor"]
+
+    class Call:
+        def __init__(self, model):
+            self.model, self.factor = model, 1.0
+
+        def __call__(self, given):
+            return self.model(given) * self.factor
+
+    inputs = keras.Input((4,))
+    dense = L.Dense(3)(inputs)
+    inner = keras.Model(inputs, dense)
+    by_list = L.Lambda(lambda x: x * factor[0], output_shape=(3,))(dense)
+    by_array = L.Lambda(lambda x: x * array, output_shape=(3,))(dense)
+    called, model = Call(inner), Model()
+
+    def double():
+        factor[0] *= 2.0
+
+    def adapt():
+        inner.layers[1].enable_lora(1)
+        inner.layers[1].lora_kernel_b.assign(np.ones([1, 3]))
+
+    return {
+        "dict of a layer": (model, lambda: model.options["by"].update({"factor": 2.0})),
+        "list in a Lambda": (keras.Model(inputs, by_list), double),
+        "array in a Lambda": (keras.Model(inputs, by_array), lambda: array.__imul__(2.0)),
+        "closure": (lambda x: inner(x) * factor[0], double),
+        "default of an argument": (lambda x, by=factor: inner(x) * by[0], double),
+        "partial": (functools.partial(lambda by, x: inner(x) * by[0], factor), double),
+        "data of the module": (
+            lambda x: inner(x) * MODULE["factor"],
+            lambda: MODULE.update(factor=2.0),
+        ),
+        "attribute of an object": (called, lambda: setattr(called, "factor", 2.0)),
+        "method": (called.__call__, lambda: setattr(called, "factor", 4.0)),
+        "model in a function": (lambda x: inner(x, training=False), adapt),
+    }
+
+
+def test_data_of_python_that_changed_in_place_are_traced_anew():
+    images = np.random.default_rng(0).uniform(size=[2, 4]).astype("float32")
+    for name, (model, change) in scaled_by_data().items():
+        maximizer = actmax.Maximizer(model, input_range=(0, 1), regularizers=[], input_shape=(4,))
+        before, _ = maximizer.value_and_gradient(images, [0, 1])
+        maximizer([0], steps=0)
+        traces = maximizer.traces
+        maximizer([0], steps=0)
+        assert maximizer.traces == traces, name  # nothing changed
+        change()
+        after = maximizer([0, 1], steps=0, initial_images=images).scores
+        wanted = np.diag(model(images))
+        np.testing.assert_allclose(after, wanted, rtol=1e-5, err_msg=name)
+        assert np.abs(after - before).max() > 1e-3, name
