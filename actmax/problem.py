@@ -490,7 +490,8 @@ class Problem:
             asked_for: what penalties of layers may ask for.
         """
         fitted = self.fitted(images, fixed)
-        found = [taps(fitted) for taps in self.models]
+        heard = [taps.with_outputs(fitted) for taps in self.models]
+        found, own = [each for each, _ in heard], tuple(outputs for _, outputs in heard)
         given = None if self.objective.kind is None else targets
         sure = [
             self.objective.probability(activations, given, taps.heads)
@@ -515,7 +516,6 @@ class Problem:
         )
         score = self._score(found, targets, fitted, 1)
         inner = self._inner(images, found, asked_for, 1)
-        own = tuple(taps.outputs(each) for taps, each in zip(self.models, found, strict=True))
         return Judged(score, mean, classes, asked, terms, linear, inner, own)
 
     def members(self, images: Images, fixed: Images, targets: tf.Tensor) -> tf.Tensor:

@@ -51,8 +51,6 @@ Inputs: TypeAlias = Mapping[str, tf.Tensor]
 
 # Names of values at the end of a model. They are passed with channels last.
 _AT_THE_END = (LOGITS, LOGARITHMS, PROBABILITIES)
-# The model's own outputs, by position, where they are computed anyway.
-_WHOLE = ":whole"
 _HALF = (tf.float16, tf.bfloat16)
 
 
@@ -157,12 +155,22 @@ class Taps:
     def collect(self, inputs: Inputs, way: TracedPass | None = None) -> dict[str, Any]:
         """Activations of every name, made in the current graph or by a separate graph.
 
-        The model's own outputs are with them where they are computed anyway: see `outputs`.
-
         Args:
             inputs: by name.
             way: how the model is computed. None for its unchanged operations.
         """
+        return self._collected(inputs, way)[0]
+
+    def with_outputs(self, inputs: Inputs) -> tuple[dict[str, Any], dict[str, tf.Tensor]]:
+        """Activations of every name, and the model's own outputs by position, as far as they are floats.
+
+        Outputs that no activation needs are left out.
+        """
+        return self._collected(inputs, None)
+
+    def _collected(
+        self, inputs: Inputs, way: TracedPass | None
+    ) -> tuple[dict[str, Any], dict[str, tf.Tensor]]:
         inputs = {name: tf.convert_to_tensor(value) for name, value in inputs.items()}
         found = self.traced(inputs)
         wanted, numbers = self.wanted(found)
@@ -176,7 +184,7 @@ class Taps:
         for key, classes in self._classes.items():
             if classes.groups is not None:
                 picked[f"{GROUPS}/{key}" if key else GROUPS] = tf.constant(classes.groups)
-        picked[_WHOLE] = {
+        outputs = {
             str(output.position): _wide(by_number[output.number])
             for output in found.outputs.every
             if output.number in by_number and by_number[output.number].dtype.is_floating
@@ -186,11 +194,7 @@ class Taps:
         self.shapes = {
             name: tuple(value.shape) for name, value in picked.items() if tf.is_tensor(value)
         }
-        return picked
-
-    def outputs(self, picked: Mapping[str, Any]) -> dict[str, tf.Tensor]:
-        """The model's own floating-point outputs among activations, by position. Known after a call."""
-        return {} if self._traced is None else dict(picked.get(_WHOLE, {}))
+        return picked, outputs
 
     def answers(self, inputs: Inputs) -> dict[str, Any]:
         """The model's own outputs by position, as it answers when it is called from Python."""

@@ -212,3 +212,12 @@ def test_text_and_nothing_are_refused():
         actmax.maximize(keras.Model(images, text), targets=[0], **KW)
     with pytest.raises(ValueError, match="at least one unit"):
         actmax.maximize(keras.Model(images, units[:, :0]), targets=[0], **KW)
+
+
+def test_activations_are_those_of_the_names_alone():
+    model, _ = network("single")
+    taps = models.Taps(model, ["units2", OUTPUT])
+    assert set(taps({"images": tf.constant(X)})) == {*taps.names}
+    found, outputs = taps.with_outputs({"images": tf.constant(X)})
+    assert set(found) == {*taps.names}
+    np.testing.assert_array_equal(outputs["0"], found[OUTPUT])
