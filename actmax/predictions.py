@@ -17,20 +17,20 @@ _NONE = -1
 
 
 class NamedOtherwiseWarning(UserWarning):
-    """The model predicts another class for a picture than its target."""
+    """The model predicts another class for an input than its target."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Named:
-    """The class that the model predicts for every picture, after rounding to 8 bits.
+    """The class that the model predicts for every input; pictures are rounded to 8 bits before.
 
     Attributes:
-        classes: int `[N]`, the class with the highest output; -1 for an image that is not finite.
+        classes: int `[N]`, the class with the highest output; -1 for an input that is not finite.
         probabilities: `[N]`, the model's own probability of that class; NaN if its outputs are not
             probabilities.
         agrees: bool `[N]`, whether it is the target. For independent sigmoid units, whether the
             probability of the target unit is at least 1/2.
-        names: the label of this class, or its number, for every picture.
+        names: the label of this class, or its number, for every input.
         asked: the label or number of the target.
 
     Example:
@@ -51,17 +51,15 @@ class Named:
         return len(self.classes)
 
     def otherwise(self, row: int) -> bool:
-        """Whether the model predicts another class than the target; False if there is no picture."""
+        """Whether the model predicts another class than the target; False if it is not finite."""
         return bool(self.classes[row] != _NONE and not self.agrees[row])
 
     def say(self, row: int) -> str:
-        """The text for the message of a picture; empty if the model predicts the target."""
+        """The text for the message of an input; empty if the model predicts the target."""
         if not self.otherwise(row):
             return ""
         asked = self.asked[row]
-        return (
-            f" The model itself does not see {asked!r} in this picture: it says {self.words(row)}."
-        )
+        return f" The model itself does not see {asked!r} in this input: it says {self.words(row)}."
 
     def words(self, row: int) -> str:
         """The model's own class and its probability, in words."""
@@ -92,7 +90,7 @@ class Named:
         }
 
     def listed(self) -> list[dict[str, Any]]:
-        """The texts for a record, one entry per picture."""
+        """The texts for a record, one entry per input."""
         return [
             {"asked": self.asked[row], "class": int(self.classes[row]), "name": self.names[row],
              "probability": float(self.probabilities[row]), "as_asked": bool(self.agrees[row])}
@@ -135,7 +133,7 @@ def loaded(record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Named
 
 
 def warn(named: Named | None, fine: np.ndarray) -> None:
-    """Warns once of all pictures that the model itself names otherwise.
+    """Warns once of all inputs that the model itself names otherwise.
 
     Args:
         named: what it names them; None for no warning.
@@ -150,9 +148,10 @@ def warn(named: Named | None, fine: np.ndarray) -> None:
     more = f"; and {len(rows) - _LISTED} more" if len(rows) > _LISTED else ""
     warnings.warn(
         checks.message(
-            "pictures that the model itself names as asked",
+            "inputs that the model itself names as asked",
             f"{len(rows)} of {len(named)} that it names otherwise: {'; '.join(shown)}{more}",
-            "Give more steps, another seed, or natural=images of the kind that it was trained on. "
+            "Give more steps or another seed; for images also natural=, images of the kind that it was "
+            "trained on. "
             "result.named has what it says of every row.",
         ),
         NamedOtherwiseWarning,
@@ -161,11 +160,11 @@ def warn(named: Named | None, fine: np.ndarray) -> None:
 
 
 def warn_of_catalog(rows: Sequence[Mapping[str, Any]], count: int) -> None:
-    """Warns once of the images of a catalog that the model itself names otherwise.
+    """Warns once of the inputs of a catalog that the model itself names otherwise.
 
     Args:
         rows: facts of these.
-        count: images of the catalog.
+        count: inputs of the catalog.
     """
     if not rows:
         return
@@ -176,7 +175,7 @@ def warn_of_catalog(rows: Sequence[Mapping[str, Any]], count: int) -> None:
     more = f"; and {len(rows) - _LISTED} more" if len(rows) > _LISTED else ""
     warnings.warn(
         checks.message(
-            "pictures that the model itself names as asked",
+            "inputs that the model itself names as asked",
             f"{len(rows)} of {count} that it names otherwise: {'; '.join(shown)}{more}",
             "Look at them with Catalog.named_otherwise(); give more steps, or other seeds.",
         ),

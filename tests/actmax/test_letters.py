@@ -98,6 +98,20 @@ def test_the_best_sequence_of_a_linear_score(part):
     assert result.sequences() == (best, best)
 
 
+def test_sequences_of_another_class_are_not_called_pictures():
+    inputs = keras.Input((3, 4))
+    head = keras.layers.Dense(2, kernel_initializer="zeros", activation="softmax")
+    model = keras.Model(inputs, head(keras.layers.Flatten()(inputs)))
+    weights = np.zeros((12, 2))
+    weights[0, 0] = 1.0  # an "A" at the start speaks for class 0, whose bias stays far below
+    head.set_weights([weights, np.array([0.0, 9.0])])
+    with pytest.warns(actmax.NamedOtherwiseWarning, match="inputs that the model") as told:
+        result = run(model=model, shape=(3, 4), steps=3)
+    said = str(told[0].message) + result.messages[0]
+    assert "does not see '0' in this input: it says '1'" in said
+    assert "picture" not in said and "for images also natural=" in said
+
+
 def test_a_matrix_of_probabilities_reaches_the_same_and_sums_to_one():
     result = run(actmax.Simplex(), steps=150)
     np.testing.assert_allclose(result.images.sum(-1), 1, atol=1e-6)

@@ -75,8 +75,7 @@ def test_the_status_stays_and_message_warning_and_record_say_it(tmp_path):
         result = actmax.maximize(model, targets=["cat", "hen"], labels=labels, **PLAIN)
     assert [actmax.Status(s).name for s in result.status] == ["OK", "OK"]
     assert (
-        "does not see 'cat' in this picture: it says 'hen', probability 1.0000"
-        in result.messages[0]
+        "does not see 'cat' in this input: it says 'hen', probability 1.0000" in result.messages[0]
     )
     assert "does not see" not in result.messages[1]
     loaded = actmax.Result.load(result.save(tmp_path / "run"))
