@@ -11,11 +11,12 @@ DOCS := .venv/.docs
 # Only here: what a user of the package sees of TensorFlow's log is the user's to decide.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help demo test check coverage soak fuzz mutation bench docs clean
+.PHONY: help demo test slow check coverage soak fuzz mutation bench docs clean
 
 help:
 	@echo "make demo    ten digits, each what the demo network responds to most, in out/demo"
-	@echo "make test    all tests (PYTEST_ARGS='-m \"not slow\"' for fewer)"
+	@echo "make test    the tests that take less than two seconds each; about ten minutes"
+	@echo "make slow    the other tests, which tests/slow.txt names; half an hour"
 	@echo "make check   lint, format, types, architecture"
 	@echo "make coverage, soak, fuzz, mutation   the long ones: half an hour to hours each; see docs/reliability.md"
 	@echo "make bench   the benchmarks (BENCH_ARGS=... are passed on)"
@@ -26,7 +27,10 @@ demo: $(INSTALLED)
 	$(BIN)/actmax demo mnist --out out/demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

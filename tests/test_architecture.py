@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests import slow
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("regularizers", "actmax")
 
@@ -553,3 +555,10 @@ def test_retired_words_are_found_in_every_kind_of_name():
         "line 3: photos",
     ]
     assert "pull" in retired_words() and "use" not in retired_words()
+
+
+@pytest.mark.parametrize("line", sorted(slow.names()))
+def test_the_list_of_slow_tests_names_tests_that_exist(line: str) -> None:
+    file, _, name = line.partition("::")
+    tree = parsed((ROOT / file).read_text(encoding="utf-8"), file)
+    assert name.partition("[")[0] in {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}

@@ -133,7 +133,6 @@ def test_a_test_file_measured_anew_takes_the_place_of_what_was_known_of_it(tmp_p
     )
 
 
-@pytest.mark.slow
 def test_a_planted_fault_is_noticed_and_a_harmless_one_is_not(tmp_path):
     """The program itself, on two faults of the L2 penalty: a sum for a mean, and an unused number."""
     program = textwrap.dedent(

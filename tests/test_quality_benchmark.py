@@ -112,7 +112,6 @@ def test_the_cache_is_where_the_user_says(tmp_path, monkeypatch):
     assert sets.cache(tmp_path / "other") == tmp_path / "other"
 
 
-@pytest.mark.slow
 def test_a_judge_learns_and_is_cached(tmp_path, monkeypatch):
     draws = np.random.default_rng(0)
     classes = np.arange(640) % 2

@@ -287,7 +287,6 @@ def test_local_workers_are_as_many_as_the_machine_has_room_for(small, tmp_path, 
     assert asked == [(5, 2)]
 
 
-@pytest.mark.slow
 def test_local_workers_give_the_bytes_of_one_and_survive_a_kill(small, tmp_path, by_a_worker):
     import multiprocessing
 
@@ -305,7 +304,6 @@ def test_local_workers_give_the_bytes_of_one_and_survive_a_kill(small, tmp_path,
     assert not multiprocessing.active_children()
 
 
-@pytest.mark.slow
 def test_ray_workers_give_the_bytes_of_one_and_survive_a_kill(small, tmp_path, by_a_worker):
     ray = pytest.importorskip("ray", reason="an extra of its own: pip install 'actmax[ray]'")
     ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False, runtime_env=None)

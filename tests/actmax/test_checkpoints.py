@@ -419,7 +419,6 @@ def test_an_interrupt_before_the_first_checkpoint_says_that_nothing_is_kept(tmp_
     assert content(maximizer()(**call, checkpoint=tmp_path)) == content(maximizer()(**call))
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="fork and SIGKILL")
 def test_five_kills_at_random_instants():
     run = [sys.executable, "-m", "tests.soak.kills", "--kills", "5", "--seed", "1"]
@@ -428,7 +427,6 @@ def test_five_kills_at_random_instants():
     assert "5 of 5 identical" in done.stdout
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="fork and signals of POSIX")
 def test_signals_between_two_bytes_in_a_step_and_in_a_callback():
     run = [sys.executable, "-m", "tests.soak.signals", "--count", "3"]

@@ -359,7 +359,6 @@ def test_catalog_takes_local_workers_by_their_name(monkeypatch, tmp_path):
     assert given == ["local", "ray", 2]
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
 def test_a_reader_who_leaves_is_no_error():
     """`actmax inspect MODEL | head -1` ended with "Broken pipe", twice."""
@@ -548,7 +547,6 @@ def signalled(folder, number):
     return place, steps, ended.returncode, said
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_a_run_with_its_pictures_and_the_same_command_goes_on(tmp_path, number, code):

@@ -129,7 +129,6 @@ def test_a_row_that_one_huge_gradient_has_brought_to_a_stand_says_so():
     assert "one gradient was" not in result.messages[1]
 
 
-@pytest.mark.slow
 def test_every_channel_of_the_first_layer_of_the_shipped_network_answers():
     from actmax import zoo
 

@@ -9,7 +9,6 @@ import textwrap
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 import actmax
 from actmax import zoo
@@ -43,7 +42,6 @@ def digest() -> str:
     return found.hexdigest()
 
 
-@pytest.mark.slow
 def test_the_same_bytes_in_two_processes():
     """In the second under `enable_op_determinism()` and after other use of the random state."""
     ran = subprocess.run(

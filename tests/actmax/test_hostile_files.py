@@ -127,7 +127,6 @@ def test_a_good_file_gives_the_same_model(suffix, tmp_path):
 
 
 @pytest.mark.parametrize("network", ["MobileNetV2", "ConvNeXtTiny", "EfficientNetB0"])
-@pytest.mark.slow
 def test_networks_of_keras_pass(network, tmp_path):
     model = getattr(keras.applications, network)(weights=None, input_shape=(32, 32, 3))
     model.save(tmp_path / "m.keras")

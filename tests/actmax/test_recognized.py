@@ -73,7 +73,6 @@ def test_the_model_names_the_cifar_classes(tmp_path):
 
 
 @pytest.mark.shared
-@pytest.mark.slow
 @pytest.mark.skipif(
     not (SHARED / "efficientnet_lite0.keras").exists(),
     reason="EfficientNet-Lite0 is not in the repository; the CIFAR-10 test above is its sibling",

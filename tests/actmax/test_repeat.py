@@ -237,7 +237,6 @@ def _arrays(arguments):
     return found
 
 
-@pytest.mark.slow
 def test_a_printed_pen_repeats_the_bytes():
     model = zoo.load("mnist")
     preset = actmax.presets.drawn(model, (0, 1), steps=2)

@@ -379,7 +379,6 @@ def _start(model):
     return problem.finish(problem.start(seeds, {}), {}), given
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "last"),
     [

@@ -31,7 +31,7 @@ TESTS = (
     "tests/actmax/test_features.py", "tests/actmax/test_objectives_directly.py",
     "tests/actmax/test_loop_parts.py",
 )  # fmt: skip
-NOT_THESE = ("-m", "not slow", "-p", "no:cacheprovider")
+NOT_THESE = ("-p", "no:cacheprovider")
 
 
 def measure(folder: Path, tests: Sequence[str] = (), jobs: int = 2) -> None:
