@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import tensorflow as tf
 
 from actmax import checks
@@ -100,9 +101,20 @@ def as_objective(value: Any) -> Objective:
         checks.message(
             "an objective such as actmax.Logit() or a function of the model's output",
             f"{value!r} ({type(value).__name__})",
-            "Write the parentheses: actmax.Logit()." if isinstance(value, type) else "",
+            _meant(value),
         )
     )
+
+
+def _meant(value: Any) -> str:
+    """What a value that is no objective was probably meant to be."""
+    if isinstance(value, type):
+        return "Write the parentheses: actmax.Logit()."
+    if isinstance(value, str):
+        return "A layer goes into an objective, as in actmax.Channel('conv'); a class into targets=['cat']."
+    if isinstance(value, (int, np.integer, np.ndarray, Sequence)):
+        return "Classes go into targets=, as in actmax.maximize(model, targets=[3])."
+    return ""
 
 
 def _takes_targets(function: Callable[..., Any]) -> bool:
