@@ -306,6 +306,14 @@ _REMEDIES = {
 
 def _refuse_input(spec: InputSpec, *, letters: bool) -> None:
     """Raises ValueError for an input that is optimized and that no gradient can reach."""
+    if not letters and not spec.dtype.startswith(("float", "bfloat")):
+        raise ValueError(
+            checks.message(
+                f"a floating-point input {spec.name!r}, which a gradient can reach",
+                f"dtype {spec.dtype}",
+                next(do for kind, do in _REMEDIES.items() if spec.dtype.startswith(kind)),
+            )
+        )
     if spec.shape == ():
         raise ValueError(
             checks.message(
@@ -313,14 +321,6 @@ def _refuse_input(spec: InputSpec, *, letters: bool) -> None:
                 "an input of shape (), one number for each row",
                 "Put an axis in front of the model: keras.Sequential([keras.Input((1,)), "
                 "keras.layers.Reshape(()), model]).",
-            )
-        )
-    if not letters and not spec.dtype.startswith(("float", "bfloat")):
-        raise ValueError(
-            checks.message(
-                f"a floating-point input {spec.name!r}, which a gradient can reach",
-                f"dtype {spec.dtype}",
-                next(do for kind, do in _REMEDIES.items() if spec.dtype.startswith(kind)),
             )
         )
 
