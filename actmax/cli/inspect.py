@@ -12,10 +12,6 @@ from actmax.cli import input_options
 from actmax.cli.common import table
 from actmax.cli.files import add_model, load_model
 
-# Number of pixels for open sizes while the head is searched. Every network of keras.applications
-# accepts it.
-_OPEN_SIZE = 224
-
 
 def add(commands: Any) -> None:
     """Adds the command to the parser."""
@@ -128,7 +124,6 @@ def _shape(shape: Iterable[int | None]) -> str:
 
 def _heads(model: Any, specs: Sequence[Any]) -> dict[str, str]:
     """The head of every output, in words."""
-    import numpy as np
     import tensorflow as tf
 
     from actmax import models
@@ -136,16 +131,10 @@ def _heads(model: Any, specs: Sequence[Any]) -> dict[str, str]:
 
     if not specs:
         return {"": "not looked up, because the input shape is not known"}
-    zeros = {
-        spec.name: tf.constant(
-            np.zeros([1, *(_OPEN_SIZE if size is None else size for size in spec.shape)]),
-            spec.dtype,
-        )
-        for spec in specs
-    }
-    names = models.Taps(model, []).traced(zeros).outputs.names
+    like = {spec.name: tf.TensorSpec([None, *spec.shape], spec.dtype) for spec in specs}
+    names = models.Taps(model, []).traced(like).outputs.names
     taps = models.Taps(model, [f"{LOGITS}/{n}" for n in names] if len(names) > 1 else [LOGITS])
-    taps(zeros)
+    taps.trace(like)
     words = {
         "softmax": "softmax, and scores are taken before it",
         "logsoftmax": "log softmax, and scores are taken before it",

@@ -15,6 +15,12 @@ from actmax.loading.scan import Scan, file_hash
 _USUAL = ("serving_default", "serve")
 # Signatures that TensorFlow writes for itself.
 _INTERNAL = "__saved_model"
+# The type that TensorFlow gives to objects of a package that is not installed, and what to do.
+_UNKNOWN_OBJECT = "_UserObject"
+_WITH_KERAS_2 = (
+    "If Keras 2 wrote the folder, install it: pip install tf_keras, in the version of TensorFlow. It need "
+    "not be imported."
+)
 Shape = tuple[int | None, ...] | None
 
 
@@ -102,7 +108,10 @@ def load(folder: Path, sha256: str | None) -> tuple[Any, Scan]:
         layer = _endpoint()(str(folder), call_endpoint=usual[0], trainable=False)
     except Exception as error:
         reason = " ".join(str(error).split())[:600]
-        raise refuse(f"a SavedModel in {folder}", f"{type(error).__name__}: {reason}") from error
+        do = _WITH_KERAS_2 if _UNKNOWN_OBJECT in reason else ""
+        raise refuse(
+            f"a SavedModel in {folder}", f"{type(error).__name__}: {reason}", do
+        ) from error
     layer.single = len(signature.outputs) == 1
     inputs = {
         name: keras.Input(batch_shape=shape, dtype=kind, name=_plain(name))

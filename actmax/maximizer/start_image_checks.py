@@ -108,14 +108,16 @@ def around(given: tuple[int, ...], wanted: tuple[int | None, ...]) -> str:
     """The layers with which a model accepts images of the given shape. Both shapes are `[H, W, C]`."""
     differ = [k for k, (one, other) in enumerate(zip(given, wanted, strict=False)) if one != other]
     axis = next((k for k in (len(wanted) - 1, 0) if differ == [k]), None)
-    if len(given) != len(wanted) or len(wanted) != _COLORS or axis is None:
+    if not len(given) == len(wanted) == _COLORS:
+        return ""
+    if axis is None:
         canvas = (
             f"For images of another size than the model's, give canvas=({given[0]}, {given[1]}): they are "
             "resized on their way to the model. To see layers at the images' own scale, copy them onto an "
             "open input: keras.models.clone_model(part, input_tensors="
             f"keras.Input((None, None, {given[2]}))), with the weights of part."
         )
-        return canvas if len(given) == len(wanted) == _COLORS and given[2] == wanted[2] else ""
+        return canvas if given[2] == wanted[2] else ""
     count, own = wanted[axis], given[axis]
     place = "..., " if axis else ":, "
     front = "layers(images)"

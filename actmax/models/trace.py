@@ -25,7 +25,7 @@ from actmax.models.program import CALLS, GRADIENT, Program
 from actmax.models.side_effects import settle
 from actmax.models.states import state_of
 from actmax.models.structure import layers
-from actmax.models.untraceable import explained
+from actmax.models.untraceable import explained, of_another_graph
 
 _LOCK = threading.RLock()
 _KEPT: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDictionary()
@@ -228,6 +228,9 @@ def _pass(
         with explained("the model"), _python_named(graph):
             result = forward(dict(inputs))
         result = returned.replaced(lambda value: _captured(graph, _in_graph(value)), result)
+    for outside in graph.external_captures:
+        if tf.is_symbolic_tensor(outside):  # no graph is open around a trace
+            raise of_another_graph("the model", f"the layer that made {outside.op.name!r}")
     return graph, inputs, result
 
 

@@ -15,6 +15,9 @@ _WORDS = (
     "symbolic tf.Tensor", "SymbolicTensor", "symbolic `tf.Tensor`", "KerasTensor", "EagerTensor",
     "has no attribute 'numpy'", "in graph mode", "NumPy call", "Graph execution",
 )  # fmt: skip
+# The error of a layer that keeps a tensor of another graph, and the class of the layer.
+_OTHER_GRAPH = "is out of scope"
+_CALLING = re.compile(r"when calling (\w+)\.call\(\)")
 # The error of layers that Keras rematerializes, in a graph.
 _REMATERIALIZED = "custom_gradient decorator currently supports keywords"
 # Names the line of the user's code. Keras removes its own frames from a traceback.
@@ -35,7 +38,7 @@ def explained(what: str) -> Iterator[None]:
 
     Raises:
         UntraceableError: instead of such an error. Other errors are not changed.
-        ValueError: if Keras rematerializes layers.
+        ValueError: if Keras rematerializes layers, or a layer keeps a tensor of another graph.
     """
     try:
         yield
@@ -52,6 +55,8 @@ def explained(what: str) -> Iterator[None]:
                     "Build the model without it: compile='recompute' keeps few activations, too.",
                 )
             ) from error
+        if _OTHER_GRAPH in str(error):
+            raise _of_another_graph(what, str(error)) from error
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if not _of_library(frame.filename)]
         predicts = [found for f in own if (found := _PREDICTS.search(f.line or ""))]
@@ -76,6 +81,22 @@ def explained(what: str) -> Iterator[None]:
                 "for np.mean.",
             )
         ) from error
+
+
+def _of_another_graph(what: str, error: str) -> ValueError:
+    named = _CALLING.search(error)
+    return of_another_graph(what, named.group(1) if named else "a layer")
+
+
+def of_another_graph(what: str, layer: str) -> ValueError:
+    """The error for a layer that keeps a tensor of the graph in which Keras built it."""
+    return ValueError(
+        checks.message(
+            f"{what} to answer outside of the graph in which Keras built it",
+            f"{layer}, which keeps a tensor of that graph, so that the model itself cannot be called",
+            "Build this layer by hand before the model, as in layer.build((None, *shape)).",
+        )
+    )
 
 
 def _of_library(path: str) -> bool:

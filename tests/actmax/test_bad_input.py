@@ -384,3 +384,14 @@ def test_a_model_that_answers_in_numpy_is_refused():
         actmax.maximize(
             lambda images: np.zeros((2, 3)), targets=[0, 1], input_shape=SHAPE, input_range=(0, 1)
         )
+
+
+@pytest.mark.parametrize("known", [(6,), (None, 6), (None, 4, 4, 6)], ids=str)
+def test_an_input_shape_of_another_rank_or_size_is_refused_for_every_kind_of_input(known):
+    given = keras.Input(known)
+    network = keras.Model(given, keras.layers.Dense(2)(given))
+    for shape in (tuple(5 if size else 9 for size in known), (8, 8, 3), (2,)):
+        with pytest.raises(ValueError, match="Expected an input_shape that fits the model's"):
+            actmax.maximize(
+                network, lambda outputs: outputs, input_shape=shape, input_range=(0, 1), images=1
+            )

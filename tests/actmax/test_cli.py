@@ -450,6 +450,15 @@ def test_inspect_names_the_head_of_every_output(files, capsys):
     assert "head of output size: linear, and scores are the output itself" in printed
 
 
+def test_inspect_needs_no_size_for_the_head_of_an_open_model(tmp_path, capsys):
+    """The head was looked for at 224 values, of which nothing is left here."""
+    letters = keras.Input((None, 4))
+    inner = keras.layers.Cropping1D(200)(keras.layers.Conv1D(3, 3, padding="same")(letters))
+    keras.Model(letters, keras.layers.Softmax()(inner)).save(tmp_path / "open.keras")
+    assert run("inspect", str(tmp_path / "open.keras")) == 0
+    assert "head: softmax, and scores are taken before it" in capsys.readouterr().out
+
+
 def test_inspect_leaves_the_model_as_it_was():
     before = Path(MNIST).read_bytes()
     assert run("inspect", MNIST) == 0

@@ -248,6 +248,18 @@ def test_a_saved_model_of_texts_says_that_they_have_no_gradient(tmp_path):
         actmax.maximize(model, targets=[0], input_range=(0, 1))
 
 
+def test_a_saved_model_of_objects_of_keras_2_names_the_package(tmp_path, monkeypatch):
+    """As TensorFlow 2.21 does for slot variables of optimizers where tf_keras is not installed."""
+    folder, _ = saved(tmp_path, serving_default="one")
+
+    def load(*_, **__):
+        raise AttributeError("'_UserObject' object has no attribute 'add_slot'")
+
+    monkeypatch.setattr(tf.saved_model, "load", load)
+    with pytest.raises(actmax.ModelFileError, match=r"add_slot(?s:.*)pip install tf_keras"):
+        actmax.load_model(folder, trusted=True)
+
+
 def test_endpoints_that_nobody_chose_are_listed(tmp_path):
     folder, _ = saved(tmp_path, first="one", second="two")
     assert set(saved_model.signatures(folder)) == {"first", "second"}

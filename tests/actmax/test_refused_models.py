@@ -192,6 +192,37 @@ def test_a_given_shape_goes_before_the_one_of_the_first_call():
     assert actmax.maximize(model, initial_images=start, **CALL).images.shape == (1, 5, 9, 1)
 
 
+@pytest.mark.parametrize("nested", ["a subclass", "a Pipeline"])
+def test_a_layer_that_keeps_a_tensor_of_another_graph_is_named(nested):
+    """Keras itself cannot call such a model."""
+    normalization = keras.layers.Normalization(mean=[0.5] * 3, variance=[0.25] * 3)
+    if nested == "a subclass":
+        model = _Around(normalization)
+    elif hasattr(keras.layers, "Pipeline"):
+        given = keras.Input((3,))
+        model = keras.Model(given, keras.layers.Pipeline([normalization])(given))
+    else:
+        pytest.skip("an older Keras")
+    shape = {"input_shape": (3,)} if nested == "a subclass" else {}
+    with pytest.raises(
+        ValueError, match=r"(?i)normalization.*, which keeps a tensor(?s:.*)layer\.build"
+    ):
+        actmax.maximize(model, **shape, **CALL)
+    layer = keras.layers.Normalization(mean=[0.5] * 3, variance=[0.25] * 3)
+    layer.build((None, 3))
+    result = actmax.maximize(_Around(layer), input_shape=(3,), **CALL)
+    np.testing.assert_allclose(result.scores[0], (result.images[0, 0] - 0.5) / 0.5, atol=1e-6)
+
+
+class _Around(keras.Model):
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def call(self, inputs):
+        return self.layer(inputs)
+
+
 @pytest.mark.skipif(not hasattr(keras, "RematScope"), reason="an older Keras")
 def test_rematerialized_layers_are_refused():
     given = keras.Input((3,))

@@ -89,7 +89,7 @@ PACKAGES = (
     Package("sklesion", "0.2.2", "skin lesions", "sklesion/model.keras", _EVERY),
     Package(
         "sleepecg", "0.6.0", "sleep stages", "sleepecg/classifiers/ws-gru-mesa.zip",
-        ("--input-range", "-3", "3", "--input-shape", "100", "33"), "0-2",
+        ("--input-range", "-3", "3", "--input-shape", "100", "36"), "0-2",
     ),
     Package(
         "astrorapid", "0.2.17", "supernovae", "astrorapid/keras_model_no_redshift_08042020.hdf5",
