@@ -15,12 +15,14 @@ from actmax.loading.scan import Scan, file_hash
 _USUAL = ("serving_default", "serve")
 # Signatures that TensorFlow writes for itself.
 _INTERNAL = "__saved_model"
-# The type that TensorFlow gives to objects of a package that is not installed, and what to do.
-_UNKNOWN_OBJECT = "_UserObject"
-_WITH_KERAS_2 = (
-    "If Keras 2 wrote the folder, install it: pip install tf_keras, in the version of TensorFlow. It need "
-    "not be imported."
-)
+# What to do, by a part of TensorFlow's error. Objects of packages that are not installed are `_UserObject`.
+_REMEDIES = {
+    "_UserObject": "If Keras 2 wrote the folder, install it: pip install tf_keras, in the version of "
+    "TensorFlow. It need not be imported.",
+    "depends on a placeholder which is not an input": "TensorFlow 1 wrote it, and its endpoint leaves out an "
+    "input, so TensorFlow 2 cannot load it. A session of tf.compat.v1 runs it: build the network in Keras "
+    "and give it the variables that the session reads.",
+}
 Shape = tuple[int | None, ...] | None
 
 
@@ -108,7 +110,7 @@ def load(folder: Path, sha256: str | None) -> tuple[Any, Scan]:
         layer = _endpoint()(str(folder), call_endpoint=usual[0], trainable=False)
     except Exception as error:
         reason = " ".join(str(error).split())[:600]
-        do = _WITH_KERAS_2 if _UNKNOWN_OBJECT in reason else ""
+        do = next((what for sign, what in _REMEDIES.items() if sign in reason), "")
         raise refuse(
             f"a SavedModel in {folder}", f"{type(error).__name__}: {reason}", do
         ) from error

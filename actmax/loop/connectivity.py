@@ -11,6 +11,9 @@ from actmax.loop.tensors import sizes
 from actmax.problem import Problem
 from actmax.types import Images
 
+# Types of operations that make whole numbers of images, or look them up.
+_WHOLE = ("Cast", "Gather", "GatherV2", "ResourceGather")
+
 
 def check_penalty(name: str, gradient: tf.Tensor | None) -> None:
     """Raises ValueError if a penalty has no gradient, because it would have no effect."""
@@ -44,12 +47,17 @@ def check_connected(total: tf.Tensor, images: Images, ascent: dict[str, Any]) ->
             )
         )
     where = f" after the operation {culprit.name!r} of type {culprit.type}" if culprit else ""
+    looked_up = (
+        " If an Embedding looks its numbers up, they stand for letters: input_range=actmax.OneHot(alphabet)."
+        if culprit is not None and culprit.type in _WHOLE
+        else ""
+    )
     raise ValueError(
         checks.message(
             f"a score that depends differentiably on the input {cut[0]!r}",
             f"no gradient{where}",
             "Integer casts, argmax, round, lookups and NumPy code cut the gradient: give the layer "
-            "behind it as the model, or an objective in front of it.",
+            f"behind it as the model, or an objective in front of it.{looked_up}",
         )
     )
 

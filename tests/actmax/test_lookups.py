@@ -184,3 +184,14 @@ def test_catalogs_draw_letters_and_go_on(tmp_path, whole):
     assert made.grid(rows).dtype == np.uint8
     page = made.report(tmp_path / "pages").parent
     assert "data:image/png" in next((page / "pages").iterdir()).read_text("utf-8")
+
+
+def test_numbers_that_are_looked_up_are_told_to_be_letters():
+    """An Embedding with an input of floating-point numbers casts them, which cuts the gradient."""
+    given = keras.Input((6,))
+    inner = keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(8, 3)(given))
+    network = keras.Model(given, keras.layers.Dense(2)(inner))
+    with pytest.raises(ValueError, match=r"of type Cast(?s:.*)input_range=actmax\.OneHot"):
+        actmax.maximize(network, targets=[0], input_range=(0, 7), regularizers=[])
+    result = actmax.maximize(network, targets=[0], input_range=actmax.OneHot("abcdefgh"), steps=2)
+    assert result.status[0] == actmax.Status.OK

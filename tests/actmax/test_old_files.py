@@ -248,15 +248,28 @@ def test_a_saved_model_of_texts_says_that_they_have_no_gradient(tmp_path):
         actmax.maximize(model, targets=[0], input_range=(0, 1))
 
 
-def test_a_saved_model_of_objects_of_keras_2_names_the_package(tmp_path, monkeypatch):
-    """As TensorFlow 2.21 does for slot variables of optimizers where tf_keras is not installed."""
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (
+            AttributeError("'_UserObject' object has no attribute 'add_slot'"),
+            "pip install tf_keras",
+        ),
+        (ValueError("it depends on a placeholder which is not an input"), r"tf\.compat\.v1"),
+    ],
+    ids=["slots of optimizers without tf_keras", "TensorFlow 1, an input left out"],
+)
+def test_a_saved_model_that_tensorflow_does_not_load_names_a_remedy(
+    tmp_path, monkeypatch, error, remedy
+):
+    """Errors as of TensorFlow 2.21."""
     folder, _ = saved(tmp_path, serving_default="one")
 
     def load(*_, **__):
-        raise AttributeError("'_UserObject' object has no attribute 'add_slot'")
+        raise error
 
     monkeypatch.setattr(tf.saved_model, "load", load)
-    with pytest.raises(actmax.ModelFileError, match=r"add_slot(?s:.*)pip install tf_keras"):
+    with pytest.raises(actmax.ModelFileError, match=f"{str(error)[-20:]}(?s:.*){remedy}"):
         actmax.load_model(folder, trusted=True)
 
 

@@ -116,7 +116,10 @@ PACKAGES = (
         "guesslang", "2.2.1", "programming languages", "guesslang/data/model", ("--trust-model",),
         refused="string",
     ),
-    Package("promid", "1.1", "promoters", "*/promid/models/model_*", ("--trust-model", *_UNIT)),
+    Package(
+        "promid", "1.1", "promoters", "*/promid/models/model_*", ("--trust-model",),
+        refused="leaves out an input",
+    ),
     Package(
         "openwakeword", "0.5.1", "wake words", "openwakeword/resources/models/alexa_v0.1.tflite",
         refused="TensorFlow Lite",
