@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import json
 import sys
+import types
 
 import keras
 import numpy as np
@@ -18,6 +19,7 @@ from benchmarks import (
     alone,
     cases,
     compare,
+    first_calls,
     flops,
     gate,
     idle,
@@ -523,3 +525,20 @@ def test_a_build_stands_beside_another_commit(capsys, tmp_path):
     assert "actmax-against-" not in against._git("worktree", "list")
     with pytest.raises(SystemExit, match="Expected a commit"):
         against.main(["no-such-commit"])
+
+
+def test_a_first_call_is_measured_beside_its_floor(monkeypatch, tmp_path, capsys):
+    case = first_calls.Case("1,000 classes", first_calls.NONE, size=32)
+    assert case in [dataclasses.replace(each, what=first_calls.NONE) for each in first_calls.CASES]
+    seconds = {kind: first_calls.sample(case, kind) for kind in (first_calls.FLOOR, "ours")}
+    assert 0 < seconds[first_calls.FLOOR] < seconds["ours"]
+
+    def run(command, **_):
+        kind = json.loads(command[-1])["kind"]
+        return types.SimpleNamespace(stdout=f"a line of a log\n{seconds[kind]}\n")
+
+    monkeypatch.setattr(first_calls, "subprocess", types.SimpleNamespace(run=run))
+    first_calls.main(["--only", "1,000", "--rounds", "3", "--out", str(tmp_path / "record.json")])
+    (row,) = json.loads((tmp_path / "record.json").read_text())["rows"]
+    assert row["ratio"][0] == pytest.approx(seconds["ours"] / seconds[first_calls.FLOOR])
+    assert "1,000 classes 32, a logit, default: " in capsys.readouterr().out
