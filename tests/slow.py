@@ -5,6 +5,9 @@ with nothing else to do:
 
     python -m pytest -n 2 --dist loadfile --junitxml=durations.xml
     python -m tests.slow durations.xml
+
+A test that the list leaves out can inherit the fixture of one that it names. So a second measurement with
+`-m "not slow"` finds a few more: give both reports, and the longest time of a test counts.
 """
 
 from __future__ import annotations
@@ -58,12 +61,17 @@ def main(arguments: Iterable[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tests.slow", description="Writes tests/slow.txt."
     )
-    parser.add_argument("report", type=pathlib.Path, help="what pytest wrote with --junitxml")
+    parser.add_argument(
+        "reports", type=pathlib.Path, nargs="+", help="what pytest wrote with --junitxml"
+    )
     parser.add_argument(
         "--limit", type=float, default=LIMIT, help="seconds; %(default)s by default"
     )
     given = parser.parse_args(None if arguments is None else list(arguments))
-    seconds = durations(given.report.read_text(encoding="utf-8"))
+    seconds: dict[str, float] = {}
+    for report in given.reports:
+        for node, took in durations(report.read_text(encoding="utf-8")).items():
+            seconds[node] = max(took, seconds.get(node, 0.0))
     lines = chosen(seconds, given.limit)
     LIST.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     listed = {node for node in seconds if {node, node.partition("[")[0]} & set(lines)}

@@ -13,6 +13,7 @@ def ran(tmp_path_factory):
     return notebooks.run(notebooks.notebooks(), tmp_path_factory.mktemp("notebooks"))
 
 
+@pytest.mark.slow  # the first case runs all notebooks, whichever it is
 @pytest.mark.parametrize("file", notebooks.notebooks(), ids=lambda file: file.stem)
 def test_notebook_runs_and_prints_what_is_stored(file, ran):
     stored = [cell for cell in nbformat.read(file, as_version=4).cells if cell.cell_type == "code"]
